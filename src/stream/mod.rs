@@ -3,10 +3,13 @@
 //!
 //! Nothing here knows GStreamer. Times are offsets from the first sample of a [`Run`].
 
+mod offline;
 mod run;
+mod segments;
 
 use std::time::Duration;
 
+pub use offline::Offline;
 pub use run::{Run, Wake};
 
 use crate::engine::{Engine, EngineError};

@@ -92,6 +92,11 @@ impl Run {
         self.lock().phase == Phase::Cancelled
     }
 
+    /// Whether no more rows will come.
+    pub fn is_finished(&self) -> bool {
+        self.lock().phase != Phase::Growing
+    }
+
     /// Waits until rows up to `frame` are there. `stall` bounds the time without any new row.
     pub fn wait(&self, frame: u64, stall: Duration) -> Wake {
         let mut state = self.lock();
