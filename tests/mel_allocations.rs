@@ -78,13 +78,22 @@ fn run(analyzer: &mut Analyzer, pool: &Pool<Vec<f32>>, audio: &[u8], window: &mu
 
 #[test]
 fn streaming_allocates_nothing_after_the_first_run() {
-    assert_eq!(allocations_of(|| drop(std::hint::black_box(vec![0u8; 64]))), 1, "the counter counts");
+    assert_eq!(
+        allocations_of(|| drop(std::hint::black_box(vec![0u8; 64]))),
+        1,
+        "the counter counts"
+    );
     let pool = Pool::new(1, || vec![0f32; 100 * 80]);
     let mut analyzer = Analyzer::new(80);
     let mut window = Array2::zeros((100, 80));
-    let audio: Vec<u8> = (0..64_000u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    let audio: Vec<u8> = (0..64_000u32)
+        .map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8)
+        .collect();
     run(&mut analyzer, &pool, &audio, &mut window);
     for _ in 0..3 {
-        assert_eq!(allocations_of(|| run(&mut analyzer, &pool, &audio, &mut window)), 0);
+        assert_eq!(
+            allocations_of(|| run(&mut analyzer, &pool, &audio, &mut window)),
+            0
+        );
     }
 }

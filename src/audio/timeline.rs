@@ -75,7 +75,8 @@ impl Timeline {
             return self.begin(end);
         };
         let ahead = run.ahead(end);
-        if run.ahead(begin) < -signed(TOLERANCE) || ahead > signed(LONGEST_FILL) || run.samples == 0 {
+        if run.ahead(begin) < -signed(TOLERANCE) || ahead > signed(LONGEST_FILL) || run.samples == 0
+        {
             return self.begin(end);
         }
         self.fill(ahead)
@@ -136,7 +137,9 @@ impl Run {
 
 /// Time of sample `sample` of a run that starts at `base`; the latest time there is, if that is later.
 pub fn time_of(base: ClockTime, sample: u64) -> ClockTime {
-    let offset = sample.saturating_mul(NS_PER_SAMPLE).min(ClockTime::MAX.nseconds());
+    let offset = sample
+        .saturating_mul(NS_PER_SAMPLE)
+        .min(ClockTime::MAX.nseconds());
     base.saturating_add(ClockTime::from_nseconds(offset))
 }
 
@@ -158,7 +161,10 @@ mod tests {
     /// A timeline that has taken one second from 10 s on.
     fn after_a_second() -> Timeline {
         let mut timeline = Timeline::new(ClockTime::ZERO);
-        assert_eq!(timeline.buffer(Some(ms(10_000)), 16_000, false), NewRun { base: ms(10_000) });
+        assert_eq!(
+            timeline.buffer(Some(ms(10_000)), 16_000, false),
+            NewRun { base: ms(10_000) }
+        );
         timeline
     }
 
@@ -173,7 +179,10 @@ mod tests {
     fn jitter_within_the_tolerance_continues_with_or_without_discont() {
         for pts in [10_960, 10_999, 11_000, 11_040] {
             for discont in [false, true] {
-                assert_eq!(after_a_second().buffer(Some(ms(pts)), BUFFER, discont), Continue);
+                assert_eq!(
+                    after_a_second().buffer(Some(ms(pts)), BUFFER, discont),
+                    Continue
+                );
             }
         }
     }
@@ -197,7 +206,13 @@ mod tests {
 
     #[test]
     fn longer_holes_overlaps_and_jumps_with_discont_begin_a_new_run() {
-        for (pts, discont) in [(12_001, false), (10_959, false), (10_500, false), (0, false), (11_041, true)] {
+        for (pts, discont) in [
+            (12_001, false),
+            (10_959, false),
+            (10_500, false),
+            (0, false),
+            (11_041, true),
+        ] {
             let placement = after_a_second().buffer(Some(ms(pts)), BUFFER, discont);
             assert_eq!(placement, NewRun { base: ms(pts) }, "{pts} {discont}");
         }
@@ -224,7 +239,10 @@ mod tests {
         };
         assert_eq!(gap(11_000, 300), (Fill(4_800), Some(11_300)));
         assert_eq!(gap(11_200, 800), (Fill(16_000), Some(12_000)));
-        assert_eq!(gap(11_000, 1_001), (NewRun { base: ms(12_001) }, Some(12_001)));
+        assert_eq!(
+            gap(11_000, 1_001),
+            (NewRun { base: ms(12_001) }, Some(12_001))
+        );
         assert_eq!(gap(11_000, 0), (Continue, Some(11_000)));
         assert_eq!(gap(10_970, 20), (Continue, Some(11_000)));
         assert_eq!(gap(5_000, 100), (NewRun { base: ms(5_100) }, Some(5_100)));
@@ -235,15 +253,24 @@ mod tests {
         assert_eq!(after_a_second().gap(None, Some(ms(500))), Fill(8_000));
         assert_eq!(after_a_second().gap(Some(ms(11_500)), None), Fill(8_000));
         assert_eq!(after_a_second().gap(None, None), Continue);
-        assert_eq!(Timeline::new(ms(3)).gap(None, Some(ms(4))), NewRun { base: ms(7) });
+        assert_eq!(
+            Timeline::new(ms(3)).gap(None, Some(ms(4))),
+            NewRun { base: ms(7) }
+        );
     }
 
     #[test]
     fn an_empty_run_moves_instead_of_being_filled() {
         let mut timeline = Timeline::new(ClockTime::ZERO);
         timeline.gap(Some(ms(0)), Some(ms(500)));
-        assert_eq!(timeline.gap(Some(ms(500)), Some(ms(500))), NewRun { base: ms(1_000) });
-        assert_eq!(timeline.buffer(Some(ms(1_300)), BUFFER, false), NewRun { base: ms(1_300) });
+        assert_eq!(
+            timeline.gap(Some(ms(500)), Some(ms(500))),
+            NewRun { base: ms(1_000) }
+        );
+        assert_eq!(
+            timeline.buffer(Some(ms(1_300)), BUFFER, false),
+            NewRun { base: ms(1_300) }
+        );
     }
 
     #[test]
@@ -251,7 +278,10 @@ mod tests {
         let mut timeline = after_a_second();
         timeline.reset(ms(60_000));
         assert_eq!(timeline.end(), None);
-        assert_eq!(timeline.buffer(None, BUFFER, false), NewRun { base: ms(60_000) });
+        assert_eq!(
+            timeline.buffer(None, BUFFER, false),
+            NewRun { base: ms(60_000) }
+        );
     }
 
     /// Marsaglia's xorshift64.
@@ -268,7 +298,11 @@ mod tests {
             let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15);
             let mut timeline = Timeline::new(ClockTime::ZERO);
             // Every third sequence starts near the end of time.
-            let mut now = if seed % 3 == 0 { u64::MAX - 30_000_000_000 } else { seed * 1_000_000_000 };
+            let mut now = if seed.is_multiple_of(3) {
+                u64::MAX - 30_000_000_000
+            } else {
+                seed * 1_000_000_000
+            };
             // The run as a caller sees it: base, and samples added so far.
             let (mut base, mut added) = (ClockTime::ZERO, 0u64);
             for _ in 0..200 {
@@ -280,14 +314,16 @@ mod tests {
                     3 => (random(&mut state) % 90_000_000).wrapping_neg(),
                     _ => random(&mut state) % 200_000,
                 };
-                now = now.saturating_add_signed(jump as i64).min(ClockTime::MAX.nseconds());
+                now = now
+                    .saturating_add_signed(jump as i64)
+                    .min(ClockTime::MAX.nseconds());
                 let pts = ClockTime::from_nseconds(now);
-                let stamped = random(&mut state) % 10 > 0;
-                let is_gap = random(&mut state) % 10 == 0;
+                let stamped = !random(&mut state).is_multiple_of(10);
+                let is_gap = random(&mut state).is_multiple_of(10);
                 let placement = if is_gap {
                     timeline.gap(Some(pts), Some(time_of(ClockTime::ZERO, samples as u64)))
                 } else {
-                    let discont = random(&mut state) % 5 == 0;
+                    let discont = random(&mut state).is_multiple_of(5);
                     timeline.buffer(stamped.then_some(pts), samples, discont)
                 };
                 match placement {
