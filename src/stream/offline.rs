@@ -19,6 +19,7 @@ const TEMPERATURES: [f32; 6] = [0.0, 0.2, 0.4, 0.6, 0.8, 1.0];
 /// Warmer results than this prompt nothing.
 const PROMPTS_BELOW: f32 = 0.5;
 /// Text carried over, in tokens: small models copy the errors of longer prompts and loop (whisper.cpp #2446).
+/// Its timestamps are carried too; without them the model stops marking segments, and whole sentences get lost.
 const CONTEXT_TOKENS: usize = 64;
 /// What a window may decode to, half of the decoder's context.
 const MAX_TOKENS: usize = 224;
@@ -32,7 +33,7 @@ pub struct Offline {
     language: Option<u32>,
     /// Static prompt, always first.
     initial_prompt: Vec<u32>,
-    /// Text tokens before the window.
+    /// Tokens before the window, with timestamps.
     context: Vec<u32>,
     /// Frame at which the next window starts.
     seek: u64,
@@ -44,6 +45,7 @@ pub struct Offline {
 /// A window that was decoded to words.
 struct Heard {
     words: Vec<TimedWord>,
+    /// Text and timestamps, as they prompt the next window.
     tokens: Vec<u32>,
     advance: u64,
     temperature: f32,
@@ -149,17 +151,26 @@ impl Offline {
             word.end = word.end.min(heard_until);
             word.start = word.start.min(word.end);
         }
-        Ok(Heard { words, tokens, advance: window.advance, temperature: hypothesis.temperature })
+        let said = window.segments.last().map_or(0, |segment| segment.tokens.end + 1).min(hypothesis.tokens.len());
+        Ok(Heard {
+            words,
+            tokens: hypothesis.tokens[..said].to_vec(),
+            advance: window.advance,
+            temperature: hypothesis.temperature,
+        })
     }
 
-    /// Keeps only the words that cannot go on in audio that is still to come.
-    fn hold_back(heard: &mut Heard, frames: u64) {
+    /// Keeps only the words that cannot go on in audio that is still to come. Timestamps are the tokens from
+    /// `timestamps` on.
+    fn hold_back(heard: &mut Heard, frames: u64, timestamps: u32) {
         let limit = (FRAME * frames as u32).saturating_sub(STALL_MARGIN).as_secs_f32();
         let keep = heard.words.iter().take_while(|word| word.end <= limit).count();
         heard.words.truncate(keep);
         let last = heard.words.last();
         heard.advance = last.map_or(0, |word| (word.end * 100.0).round() as u64);
-        heard.tokens.truncate(last.map_or(0, |word| word.tokens.end));
+        let texts = heard.tokens.iter().enumerate().filter(|(_, token)| **token < timestamps);
+        let kept = last.and_then(|word| texts.map(|(i, _)| i + 1).nth(word.tokens.end - 1)).unwrap_or(0);
+        heard.tokens.truncate(kept);
     }
 
     fn commit(&mut self, heard: Heard, outputs: &mut Vec<Output>) {
@@ -213,7 +224,7 @@ impl Schedule for Offline {
             match engine.turn(|turn| self.hear(turn, run, engine.model(), frames, &mut outputs))? {
                 Some(mut heard) => {
                     if !full && !everything {
-                        Self::hold_back(&mut heard, frames);
+                        Self::hold_back(&mut heard, frames, engine.model().tokenizer.special().timestamp_begin);
                     }
                     self.commit(heard, &mut outputs);
                 }
