@@ -94,7 +94,9 @@ impl Conv {
 
     fn forward(&self, x: &Tensor) -> candle_core::Result<Tensor> {
         let bias = self.bias.unsqueeze(1)?;
-        x.conv1d(&self.weight, 1, self.stride, 1, 1)?.broadcast_add(&bias)?.gelu_erf()
+        x.conv1d(&self.weight, 1, self.stride, 1, 1)?
+            .broadcast_add(&bias)?
+            .gelu_erf()
     }
 }
 
@@ -116,7 +118,11 @@ impl Layer {
 
     fn forward(&self, x: &Tensor) -> candle_core::Result<Tensor> {
         let x = x.add(&self.attention(&self.attention_norm.forward(x)?)?)?;
-        x.add(&self.feed_forward.forward(&self.feed_forward_norm.forward(&x)?)?)
+        x.add(
+            &self
+                .feed_forward
+                .forward(&self.feed_forward_norm.forward(&x)?)?,
+        )
     }
 
     fn attention(&self, x: &Tensor) -> candle_core::Result<Tensor> {
