@@ -17,19 +17,29 @@ const PIPELINE: &str = "filesrc name=source ! decodebin ! audioconvert ! audiore
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
-    let media = arguments.next().ok_or("usage: print_cues MEDIA_FILE [MODEL]")?;
+    let media = arguments
+        .next()
+        .ok_or("usage: print_cues MEDIA_FILE [MODEL]")?;
 
     gst::init()?;
     gstwhispernpu::plugin_register_static()?;
 
-    let pipeline = gst::parse::launch(PIPELINE)?.downcast::<gst::Pipeline>().map_err(|_| "not a pipeline")?;
+    let pipeline = gst::parse::launch(PIPELINE)?
+        .downcast::<gst::Pipeline>()
+        .map_err(|_| "not a pipeline")?;
     named(&pipeline, "source")?.set_property("location", media);
     if let Some(model) = arguments.next() {
         named(&pipeline, "recogniser")?.set_property("model", model);
     }
-    let cues = named(&pipeline, "cues")?.downcast::<gst_app::AppSink>().map_err(|_| "not an appsink")?;
+    let cues = named(&pipeline, "cues")?
+        .downcast::<gst_app::AppSink>()
+        .map_err(|_| "not an appsink")?;
     // Called from a streaming thread: an application with a window hands the text over to its own thread here.
-    cues.set_callbacks(gst_app::AppSinkCallbacks::builder().new_sample(print_cue).build());
+    cues.set_callbacks(
+        gst_app::AppSinkCallbacks::builder()
+            .new_sample(print_cue)
+            .build(),
+    );
 
     let played = play(&pipeline);
     pipeline.set_state(gst::State::Null)?;
@@ -37,13 +47,20 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 fn named(pipeline: &gst::Pipeline, name: &str) -> Result<gst::Element, String> {
-    pipeline.by_name(name).ok_or_else(|| format!("no element is named {name}"))
+    pipeline
+        .by_name(name)
+        .ok_or_else(|| format!("no element is named {name}"))
 }
 
 fn print_cue(sink: &gst_app::AppSink) -> Result<gst::FlowSuccess, gst::FlowError> {
     let sample = sink.pull_sample().map_err(|_| gst::FlowError::Eos)?;
     let buffer = sample.buffer().ok_or(gst::FlowError::Error)?;
-    let (Some(start), Some(duration)) = (buffer.pts(), buffer.duration()) else {
+    // The segment says which place in the file a buffer's time stamp means.
+    let segment = sample
+        .segment()
+        .and_then(|segment| segment.downcast_ref::<gst::ClockTime>());
+    let start = segment.and_then(|segment| segment.to_stream_time(buffer.pts()));
+    let (Some(start), Some(duration)) = (start, buffer.duration()) else {
         return Err(gst::FlowError::Error);
     };
     let bytes = buffer.map_readable().map_err(|_| gst::FlowError::Error)?;

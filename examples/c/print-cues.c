@@ -34,6 +34,7 @@ on_new_sample (GstAppSink * sink, gpointer user_data)
 {
   GstSample *sample = gst_app_sink_pull_sample (sink);
   GstBuffer *buffer;
+  GstClockTime start;
   GstMapInfo map;
 
   (void) user_data;
@@ -41,7 +42,9 @@ on_new_sample (GstAppSink * sink, gpointer user_data)
     return GST_FLOW_EOS;
 
   buffer = gst_sample_get_buffer (sample);
-  if (!GST_BUFFER_PTS_IS_VALID (buffer) || !GST_BUFFER_DURATION_IS_VALID (buffer)
+  /* The segment says which place in the file a buffer's time stamp means. */
+  start = gst_segment_to_stream_time (gst_sample_get_segment (sample), GST_FORMAT_TIME, GST_BUFFER_PTS (buffer));
+  if (!GST_CLOCK_TIME_IS_VALID (start) || !GST_BUFFER_DURATION_IS_VALID (buffer)
       || !gst_buffer_map (buffer, &map, GST_MAP_READ)) {
     gst_sample_unref (sample);
     return GST_FLOW_ERROR;
@@ -51,9 +54,9 @@ on_new_sample (GstAppSink * sink, gpointer user_data)
   gchar *text = g_strndup ((const gchar *) map.data, map.size);
   g_strdelimit (text, "\n", ' ');
   g_print ("[");
-  print_time (GST_BUFFER_PTS (buffer));
+  print_time (start);
   g_print (" --> ");
-  print_time (GST_BUFFER_PTS (buffer) + GST_BUFFER_DURATION (buffer));
+  print_time (start + GST_BUFFER_DURATION (buffer));
   g_print ("] %s\n", text);
 
   g_free (text);

@@ -35,10 +35,12 @@ def on_new_sample(sink):
     if sample is None:
         return Gst.FlowReturn.EOS
     buffer = sample.get_buffer()
-    if Gst.CLOCK_TIME_NONE in (buffer.pts, buffer.duration):
+    # The segment says which place in the file a buffer's time stamp means.
+    start = sample.get_segment().to_stream_time(Gst.Format.TIME, buffer.pts)
+    if Gst.CLOCK_TIME_NONE in (start, buffer.duration):
         return Gst.FlowReturn.ERROR
     text = buffer.extract_dup(0, buffer.get_size()).decode().replace("\n", " ")
-    print(f"[{clock(buffer.pts)} --> {clock(buffer.pts + buffer.duration)}] {text}", flush=True)
+    print(f"[{clock(start)} --> {clock(start + buffer.duration)}] {text}", flush=True)
     return Gst.FlowReturn.OK
 
 
