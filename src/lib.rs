@@ -5,6 +5,28 @@
 
 pub mod audio;
 pub mod caption;
+pub mod decoder;
+//pub mod element;
+pub mod encoder;
+pub mod engine;
 pub mod mel;
 pub mod model;
+pub mod nn;
 pub mod pool;
+pub mod stream;
+
+fn plugin_init(plugin: &gst::Plugin) -> Result<(), gst::glib::BoolError> {
+    Ok(())
+}
+
+gst::plugin_define!(
+    whispernpu,
+    env!("CARGO_PKG_DESCRIPTION"),
+    plugin_init,
+    concat!(env!("CARGO_PKG_VERSION"), "-", env!("COMMIT_ID")),
+    "MPL",
+    env!("CARGO_PKG_NAME"),
+    env!("CARGO_PKG_NAME"),
+    env!("CARGO_PKG_REPOSITORY"),
+    env!("BUILD_REL_DATE")
+);

@@ -3,11 +3,14 @@
 //!
 //! Nothing here knows GStreamer. Times are offsets from the first sample of a [`Run`].
 
+mod offline;
 mod run;
+mod segments;
 
 use std::time::Duration;
 
-pub use run::{Run, Wake};
+pub use offline::Offline;
+pub use run::{Run, Wake, track_counters};
 
 use crate::engine::{Engine, EngineError};
 

@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: MPL-2.0
+//! From a prompt to a hypothesis, token by token.
+
+use super::{Audio, Cache, Decoder, DecoderError, Rules};
+use crate::model::Tokenizer;
+
+/// A decoded window and how sure the model was.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Hypothesis {
+    /// Text and timestamp tokens, without the prompt and the end of text.
+    pub tokens: Vec<u32>,
+    /// The probability of each token among those that the rules allowed.
+    pub probabilities: Vec<f32>,
+    /// Mean log-probability over the tokens and the end of text.
+    pub avg_logprob: f32,
+    /// The probability that nobody speaks, read where the transcript starts.
+    pub no_speech: f32,
+    pub temperature: f32,
+    /// The token limit ended it rather than the end of text.
+    pub truncated: bool,
+}
+
+/// One attempt at a window.
+pub struct Task<'a> {
+    /// Everything that is fed before the first sampled token.
+    pub prompt: &'a [u32],
+    pub rules: &'a Rules,
+    /// 0 takes the likeliest token; above, tokens are drawn.
+    pub temperature: f32,
+    pub max_tokens: usize,
+    /// Seeds the draw, so that a run can be repeated.
+    pub seed: u64,
+}
+
+impl Decoder {
+    /// Decodes a window. `prompt` must hold the start of transcript.
+    pub fn decode(&self, task: &Task, audio: &Audio, tokenizer: &Tokenizer) -> Result<Hypothesis, DecoderError> {
+        let special = tokenizer.special();
+        let mut cache = Cache::default();
+        let mut result = Hypothesis { temperature: task.temperature, ..Hypothesis::default() };
+        let mut draw = Draw::new(task.seed);
+
+        let hidden = self.graph.forward(task.prompt, &mut cache, audio, None)?;
+        let sot = task.prompt.iter().rposition(|&token| token == special.sot).unwrap_or(0);
+        result.no_speech = probability(&self.row(&hidden, sot)?, special.no_speech);
+        let mut logits = self.row(&hidden, task.prompt.len() - 1)?;
+
+        let mut sum = 0.0;
+        loop {
+            task.rules.apply(&result.tokens, &mut logits);
+            let (token, logprob) = draw.next(&logits, task.temperature);
+            sum += logprob;
+            if token == special.eot {
+                break;
+            }
+            result.tokens.push(token);
+            result.probabilities.push(logprob.exp());
+            if result.tokens.len() >= task.max_tokens {
+                result.truncated = true;
+                break;
+            }
+            let hidden = self.graph.forward(&[token], &mut cache, audio, None)?;
+            logits = self.row(&hidden, 0)?;
+        }
+        result.avg_logprob = sum / (result.tokens.len() + 1) as f32;
+        Ok(result)
+    }
+
+    /// The language token that the window's audio suggests, by one pass over the start of transcript.
+    pub fn detect_language(&self, audio: &Audio, tokenizer: &Tokenizer) -> Result<u32, DecoderError> {
+        let special = tokenizer.special();
+        let logits = self.logits(&[special.sot], &mut Cache::default(), audio, None)?;
+        let best = special
+            .languages
+            .clone()
+            .max_by(|&a, &b| logits[a as usize].total_cmp(&logits[b as usize]));
+        Ok(best.unwrap_or(special.languages.start))
+    }
+
+    /// Logits after one row of the hidden state.
+    fn row(&self, hidden: &candle_core::Tensor, index: usize) -> Result<Vec<f32>, DecoderError> {
+        Ok(self.graph.project(&hidden.narrow(0, index, 1)?)?.flatten_all()?.to_vec1()?)
+    }
+}
+
+/// Softmax of one logit.
+fn probability(logits: &[f32], token: u32) -> f32 {
+    (logits[token as usize] - log_sum_exp(logits, 1.0)).exp()
+}
+
+fn log_sum_exp(logits: &[f32], scale: f32) -> f32 {
+    let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let sum: f32 = logits.iter().map(|x| ((x - max) * scale).exp()).sum();
+    max * scale + sum.ln()
+}
+
+/// Draws tokens with a small generator of its own (SplitMix64, Steele et al. 2014): repeatable, and good enough for this.
+struct Draw {
+    state: u64,
+}
+
+impl Draw {
+    fn new(seed: u64) -> Self {
+        Self { state: seed }
+    }
+
+    fn uniform(&mut self) -> f32 {
+        self.state = self.state.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.state;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        ((z ^ (z >> 31)) >> 40) as f32 / (1u64 << 24) as f32
+    }
+
+    /// A token and its log-probability at temperature 1.
+    fn next(&mut self, logits: &[f32], temperature: f32) -> (u32, f32) {
+        let total = log_sum_exp(logits, 1.0);
+        let token = if temperature == 0.0 { argmax(logits) } else { self.sample(logits, 1.0 / temperature) };
+        (token as u32, logits[token] - total)
+    }
+
+    fn sample(&mut self, logits: &[f32], scale: f32) -> usize {
+        let total = log_sum_exp(logits, scale);
+        let mut rest = self.uniform();
+        for (token, logit) in logits.iter().enumerate() {
+            rest -= (logit * scale - total).exp();
+            if rest < 0.0 {
+                return token;
+            }
+        }
+        argmax(logits)
+    }
+}
+
+fn argmax(logits: &[f32]) -> usize {
+    let best = logits.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1));
+    best.map_or(0, |(token, _)| token)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn temperature_zero_takes_the_likeliest_token() {
+        let (token, logprob) = Draw::new(1).next(&[0.0, 3.0, 1.0], 0.0);
+        assert_eq!(token, 1);
+        assert!((logprob.exp() - 0.8438).abs() < 1e-3);
+    }
+
+    #[test]
+    fn drawn_tokens_follow_the_distribution_and_never_the_forbidden() {
+        let logits = [0.0, 2f32.ln(), f32::NEG_INFINITY];
+        let mut draw = Draw::new(7);
+        let mut counts = [0; 3];
+        for _ in 0..3000 {
+            counts[draw.next(&logits, 1.0).0 as usize] += 1;
+        }
+        assert_eq!(counts[2], 0);
+        assert!((900..1100).contains(&counts[0]), "{counts:?}");
+    }
+
+    #[test]
+    fn the_same_seed_draws_the_same_tokens() {
+        let logits: Vec<f32> = (0..50).map(|i| (i as f32).sin()).collect();
+        let run = |seed| {
+            let mut draw = Draw::new(seed);
+            (0..20).map(|_| draw.next(&logits, 0.8).0).collect::<Vec<_>>()
+        };
+        assert_eq!(run(3), run(3));
+        assert_ne!(run(3), run(4));
+    }
+}

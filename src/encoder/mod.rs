@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: MPL-2.0
+//! Whisper's audio encoder: one window of mel rows in, what the decoder attends to out.
+
+pub mod cpu;
+
+use ndarray::{Array2, ArrayViewMut2};
+
+use crate::model::Config;
+
+/// Why a window could not be encoded.
+#[derive(Debug, thiserror::Error)]
+#[error("the encoder failed: {0}")]
+pub struct EncoderError(pub String);
+
+impl From<candle_core::Error> for EncoderError {
+    fn from(error: candle_core::Error) -> Self {
+        Self(error.to_string())
+    }
+}
+
+/// Keys and values of one decoder layer's cross-attention, (audio_ctx, d) each, heads side by side.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CrossKv {
+    pub k: Array2<f32>,
+    pub v: Array2<f32>,
+}
+
+/// What the encoder makes of one window.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AudioFeatures {
+    /// Output of the last layer normalisation, (audio_ctx, d); one row per 20 ms.
+    pub hidden: Array2<f32>,
+    /// One pair per decoder layer.
+    pub cross: Vec<CrossKv>,
+}
+
+impl AudioFeatures {
+    /// Room for one window of the model with these dimensions.
+    pub fn new(config: &Config) -> Self {
+        let shape = (config.audio_ctx, config.audio_state);
+        let pair = CrossKv { k: Array2::zeros(shape), v: Array2::zeros(shape) };
+        Self { hidden: Array2::zeros(shape), cross: vec![pair; config.text_layers] }
+    }
+}
+
+/// An encoder and the memory that its next window is written into.
+///
+/// The window goes straight to where the backend reads it (for an NPU, its mapped buffer):
+/// fill [`Encoder::input`], then call [`Encoder::encode`].
+pub trait Encoder: Send {
+    /// (WINDOW_FRAMES, n_mels), C-contiguous: Whisper's normalised log-mel, time-major.
+    fn input(&mut self) -> ArrayViewMut2<'_, f32>;
+
+    /// Encodes what [`Encoder::input`] holds. `out` must have been made for the same model.
+    fn encode(&mut self, out: &mut AudioFeatures) -> Result<(), EncoderError>;
+
+    /// What runs, for users: `cpu (f32)`.
+    fn description(&self) -> String;
+}
