@@ -133,10 +133,7 @@ impl Input {
             .counters
             .received
             .fetch_add(samples as u64, Relaxed);
-        let discont = buffer
-            .flags()
-            .intersects(gst::BufferFlags::DISCONT | gst::BufferFlags::RESYNC);
-        let placement = self.timeline.buffer(buffer.pts(), samples, discont);
+        let placement = self.timeline.buffer(buffer.pts(), samples);
         let taken = self.place(placement, &request)?;
         let read = if buffer.flags().contains(gst::BufferFlags::GAP) {
             self.append(Samples::Silence(samples), &request)
