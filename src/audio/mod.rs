@@ -1,2 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
 //! From mapped GstBuffers to samples: formats, alignment, discontinuities.
+
+mod samples;
+
+pub(crate) use samples::{decode_f32, decode_s16};
+pub use samples::Samples;

@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: MPL-2.0
+//! Samples as they lie in a mapped buffer.
+
+/// One channel of samples as bytes of a mapped buffer, at any alignment; nothing is copied or converted ahead of use.
+///
+/// Bytes after the last whole sample are left out. Full scale is ±1.
+#[derive(Clone, Copy, Debug)]
+pub enum Samples<'a> {
+    /// Signed 16-bit little endian; 32768 is full scale.
+    S16Le(&'a [u8]),
+    /// 32-bit IEEE 754 little endian.
+    F32Le(&'a [u8]),
+    /// So many samples of digital silence, with no bytes behind them.
+    Silence(usize),
+}
+
+impl<'a> Samples<'a> {
+    /// Number of samples.
+    pub fn len(&self) -> usize {
+        match *self {
+            Self::S16Le(bytes) => bytes.len() / size_of::<i16>(),
+            Self::F32Le(bytes) => bytes.len() / size_of::<f32>(),
+            Self::Silence(len) => len,
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The first `at` samples and the rest; `at` beyond the end leaves the rest empty.
+    pub fn split_at(self, at: usize) -> (Self, Self) {
+        let at = at.min(self.len());
+        match self {
+            Self::S16Le(bytes) => {
+                let (head, tail) = bytes.split_at(at * size_of::<i16>());
+                (Self::S16Le(head), Self::S16Le(tail))
+            }
+            Self::F32Le(bytes) => {
+                let (head, tail) = bytes.split_at(at * size_of::<f32>());
+                (Self::F32Le(head), Self::F32Le(tail))
+            }
+            Self::Silence(len) => (Self::Silence(at), Self::Silence(len - at)),
+        }
+    }
+
+    /// The sample at `index`, if there is one. Float samples come as they are, NaN and infinities included.
+    pub fn get(&self, index: usize) -> Option<f32> {
+        match *self {
+            Self::S16Le(bytes) => decode_s16(bytes).nth(index),
+            Self::F32Le(bytes) => decode_f32(bytes).nth(index),
+            Self::Silence(len) => (index < len).then_some(0.0),
+        }
+    }
+
+    /// All samples in order, as [`get`](Self::get) gives them.
+    pub fn iter(self) -> impl ExactSizeIterator<Item = f32> + 'a {
+        // `get` cannot fail below `len`.
+        (0..self.len()).map(move |index| self.get(index).unwrap_or_default())
+    }
+}
+
+/// Reads S16LE lane by lane; exact in `f32`, so both formats give the same spectrum.
+pub(crate) fn decode_s16(bytes: &[u8]) -> impl ExactSizeIterator<Item = f32> + '_ {
+    const SCALE: f32 = 1.0 / 32768.0;
+    let (samples, _) = bytes.as_chunks();
+    samples
+        .iter()
+        .map(|&sample| f32::from(i16::from_le_bytes(sample)) * SCALE)
+}
+
+/// Reads F32LE lane by lane.
+pub(crate) fn decode_f32(bytes: &[u8]) -> impl ExactSizeIterator<Item = f32> + '_ {
+    let (samples, _) = bytes.as_chunks();
+    samples.iter().map(|&sample| f32::from_le_bytes(sample))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_formats_give_the_same_samples_at_any_alignment() {
+        let s16 = [0, 1, -1, i16::MAX, i16::MIN];
+        let f32s = s16.map(|s| f32::from(s) / 32768.0);
+        for offset in 0..4 {
+            let mut short = vec![0u8; offset];
+            let mut long = vec![0u8; offset];
+            short.extend(s16.iter().flat_map(|s| s.to_le_bytes()));
+            long.extend(f32s.iter().flat_map(|s| s.to_le_bytes()));
+            assert!(Samples::S16Le(&short[offset..]).iter().eq(f32s));
+            assert!(Samples::F32Le(&long[offset..]).iter().eq(f32s));
+        }
+    }
+
+    #[test]
+    fn bytes_after_the_last_whole_sample_are_left_out() {
+        let bytes = [0u8; 7];
+        assert_eq!(Samples::S16Le(&bytes).len(), 3);
+        assert_eq!(Samples::F32Le(&bytes).len(), 1);
+        assert_eq!(Samples::F32Le(&bytes[..3]).len(), 0);
+        assert_eq!(Samples::S16Le(&bytes).iter().count(), 3);
+    }
+
+    #[test]
+    fn splitting_keeps_every_sample_in_order() {
+        let bytes: Vec<u8> = (0..10i16).flat_map(|s| s.to_le_bytes()).collect();
+        let whole = Samples::S16Le(&bytes);
+        for at in 0..12 {
+            let (head, tail) = whole.split_at(at);
+            assert_eq!(head.len(), at.min(10));
+            assert!(head.iter().chain(tail.iter()).eq(whole.iter()));
+        }
+        let (head, tail) = Samples::Silence(5).split_at(3);
+        assert_eq!((head.len(), tail.len()), (3, 2));
+    }
+
+    #[test]
+    fn there_is_no_sample_beyond_the_end() {
+        assert_eq!(Samples::S16Le(&[0, 64, 9]).get(0), Some(0.5));
+        assert_eq!(Samples::S16Le(&[0, 64, 9]).get(1), None);
+        assert_eq!(Samples::Silence(1).get(1), None);
+        assert!(Samples::Silence(0).is_empty());
+    }
+}

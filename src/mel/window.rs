@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: MPL-2.0
+//! Whisper's per-window step, on the way from the track to the encoder's input.
+
+use ndarray::{ArrayView2, ArrayViewMut2, Axis, Zip};
+
+use super::{SILENCE, Track};
+
+/// Decades below the window's loudest value that count: 80 dB.
+const RANGE: f32 = 8.0;
+
+impl Track {
+    /// Packs rows `[from, from + frames)` into `out`, (window frames, n_mels), as the encoder wants them: clamped to
+    /// at least the window's maximum − 8, then (x + 4) / 4, so that values end near ±1.
+    ///
+    /// What lies outside the rows that are there, or beyond `frames`, is digital silence, as in a window whose
+    /// waveform was padded with zeros. It takes part in the maximum.
+    ///
+    /// Source: `log_mel_spectrogram` in openai/whisper `audio.py`, where the window is the whole input.
+    pub fn pack_window(&self, from: u64, frames: usize, mut out: ArrayViewMut2<'_, f32>) {
+        let (head, tail) = self.views(from, frames.min(out.nrows()));
+        let silent_before = self.start().saturating_sub(from).min(out.nrows() as u64) as usize;
+        let (before, rest) = out.view_mut().split_at(Axis(0), silent_before);
+        let (head_out, rest) = rest.split_at(Axis(0), head.nrows());
+        let (tail_out, after) = rest.split_at(Axis(0), tail.nrows());
+
+        let is_full = before.is_empty() && after.is_empty();
+        let floor = if is_full { f32::NEG_INFINITY } else { SILENCE };
+        let loudest = floor.max(maximum(head)).max(maximum(tail));
+        let normalise = |x: f32| (x.max(loudest - RANGE) + 4.0) / 4.0;
+        for (rows, out) in [(head, head_out), (tail, tail_out)] {
+            Zip::from(out).and(rows).for_each(|out, &x| *out = normalise(x));
+        }
+        for mut out in [before, after] {
+            out.fill(normalise(SILENCE));
+        }
+    }
+}
+
+/// The largest value, −∞ if there is none. In lanes, since a single running maximum cannot be vectorised.
+fn maximum(rows: ArrayView2<'_, f32>) -> f32 {
+    let (lanes, rest) = rows.to_slice().unwrap_or_default().as_chunks::<16>();
+    let mut largest = [f32::NEG_INFINITY; 16];
+    for lane in lanes {
+        for (largest, &x) in largest.iter_mut().zip(lane) {
+            *largest = if x > *largest { x } else { *largest };
+        }
+    }
+    largest.iter().chain(rest).copied().fold(f32::NEG_INFINITY, f32::max)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::track::tests::{fill, track};
+    use super::*;
+    use ndarray::Array2;
+
+    /// First band of the window that `track` packs.
+    fn packed(track: &Track, from: u64, frames: usize, rows: usize) -> Vec<f32> {
+        let mut out = Array2::from_elem((rows, track.n_mels()), f32::NAN);
+        track.pack_window(from, frames, out.view_mut());
+        assert!(out.rows().into_iter().all(|row| row.iter().all(|&x| x == row[0])));
+        out.column(0).to_vec()
+    }
+
+    #[test]
+    fn values_are_clamped_below_the_maximum_and_scaled() {
+        let mut track = track(20, 3);
+        fill(&mut track, 12);
+        assert_eq!(packed(&track, 1, 11, 11)[..4], [1.75, 1.75, 1.75, 2.0]);
+        assert_eq!(packed(&track, 1, 11, 11)[10], 3.75);
+    }
+
+    #[test]
+    fn what_is_not_there_is_silence() {
+        let mut track = track(4, 20);
+        fill(&mut track, 4);
+        track.release(2);
+        fill(&mut track, 1);
+        // Rows 2 to 4; the maximum is 4, so silence becomes (4 − 8 + 4) / 4 = 0.
+        assert_eq!(packed(&track, 0, 6, 6), [0.0, 0.0, 1.5, 1.75, 2.0, 0.0]);
+        assert_eq!(packed(&track, 2, 3, 3), [1.5, 1.75, 2.0]);
+        assert_eq!(packed(&track, 2, 1, 3), [1.5, -0.5, -0.5]);
+        assert_eq!(packed(&track, 90, 3, 2), [-1.5, -1.5]);
+        assert_eq!(packed(&track, 0, 1, 1), [-1.5]);
+    }
+
+    #[test]
+    fn silence_takes_part_in_the_maximum() {
+        let mut track = track(2, 1);
+        if let Some(row) = track.next_row() {
+            row.fill(-30.0);
+        }
+        track.commit_row();
+        assert_eq!(packed(&track, 0, 1, 1), [-6.5]);
+        assert_eq!(packed(&track, 0, 2, 2), [-3.5, -1.5]);
+    }
+}
