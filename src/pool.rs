@@ -227,9 +227,15 @@ mod tests {
     fn a_maker_that_panics_leaves_the_pool_usable() {
         let calls = AtomicUsize::new(0);
         let pool = Pool::new(1, move || {
-            assert!(calls.fetch_add(1, Ordering::Relaxed) > 0, "the first one fails");
+            assert!(
+                calls.fetch_add(1, Ordering::Relaxed) > 0,
+                "the first one fails"
+            );
         });
-        assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(pool.acquire()))).is_err());
+        assert!(
+            std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(pool.acquire())))
+                .is_err()
+        );
         assert_eq!(pool.counters(), Counters::default());
         drop(pool.acquire());
         assert_eq!(pool.counters().idle, 1);

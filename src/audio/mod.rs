@@ -2,6 +2,8 @@
 //! From mapped GstBuffers to samples: formats, alignment, discontinuities.
 
 mod samples;
+mod timeline;
 
-pub(crate) use samples::{decode_f32, decode_s16};
 pub use samples::Samples;
+pub(crate) use samples::{decode_f32, decode_s16};
+pub use timeline::{LONGEST_FILL, Placement, TOLERANCE, Timeline, time_of};

@@ -47,8 +47,8 @@ impl<'a> Samples<'a> {
     /// The sample at `index`, if there is one. Float samples come as they are, NaN and infinities included.
     pub fn get(&self, index: usize) -> Option<f32> {
         match *self {
-            Self::S16Le(bytes) => decode_s16(bytes).nth(index),
-            Self::F32Le(bytes) => decode_f32(bytes).nth(index),
+            Self::S16Le(bytes) => bytes.as_chunks().0.get(index).map(from_s16),
+            Self::F32Le(bytes) => bytes.as_chunks().0.get(index).map(from_f32),
             Self::Silence(len) => (index < len).then_some(0.0),
         }
     }
@@ -60,19 +60,23 @@ impl<'a> Samples<'a> {
     }
 }
 
-/// Reads S16LE lane by lane; exact in `f32`, so both formats give the same spectrum.
+/// Reads S16LE sample by sample.
 pub(crate) fn decode_s16(bytes: &[u8]) -> impl ExactSizeIterator<Item = f32> + '_ {
-    const SCALE: f32 = 1.0 / 32768.0;
-    let (samples, _) = bytes.as_chunks();
-    samples
-        .iter()
-        .map(|&sample| f32::from(i16::from_le_bytes(sample)) * SCALE)
+    bytes.as_chunks().0.iter().map(from_s16)
 }
 
-/// Reads F32LE lane by lane.
+/// Reads F32LE sample by sample.
 pub(crate) fn decode_f32(bytes: &[u8]) -> impl ExactSizeIterator<Item = f32> + '_ {
-    let (samples, _) = bytes.as_chunks();
-    samples.iter().map(|&sample| f32::from_le_bytes(sample))
+    bytes.as_chunks().0.iter().map(from_f32)
+}
+
+/// Exact, so that both formats give the same spectrum.
+fn from_s16(sample: &[u8; 2]) -> f32 {
+    f32::from(i16::from_le_bytes(*sample)) / 32768.0
+}
+
+fn from_f32(sample: &[u8; 4]) -> f32 {
+    f32::from_le_bytes(*sample)
 }
 
 #[cfg(test)]

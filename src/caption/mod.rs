@@ -1,7 +1,27 @@
 // SPDX-License-Identifier: MPL-2.0
 //! Words to lines to cues to bytes in the negotiated subtitle format.
 //!
-//! This room knows GStreamer's clock times, and nothing of models.
+//! This room knows GStreamer's clock times, and nothing of models. The way of a word: `intake` makes
+//! it fit for print, `layout` weighs where lines and cues may break (with `breaks` and `width`),
+//! [`CueBuilder`] gives the cues their times, [`Writer`] puts them into bytes. [`WordItems`] is the
+//! short way for those who want each word on its own.
+
+mod breaks;
+mod builder;
+mod format;
+mod intake;
+mod items;
+mod layout;
+#[cfg(test)]
+mod promises;
+mod width;
+
+use gst::ClockTime;
+
+pub use builder::CueBuilder;
+pub use format::{Format, Writer};
+pub use items::WordItems;
+pub use layout::Layout;
 
 /// A recognised word on the stream's own timeline (buffer PTS, not running time).
 #[derive(Clone, Debug, PartialEq)]
@@ -15,4 +35,119 @@ pub struct Word {
     pub end: gst::ClockTime,
     /// Mean probability of the word's tokens, 0 to 1.
     pub probability: f32,
+}
+
+/// Text that is on the screen from `start` to `end`. `end > start`, no line is blank.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Cue {
+    pub start: ClockTime,
+    pub end: ClockTime,
+    /// Top line first.
+    pub lines: Vec<Vec<Word>>,
+}
+
+impl Cue {
+    /// The lines joined by `\n`, their words by a space where one belongs.
+    pub fn text(&self) -> String {
+        self.lines
+            .iter()
+            .map(|line| join(line))
+            .collect::<Vec<_>>()
+            .join("\n")
+    }
+
+    pub fn duration(&self) -> ClockTime {
+        self.end.saturating_sub(self.start)
+    }
+}
+
+/// One line of words as text.
+fn join(line: &[Word]) -> String {
+    let mut text = String::new();
+    for word in line {
+        if word.spaced && !text.is_empty() {
+            text.push(' ');
+        }
+        text.push_str(&word.text);
+    }
+    text
+}
+
+/// Words to whatever granularity the user asked for.
+#[derive(Debug)]
+pub enum Captioner {
+    /// A cue is a subtitle of one or more lines.
+    Cues(CueBuilder),
+    /// Each word is a cue of its own.
+    Words(WordItems),
+}
+
+macro_rules! either {
+    ($self:ident, $inner:ident => $call:expr) => {
+        match $self {
+            Self::Cues($inner) => $call,
+            Self::Words($inner) => $call,
+        }
+    };
+}
+
+/// See [`CueBuilder`] for what each of these promises.
+impl Captioner {
+    pub fn cues(layout: Layout) -> Self {
+        Self::Cues(CueBuilder::new(layout))
+    }
+
+    pub fn words() -> Self {
+        Self::Words(WordItems::default())
+    }
+
+    pub fn push(&mut self, words: &[Word]) {
+        either!(self, inner => inner.push(words));
+    }
+
+    pub fn pause(&mut self) {
+        either!(self, inner => inner.pause());
+    }
+
+    pub fn settled(&mut self, until: ClockTime) {
+        either!(self, inner => inner.settled(until));
+    }
+
+    pub fn drain(&mut self) {
+        either!(self, inner => inner.drain());
+    }
+
+    pub fn pop(&mut self) -> Option<Cue> {
+        either!(self, inner => inner.pop())
+    }
+
+    pub fn reached(&self) -> Option<ClockTime> {
+        either!(self, inner => inner.reached())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cue_joins_words_with_spaces_only_where_they_belong() {
+        let word = |text: &str, spaced| Word {
+            text: text.into(),
+            spaced,
+            start: ClockTime::ZERO,
+            end: ClockTime::SECOND,
+            probability: 1.0,
+        };
+        let cue = Cue {
+            start: ClockTime::ZERO,
+            end: ClockTime::SECOND,
+            lines: vec![
+                vec![word("Hello", true), word("world", true), word("!", false)],
+                vec![word("今日", true), word("は", false)],
+            ],
+        };
+        assert_eq!(cue.text(), "Hello world!\n今日は");
+        assert_eq!(cue.duration(), ClockTime::SECOND);
+    }
 }

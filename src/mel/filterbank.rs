@@ -68,7 +68,9 @@ impl Band {
 fn edges(n_mels: usize) -> Vec<f64> {
     let top = hz_to_mel(f64::from(SAMPLE_RATE) / 2.0);
     let step = top / (n_mels + 1) as f64;
-    (0..n_mels + 2).map(|i| mel_to_hz(i as f64 * step)).collect()
+    (0..n_mels + 2)
+        .map(|i| mel_to_hz(i as f64 * step))
+        .collect()
 }
 
 /// Slaney's scale is linear up to 1000 Hz = 15 mel …

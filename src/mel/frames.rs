@@ -143,7 +143,12 @@ struct Tap<'a> {
 }
 
 impl<'a> Tap<'a> {
-    fn new(frame: &'a mut [f32; N_FFT], window: &'a [f32; N_FFT], place: usize, len: usize) -> Self {
+    fn new(
+        frame: &'a mut [f32; N_FFT],
+        window: &'a [f32; N_FFT],
+        place: usize,
+        len: usize,
+    ) -> Self {
         Self {
             products: &mut frame[place..][..len],
             weights: &window[place..][..len],
@@ -197,7 +202,10 @@ mod tests {
 
     #[test]
     fn edges_come_every_half_hop_and_frames_complete_at_them() {
-        assert_eq!([0, 1, 39, 40, 119, 120].map(until_edge), [40, 39, 1, 80, 1, 80]);
+        assert_eq!(
+            [0, 1, 39, 40, 119, 120].map(until_edge),
+            [40, 39, 1, 80, 1, 80]
+        );
         assert_eq!([0, 199, 200, 359, 360].map(completed), [0, 0, 1, 1, 2]);
         for frame in 0..5 {
             assert_eq!(completed(end_of(frame)), frame + 1);

@@ -44,7 +44,10 @@ mod tests {
         for bits in (FLOOR.to_bits()..f32::MAX.to_bits()).step_by(4099) {
             let x = f32::from_bits(bits);
             let error = f64::from(log10(x)) - f64::from(x).log10();
-            assert!(error.abs() <= 4e-6 * (1.0 + f64::from(x).log10().abs() / 10.0), "{x}: {error}");
+            assert!(
+                error.abs() <= 4e-6 * (1.0 + f64::from(x).log10().abs() / 10.0),
+                "{x}: {error}"
+            );
         }
     }
 
@@ -52,6 +55,9 @@ mod tests {
     fn silence_is_exact_and_nan_is_silence() {
         let mut row = [0.0, -1.0, f32::NAN, 1e-11, 1e-10, f32::MIN_POSITIVE, 1.0];
         log10_floored(&mut row);
-        assert_eq!(row, [SILENCE, SILENCE, SILENCE, SILENCE, SILENCE, SILENCE, 0.0]);
+        assert_eq!(
+            row,
+            [SILENCE, SILENCE, SILENCE, SILENCE, SILENCE, SILENCE, 0.0]
+        );
     }
 }

@@ -80,12 +80,16 @@ impl Track {
         let rows = until.saturating_sub(from) as usize;
         let slot = self.slot(from);
         let before_wrap = rows.min(self.capacity - slot);
-        (self.slots(slot, before_wrap), self.slots(0, rows - before_wrap))
+        (
+            self.slots(slot, before_wrap),
+            self.slots(0, rows - before_wrap),
+        )
     }
 
     fn slots(&self, first: usize, rows: usize) -> ArrayView2<'_, f32> {
         let values = &self.buffer[first * self.n_mels..][..rows * self.n_mels];
-        ArrayView2::from_shape((rows, self.n_mels), values).expect("the slice has rows * n_mels values")
+        ArrayView2::from_shape((rows, self.n_mels), values)
+            .expect("the slice has rows * n_mels values")
     }
 
     fn slot(&self, row: u64) -> usize {
@@ -101,7 +105,10 @@ pub(super) mod tests {
 
     /// An empty track for `rows` rows of `n_mels` bands.
     pub fn track(rows: usize, n_mels: usize) -> Track {
-        Track::new(Pool::new(1, move || vec![f32::NAN; rows * n_mels]).acquire(), n_mels)
+        Track::new(
+            Pool::new(1, move || vec![f32::NAN; rows * n_mels]).acquire(),
+            n_mels,
+        )
     }
 
     /// Appends rows full of their own frame number, as many as fit.
@@ -135,7 +142,10 @@ pub(super) mod tests {
         let mut track = track(4, 2);
         for released in 0..20 {
             fill(&mut track, 4);
-            assert_eq!(frames(track.views(released, 4)), [0, 1, 2, 3].map(|i| (released + i) as f32));
+            assert_eq!(
+                frames(track.views(released, 4)),
+                [0, 1, 2, 3].map(|i| (released + i) as f32)
+            );
             track.release(released + 1);
         }
     }

@@ -28,7 +28,9 @@ impl Track {
         let loudest = floor.max(maximum(head)).max(maximum(tail));
         let normalise = |x: f32| (x.max(loudest - RANGE) + 4.0) / 4.0;
         for (rows, out) in [(head, head_out), (tail, tail_out)] {
-            Zip::from(out).and(rows).for_each(|out, &x| *out = normalise(x));
+            Zip::from(out)
+                .and(rows)
+                .for_each(|out, &x| *out = normalise(x));
         }
         for mut out in [before, after] {
             out.fill(normalise(SILENCE));
@@ -45,7 +47,11 @@ fn maximum(rows: ArrayView2<'_, f32>) -> f32 {
             *largest = if x > *largest { x } else { *largest };
         }
     }
-    largest.iter().chain(rest).copied().fold(f32::NEG_INFINITY, f32::max)
+    largest
+        .iter()
+        .chain(rest)
+        .copied()
+        .fold(f32::NEG_INFINITY, f32::max)
 }
 
 #[cfg(test)]
@@ -58,7 +64,11 @@ mod tests {
     fn packed(track: &Track, from: u64, frames: usize, rows: usize) -> Vec<f32> {
         let mut out = Array2::from_elem((rows, track.n_mels()), f32::NAN);
         track.pack_window(from, frames, out.view_mut());
-        assert!(out.rows().into_iter().all(|row| row.iter().all(|&x| x == row[0])));
+        assert!(
+            out.rows()
+                .into_iter()
+                .all(|row| row.iter().all(|&x| x == row[0]))
+        );
         out.column(0).to_vec()
     }
 

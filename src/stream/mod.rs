@@ -10,7 +10,7 @@ mod segments;
 use std::time::Duration;
 
 pub use offline::Offline;
-pub use run::{Run, Wake};
+pub use run::{Run, Wake, track_counters};
 
 use crate::engine::{Engine, EngineError};
 

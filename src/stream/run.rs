@@ -1,10 +1,33 @@
 // SPDX-License-Identifier: MPL-2.0
 //! A stretch of audio without a hole, shared by the streaming thread (writes mel rows) and the worker.
 
+use std::collections::HashMap;
 use std::sync::{Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 
+use once_cell::sync::Lazy;
+
 use crate::mel::Track;
+use crate::pool::{Counters, Pool};
+
+/// Rows of a run's track: one minute, so that audio goes on coming in while a window is heard.
+const TRACK_ROWS: usize = 6000;
+/// Tracks that are kept for reuse, per number of mel bands.
+const TRACKS_KEPT: usize = 8;
+
+/// The process-wide pools of tracks, by number of mel bands.
+static TRACKS: Lazy<Mutex<HashMap<usize, Pool<Vec<f32>>>>> = Lazy::new(Mutex::default);
+
+fn tracks(n_mels: usize) -> Pool<Vec<f32>> {
+    let mut pools = TRACKS.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let make = move || vec![0.0; TRACK_ROWS * n_mels];
+    pools.entry(n_mels).or_insert_with(|| Pool::new(TRACKS_KEPT, make)).clone()
+}
+
+/// Use of the pool of tracks with this number of mel bands.
+pub fn track_counters(n_mels: usize) -> Counters {
+    tracks(n_mels).counters()
+}
 
 /// Why [`Run::wait`] returned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +63,9 @@ pub struct Run {
 }
 
 impl Run {
-    pub fn new(track: Track) -> Self {
+    /// An empty run whose rows lie in a track of the process-wide pool.
+    pub fn new(n_mels: usize) -> Self {
+        let track = Track::new(tracks(n_mels).acquire(), n_mels);
         Self {
             state: Mutex::new(State { track, phase: Phase::Growing }),
             changed: Condvar::new(),

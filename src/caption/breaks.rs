@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: MPL-2.0
+//! How good a place between two words is to break a line or a cue.
+//!
+//! What belongs together is taken from Netflix's Timed Text Style Guide, General Requirements, "Line
+//! treatment": break after punctuation, before conjunctions and prepositions; do not part an article
+//! from its noun, a pronoun or an auxiliary from its verb, a first from a last name. The lists are
+//! English: in other languages they do not match, and punctuation decides. For Chinese and Japanese the
+//! rule that no line begins with closing or ends with opening marks (kinsoku, JIS X 4051) holds.
+
+use super::Word;
+
+/// A line must not begin or end with such a mark, unless nothing else is left.
+const KINSOKU: f32 = 10.0;
+/// Inside a word of a script that puts spaces between words.
+const INSIDE_WORD: f32 = 6.0;
+const INSIDE_PAIR: f32 = 3.0;
+const AFTER_SENTENCE: f32 = -4.0;
+const AFTER_CLAUSE: f32 = -2.0;
+const BEFORE_LINK: f32 = -1.0;
+
+const SENTENCE_MARKS: &str = ".?!。？！｡؟۔।॥။។።";
+const CLAUSE_MARKS: &str = ",;:…—–、，；：､،؛";
+const CLOSING_MARKS: &str = "\"'”’»)]}」』）】》〉〕］｝";
+const OPENING_MARKS: &str = "([{“‘«¿¡「『（【《〈〔［｛";
+/// Small kana and marks that belong to the character before, beside the punctuation.
+const NEVER_FIRST: &str = "ーぁぃぅぇぉっゃゅょゎァィゥェォッャュョヮ々ゝゞ・%％%‰";
+
+/// What comes after one of these belongs to it.
+#[rustfmt::skip]
+const LEADS_ON: &[&str] = &[
+    // Articles and what stands in their place.
+    "a", "an", "the", "my", "your", "his", "her", "its", "our", "their", "this", "that", "these", "those",
+    "some", "any", "no", "every", "each",
+    // Pronouns before their verb.
+    "i", "you", "he", "she", "it", "we", "they", "who",
+    "i'm", "you're", "he's", "she's", "it's", "we're", "they're", "i've", "you've", "we've", "they've",
+    "i'll", "you'll", "he'll", "she'll", "it'll", "we'll", "they'll", "i'd", "you'd", "he'd", "she'd", "we'd", "they'd",
+    // Auxiliaries before their verb.
+    "am", "is", "are", "was", "were", "be", "been", "being", "have", "has", "had", "do", "does", "did",
+    "will", "would", "shall", "should", "can", "could", "may", "might", "must", "not",
+    "isn't", "aren't", "wasn't", "weren't", "haven't", "hasn't", "hadn't", "don't", "doesn't", "didn't",
+    "won't", "wouldn't", "shan't", "shouldn't", "can't", "cannot", "couldn't", "mustn't",
+    // Titles before a name.
+    "mr", "mrs", "ms", "dr", "mr.", "mrs.", "ms.", "dr.", "st.", "prof.", "mister", "sir", "miss",
+    "very", "more", "most", "less", "too", "so",
+];
+
+/// Conjunctions and prepositions: a line may well begin with one, and should not end with it.
+#[rustfmt::skip]
+const LINKS: &[&str] = &[
+    "and", "or", "but", "nor", "yet", "because", "although", "though", "if", "unless", "while", "when",
+    "where", "whether", "until", "since", "than", "as", "which", "whom", "whose",
+    "of", "in", "on", "at", "to", "from", "with", "without", "by", "for", "about", "into", "onto", "over",
+    "under", "through", "between", "among", "against", "during", "before", "after", "above", "below",
+    "across", "behind", "beyond", "near", "toward", "towards", "upon", "within", "like",
+];
+
+/// Words whose full stop does not end a sentence.
+#[rustfmt::skip]
+const ABBREVIATIONS: &[&str] = &[
+    "mr", "mrs", "ms", "dr", "st", "prof", "gen", "col", "capt", "lt", "sgt", "rev", "hon", "sen", "rep", "gov",
+    "jr", "sr", "vs", "no", "vol", "approx", "inc", "ltd", "co",
+];
+
+/// Cost of a break between two neighbours, less than zero where it is welcome.
+pub fn cost(left: &Word, right: &Word) -> f32 {
+    if sticks(left, right) {
+        return if right.spaced || !joins_letters(left, right) {
+            KINSOKU
+        } else {
+            INSIDE_WORD
+        };
+    }
+    let after = bare(&left.text);
+    let before = bare(&right.text);
+    let mut cost = 0.0;
+    if ends_sentence(&left.text) {
+        cost += AFTER_SENTENCE;
+    } else if ends_clause(&left.text) {
+        cost += AFTER_CLAUSE;
+    } else if matches(LEADS_ON, &after) || matches(LINKS, &after) || is_name(left, right) {
+        cost += INSIDE_PAIR;
+    }
+    if matches(LINKS, &before) {
+        cost += BEFORE_LINK;
+    }
+    cost
+}
+
+/// Whether the two are one for the eye: a mark and what it stands at, or two parts of a word.
+fn sticks(left: &Word, right: &Word) -> bool {
+    let opens = left.text.ends_with(|c| OPENING_MARKS.contains(c));
+    opens || begins_with_closing(&right.text) || joins_letters(left, right)
+}
+
+/// Whether a line must not begin with this text.
+pub fn begins_with_closing(text: &str) -> bool {
+    // Quotes and the apostrophe open as well as close: they tell nothing at the start of a word.
+    let closing = |c: char| CLOSING_MARKS.contains(c) && !"\"'’”".contains(c);
+    text.starts_with(|c| {
+        closing(c)
+            || SENTENCE_MARKS.contains(c)
+            || CLAUSE_MARKS.contains(c)
+            || NEVER_FIRST.contains(c)
+    })
+}
+
+/// Whether no space is between letters of scripts that put one between words (those with upper and
+/// lower case) or digits.
+fn joins_letters(left: &Word, right: &Word) -> bool {
+    let cased = |c: char| c.is_lowercase() || c.is_uppercase() || c.is_ascii_digit();
+    !right.spaced && left.text.ends_with(cased) && right.text.starts_with(cased)
+}
+
+/// Two capitalised words in a row are taken for one name.
+fn is_name(left: &Word, right: &Word) -> bool {
+    let capitalised = |word: &Word| word.text.starts_with(char::is_uppercase);
+    capitalised(left) && capitalised(right) && left.text.ends_with(char::is_alphanumeric)
+}
+
+/// Whether a sentence ends with this word.
+pub fn ends_sentence(text: &str) -> bool {
+    let text = text.trim_end_matches(|c| CLOSING_MARKS.contains(c));
+    text.ends_with(|c| SENTENCE_MARKS.contains(c))
+        && !text.ends_with("..")
+        && !is_abbreviation(text)
+}
+
+fn ends_clause(text: &str) -> bool {
+    let text = text.trim_end_matches(|c| CLOSING_MARKS.contains(c));
+    text.ends_with(|c| CLAUSE_MARKS.contains(c)) || text.ends_with("..") || text.ends_with("--")
+}
+
+/// `Mr.`, `J.`, `U.S.`, but not `end.`
+fn is_abbreviation(text: &str) -> bool {
+    let Some(stem) = text.strip_suffix('.') else {
+        return false;
+    };
+    let stem = bare(stem);
+    let mut letters = stem.chars();
+    let initial = letters.next().is_some_and(char::is_lowercase) && letters.next().is_none();
+    let dotted =
+        stem.split('.').count() > 1 && stem.split('.').all(|part| part.chars().count() == 1);
+    initial || dotted || matches(ABBREVIATIONS, &stem)
+}
+
+/// In lower case, without opening marks, with the plain apostrophe.
+fn bare(text: &str) -> String {
+    let text = text.trim_start_matches(|c| OPENING_MARKS.contains(c) || "\"'".contains(c));
+    text.to_lowercase().replace('’', "'")
+}
+
+fn matches(list: &[&str], word: &str) -> bool {
+    list.contains(&word)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use gst::ClockTime;
+
+    fn between(left: &str, right: &str, spaced: bool) -> f32 {
+        let word = |text: &str| Word {
+            text: text.into(),
+            spaced,
+            start: ClockTime::ZERO,
+            end: ClockTime::ZERO,
+            probability: 1.0,
+        };
+        cost(&word(left), &word(right))
+    }
+
+    #[test]
+    fn punctuation_is_the_best_place_and_a_sentence_end_better_than_a_comma() {
+        assert!(between("home.", "You", true) < between("home,", "you", true));
+        assert!(between("home,", "you", true) < between("home", "you", true));
+        assert_eq!(between("said.”", "Then", true), AFTER_SENTENCE);
+    }
+
+    #[test]
+    fn what_belongs_together_is_kept() {
+        for (left, right) in [
+            ("the", "house"),
+            ("(The", "house"),
+            ("we", "saw"),
+            ("I’ve", "seen"),
+            ("John", "Smith"),
+        ] {
+            assert_eq!(between(left, right, true), INSIDE_PAIR, "{left} {right}");
+        }
+        assert_eq!(between("house", "and", true), BEFORE_LINK);
+        assert!(between("and", "house", true) > between("house", "and", true));
+    }
+
+    #[test]
+    fn abbreviations_and_trailing_dots_end_no_sentence() {
+        for text in ["Mr.", "J.", "U.S.", "well...", "“Dr."] {
+            assert!(!ends_sentence(text), "{text}");
+        }
+        for text in ["end.", "end!”", "2020.", "。", "終わり。」", "क्या।", "هل؟"]
+        {
+            assert!(ends_sentence(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn no_line_begins_with_closing_or_ends_with_opening_marks() {
+        assert_eq!(between("今日", "。", false), KINSOKU);
+        assert_eq!(between("「", "今日", false), KINSOKU);
+        assert_eq!(between("カ", "ー", false), KINSOKU);
+        assert_eq!(between("今日", "は", false), 0.0);
+    }
+
+    #[test]
+    fn a_word_in_two_parts_is_parted_only_for_want_of_better() {
+        assert_eq!(between("twenty", "five", false), INSIDE_WORD);
+        assert_eq!(between("ประเทศ", "ไทย", false), 0.0);
+    }
+}

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: MPL-2.0
+//! JSON lines: one object a cue. Times are seconds, to the millisecond.
+//!
+//! `{"start":0.5,"end":2.0,"text":"Hi,\nyou","lines":["Hi,","you"],
+//!   "words":[{"text":"Hi,","start":0.5,"end":0.9,"probability":0.98},…]}`, on one line.
+
+use serde::Serialize;
+
+use crate::caption::Cue;
+
+#[derive(Serialize)]
+struct Line<'a> {
+    start: f64,
+    end: f64,
+    text: String,
+    lines: Vec<String>,
+    words: Vec<Spoken<'a>>,
+}
+
+#[derive(Serialize)]
+struct Spoken<'a> {
+    text: &'a str,
+    start: f64,
+    end: f64,
+    probability: f32,
+}
+
+fn seconds(time: gst::ClockTime) -> f64 {
+    time.mseconds() as f64 / 1000.0
+}
+
+pub fn line(cue: &Cue) -> String {
+    let lines = super::lines(cue);
+    let words = cue.lines.iter().flatten().map(|word| Spoken {
+        text: &word.text,
+        start: seconds(word.start),
+        end: seconds(word.end),
+        probability: word.probability,
+    });
+    let object = Line {
+        start: seconds(cue.start),
+        end: seconds(cue.end),
+        text: lines.join("\n"),
+        lines,
+        words: words.collect(),
+    };
+    // Numbers and strings always serialize: there is no error to hand on.
+    serde_json::to_string(&object).unwrap_or_default() + "\n"
+}

@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: MPL-2.0
+
+use gst::ClockTime;
+
+use super::*;
+
+fn word(text: &str) -> Word {
+    Word {
+        text: text.into(),
+        spaced: true,
+        start: ClockTime::from_mseconds(1500),
+        end: ClockTime::from_mseconds(1999),
+        probability: 0.5,
+    }
+}
+
+fn cue(lines: &[&[&str]]) -> Cue {
+    Cue {
+        start: ClockTime::from_mseconds(1500),
+        end: ClockTime::from_mseconds(2001),
+        lines: lines
+            .iter()
+            .map(|line| line.iter().copied().map(word).collect())
+            .collect(),
+    }
+}
+
+#[test]
+fn caps_and_formats_stand_for_each_other() {
+    gst::init().unwrap();
+    for format in Format::ALL {
+        assert_eq!(Format::from_caps(&format.caps()), Some(format));
+        assert!(Format::all_caps().can_intersect(&format.caps()));
+    }
+    for other in [
+        "application/x-json, format=cea608",
+        "text/x-raw",
+        "text/x-raw, format={utf8, pango-markup}",
+        "ANY",
+    ] {
+        let caps: Caps = other.parse().unwrap();
+        assert_eq!(Format::from_caps(&caps), None, "{other}");
+    }
+}
+
+#[test]
+fn the_plainest_text_is_preferred() {
+    gst::init().unwrap();
+    let mut caps = Format::all_caps();
+    assert_eq!(caps.size(), Format::ALL.len());
+    caps.fixate();
+    assert_eq!(Format::from_caps(&caps), Some(Format::Utf8));
+}
+
+#[test]
+fn no_text_can_break_the_frame_of_a_subtitle_file() {
+    let hostile = cue(&[&["a--->", "b"], &["\n\n"], &["--", ">", "<i>&"]]);
+    assert_eq!(
+        Writer::new(Format::Utf8).write(&hostile),
+        "a-> b\n-- > <i>&"
+    );
+    assert_eq!(
+        Writer::new(Format::PangoMarkup).write(&hostile),
+        "a-&gt; b\n-- &gt; &lt;i&gt;&amp;"
+    );
+    let mut joined = cue(&[&["--", ">"]]);
+    joined.lines[0][1].spaced = false;
+    assert_eq!(Writer::new(Format::Utf8).write(&joined), "->");
+}
+
+#[test]
+fn subrip_counts_its_cues_and_has_as_many_hours_as_needed() {
+    let mut writer = Writer::new(Format::SubRip);
+    assert_eq!(
+        writer.write(&cue(&[&["one"], &["two"]])),
+        "1\n00:00:01,500 --> 00:00:02,001\none\ntwo\n\n"
+    );
+    let late = Cue {
+        start: ClockTime::from_seconds(123 * 3600 + 59 * 60 + 59),
+        end: ClockTime::from_seconds(124 * 3600),
+        ..cue(&[&["late"]])
+    };
+    assert_eq!(
+        writer.write(&late),
+        "2\n123:59:59,000 --> 124:00:00,000\nlate\n\n"
+    );
+    assert_eq!(writer.header(), None);
+}
+
+#[test]
+fn webvtt_has_its_header_once_and_escapes() {
+    let mut writer = Writer::new(Format::WebVtt);
+    assert_eq!(
+        writer.write(&cue(&[&["a<b>&"]])),
+        "WEBVTT\n\n00:00:01.500 --> 00:00:02.001\na&lt;b&gt;&amp;\n\n"
+    );
+    assert_eq!(
+        writer.write(&cue(&[&["c"]])),
+        "00:00:01.500 --> 00:00:02.001\nc\n\n"
+    );
+    assert_eq!(writer.header(), None);
+    assert_eq!(
+        Writer::new(Format::WebVtt).header().as_deref(),
+        Some("WEBVTT\n\n")
+    );
+}
+
+#[test]
+fn json_has_one_object_a_line_with_word_times_and_probabilities() {
+    let line = Writer::new(Format::JsonLines).write(&cue(&[&["say", "\"hi\""], &["日本"]]));
+    assert_eq!(line.matches('\n').count(), 1);
+    let value: serde_json::Value = serde_json::from_str(&line).unwrap();
+    assert_eq!(value["start"], 1.5);
+    assert_eq!(value["end"], 2.001);
+    assert_eq!(value["text"], "say \"hi\"\n日本");
+    assert_eq!(value["lines"], serde_json::json!(["say \"hi\"", "日本"]));
+    assert_eq!(
+        value["words"][2],
+        serde_json::json!({"text": "日本", "start": 1.5, "end": 1.999, "probability": 0.5})
+    );
+}

@@ -1,0 +1,338 @@
+// SPDX-License-Identifier: MPL-2.0
+//! CTranslate2's `model.bin`, version 6.
+//!
+//! Little-endian: u32 version; string specification (`WhisperSpec`); u32 revision; u32 count; for each variable: string
+//! name, u8 rank, u32 dimensions, u8 type, u32 bytes, data; u32 count of aliases, each two strings (alias, variable).
+//! A string is u16 length and bytes, with a NUL at the end. Source: `ctranslate2/specs/model_spec.py` (the writer).
+//!
+//! The query, key and value projections of self-attention are stacked by rows, and so are key and value of
+//! cross-attention; they are handed out as row ranges of the file. An int8 matrix has a `weight_scale` for each row,
+//! by which its values were multiplied before rounding.
+
+use std::collections::HashMap;
+
+use super::Checkpoint;
+use super::config::Config;
+use super::cursor::Cursor;
+use super::error::Fault;
+use super::weights::{ElementType, Tensor};
+
+const VERSION: u32 = 6;
+const MAX_RANK: u8 = 4;
+/// large-v3 has about 1600 variables.
+const MAX_VARIABLES: usize = 1 << 16;
+
+/// Whether these are the first bytes of a CTranslate2 Whisper model, of any version.
+pub(super) fn recognises(bytes: &[u8]) -> bool {
+    let mut cursor = Cursor::new(bytes);
+    matches!(
+        (cursor.u32(), string(&mut cursor)),
+        (Ok(1..=64), Ok("WhisperSpec"))
+    )
+}
+
+/// Reads a whole `model.bin`.
+pub fn parse(bytes: &[u8]) -> Result<Checkpoint, Fault> {
+    let variables = Variables::parse(bytes)?;
+    let config = variables.config()?;
+    config.check()?;
+    Ok(Checkpoint {
+        tensors: variables.canonical(&config)?,
+        config,
+        vocabulary: None,
+    })
+}
+
+enum Variable {
+    Weight(Tensor),
+    /// Integers of one element: settings of the specification, such as the number of heads.
+    Setting(i64),
+    /// Of no use here.
+    Other,
+}
+
+struct Variables<'a> {
+    bytes: &'a [u8],
+    by_name: HashMap<&'a str, Variable>,
+}
+
+impl<'a> Variables<'a> {
+    fn parse(bytes: &'a [u8]) -> Result<Self, Fault> {
+        let mut cursor = Cursor::new(bytes);
+        let version = cursor.u32()?;
+        if version != VERSION {
+            return Err(Fault::unsupported(format!(
+                "CTranslate2 format version {version}, only {VERSION} can be read; convert the model anew with ct2-transformers-converter"
+            )));
+        }
+        let specification = string(&mut cursor)?;
+        if specification != "WhisperSpec" {
+            return Err(Fault::unsupported(format!(
+                "a CTranslate2 model of kind {specification:?}, not WhisperSpec"
+            )));
+        }
+        let _revision = cursor.u32()?;
+        let count = cursor.count()?;
+        if count > MAX_VARIABLES {
+            return Err(Fault::malformed(format!("{count} variables")));
+        }
+        let mut by_name = HashMap::new();
+        for _ in 0..count {
+            let name = string(&mut cursor)?;
+            let variable = variable(&mut cursor).map_err(|fault| within(name, fault))?;
+            if by_name.insert(name, variable).is_some() {
+                return Err(Fault::malformed(format!(
+                    "the variable {name:?} appears twice"
+                )));
+            }
+        }
+        // Aliases (the output projection is the token embedding) name nothing that is not read under its own name.
+        Ok(Variables { bytes, by_name })
+    }
+
+    fn weight(&self, name: &str) -> Result<&Tensor, Fault> {
+        match self.by_name.get(name) {
+            Some(Variable::Weight(tensor)) => Ok(tensor),
+            Some(_) => Err(Fault::unsupported(format!(
+                "the variable \"{name}\" is of a type other than float32, float16, bfloat16 and int8; \
+                 convert the model with --quantization float16"
+            ))),
+            None => Err(Fault::malformed(format!(
+                "the variable \"{name}\" is missing"
+            ))),
+        }
+    }
+
+    /// A matrix, convolution or embedding, with its scales where it is int8.
+    fn scaled(&self, name: &str) -> Result<Tensor, Fault> {
+        let tensor = self.weight(name)?;
+        if tensor.element_type() != ElementType::I8 {
+            return Ok(tensor.clone());
+        }
+        let scales = self.weight(&format!("{name}_scale"))?;
+        let scales = scales
+            .read(self.bytes)
+            .ok_or_else(|| Fault::malformed("scales outside the file"))?
+            .to_f32();
+        if let Some(scale) = scales.iter().find(|scale| !scale.is_normal()) {
+            return Err(Fault::malformed(format!(
+                "\"{name}\" has the scale {scale}"
+            )));
+        }
+        let multipliers = scales.iter().map(|scale| scale.recip()).collect();
+        tensor
+            .clone()
+            .with_scales(multipliers)
+            .map_err(|fault| within(name, fault))
+    }
+
+    fn dimension(&self, name: &str, axis: usize, rank: usize) -> Result<usize, Fault> {
+        let shape = self.weight(name)?.shape();
+        if shape.len() != rank {
+            return Err(Fault::malformed(format!(
+                "\"{name}\" has the shape {shape:?}"
+            )));
+        }
+        Ok(shape[axis])
+    }
+
+    fn layers(&self, part: &str) -> usize {
+        let exists = |layer: &usize| {
+            self.by_name.contains_key(
+                format!("{part}/layer_{layer}/self_attention/layer_norm/gamma").as_str(),
+            )
+        };
+        (0..).take_while(exists).count()
+    }
+
+    fn heads(&self, part: &str, state: usize) -> usize {
+        match self.by_name.get(format!("{part}/num_heads").as_str()) {
+            Some(Variable::Setting(heads)) => usize::try_from(*heads).unwrap_or(0),
+            _ => state / 64,
+        }
+    }
+
+    fn config(&self) -> Result<Config, Fault> {
+        let state = self.dimension("encoder/conv1/weight", 0, 3)?;
+        Ok(Config {
+            n_mels: self.dimension("encoder/conv1/weight", 1, 3)?,
+            audio_ctx: self.dimension("encoder/position_encodings/encodings", 0, 2)?,
+            audio_state: state,
+            audio_heads: self.heads("encoder", state),
+            audio_layers: self.layers("encoder"),
+            text_ctx: self.dimension("decoder/position_encodings/encodings", 0, 2)?,
+            text_state: self.dimension("decoder/embeddings/weight", 1, 2)?,
+            text_heads: self.heads("decoder", state),
+            text_layers: self.layers("decoder"),
+            vocab: self.dimension("decoder/embeddings/weight", 0, 2)?,
+            alignment_heads: Vec::new(),
+        })
+    }
+
+    fn canonical(&self, config: &Config) -> Result<HashMap<String, Tensor>, Fault> {
+        let mut names = Canonical {
+            variables: self,
+            tensors: HashMap::new(),
+        };
+        names.linear("encoder/conv1", &["model.encoder.conv1"])?;
+        names.linear("encoder/conv2", &["model.encoder.conv2"])?;
+        names.weight(
+            "encoder/position_encodings/encodings",
+            "model.encoder.embed_positions.weight",
+        )?;
+        names.weight(
+            "decoder/position_encodings/encodings",
+            "model.decoder.embed_positions.weight",
+        )?;
+        names.weight(
+            "decoder/embeddings/weight",
+            "model.decoder.embed_tokens.weight",
+        )?;
+        for (part, layers) in [
+            ("encoder", config.audio_layers),
+            ("decoder", config.text_layers),
+        ] {
+            names.norm(
+                &format!("{part}/layer_norm"),
+                &format!("model.{part}.layer_norm"),
+            )?;
+            for layer in 0..layers {
+                names.layer(
+                    &format!("{part}/layer_{layer}"),
+                    &format!("model.{part}.layers.{layer}"),
+                    part == "decoder",
+                )?;
+            }
+        }
+        Ok(names.tensors)
+    }
+}
+
+/// Collects tensors under their canonical names.
+struct Canonical<'a> {
+    variables: &'a Variables<'a>,
+    tensors: HashMap<String, Tensor>,
+}
+
+impl Canonical<'_> {
+    fn layer(&mut self, from: &str, to: &str, has_cross_attention: bool) -> Result<(), Fault> {
+        let attention = format!("{to}.self_attn");
+        self.norm(
+            &format!("{from}/self_attention/layer_norm"),
+            &format!("{attention}_layer_norm"),
+        )?;
+        let stack = ["q_proj", "k_proj", "v_proj"].map(|name| format!("{attention}.{name}"));
+        self.linear(
+            &format!("{from}/self_attention/linear_0"),
+            &stack.each_ref().map(String::as_str),
+        )?;
+        self.linear(
+            &format!("{from}/self_attention/linear_1"),
+            &[&format!("{attention}.out_proj")],
+        )?;
+        if has_cross_attention {
+            let attention = format!("{to}.encoder_attn");
+            self.norm(
+                &format!("{from}/attention/layer_norm"),
+                &format!("{attention}_layer_norm"),
+            )?;
+            self.linear(
+                &format!("{from}/attention/linear_0"),
+                &[&format!("{attention}.q_proj")],
+            )?;
+            let stack = ["k_proj", "v_proj"].map(|name| format!("{attention}.{name}"));
+            self.linear(
+                &format!("{from}/attention/linear_1"),
+                &stack.each_ref().map(String::as_str),
+            )?;
+            self.linear(
+                &format!("{from}/attention/linear_2"),
+                &[&format!("{attention}.out_proj")],
+            )?;
+        }
+        self.norm(
+            &format!("{from}/ffn/layer_norm"),
+            &format!("{to}.final_layer_norm"),
+        )?;
+        self.linear(&format!("{from}/ffn/linear_0"), &[&format!("{to}.fc1")])?;
+        self.linear(&format!("{from}/ffn/linear_1"), &[&format!("{to}.fc2")])
+    }
+
+    fn weight(&mut self, from: &str, to: &str) -> Result<(), Fault> {
+        self.tensors
+            .insert(to.to_owned(), self.variables.scaled(from)?);
+        Ok(())
+    }
+
+    fn norm(&mut self, from: &str, to: &str) -> Result<(), Fault> {
+        self.weight(&format!("{from}/gamma"), &format!("{to}.weight"))?;
+        self.weight(&format!("{from}/beta"), &format!("{to}.bias"))
+    }
+
+    /// A linear layer or convolution, or a stack of them.
+    fn linear(&mut self, from: &str, to: &[&str]) -> Result<(), Fault> {
+        for kind in ["weight", "bias"] {
+            let from = format!("{from}/{kind}");
+            let stack = self.variables.scaled(&from)?;
+            for (index, name) in to.iter().enumerate() {
+                // The zeros that fill the place of the key's bias in the stack are no weight.
+                if kind == "bias" && name.ends_with("k_proj") {
+                    continue;
+                }
+                let part = stack
+                    .part(index, to.len())
+                    .map_err(|fault| within(&from, fault))?;
+                self.tensors.insert(format!("{name}.{kind}"), part);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn string<'a>(cursor: &mut Cursor<'a>) -> Result<&'a str, Fault> {
+    let length = cursor.u16()?;
+    let bytes = cursor.take(length.into())?;
+    let bytes = bytes.strip_suffix(b"\0").unwrap_or(bytes);
+    std::str::from_utf8(bytes).map_err(|_| Fault::malformed("a name that is not text"))
+}
+
+fn variable(cursor: &mut Cursor<'_>) -> Result<Variable, Fault> {
+    let rank = cursor.u8()?;
+    if rank > MAX_RANK {
+        return Err(Fault::malformed(format!("{rank} dimensions")));
+    }
+    let shape = (0..rank)
+        .map(|_| cursor.count())
+        .collect::<Result<Vec<_>, _>>()?;
+    let kind = cursor.u8()?;
+    let length = cursor.count()?;
+    let offset = cursor.position();
+    let bytes = cursor.take(length)?;
+    let element = match kind {
+        0 => ElementType::F32,
+        1 if rank > 0 => ElementType::I8,
+        4 => ElementType::F16,
+        5 => ElementType::BF16,
+        1..=3 => return Ok(setting(bytes)),
+        _ => return Err(Fault::unsupported(format!("element type {kind}"))),
+    };
+    Ok(Variable::Weight(Tensor::new(
+        element, shape, offset, length,
+    )?))
+}
+
+fn setting(bytes: &[u8]) -> Variable {
+    match *bytes {
+        [a] => Variable::Setting(i8::from_le_bytes([a]).into()),
+        [a, b] => Variable::Setting(i16::from_le_bytes([a, b]).into()),
+        [a, b, c, d] => Variable::Setting(i32::from_le_bytes([a, b, c, d]).into()),
+        _ => Variable::Other,
+    }
+}
+
+fn within(name: &str, fault: Fault) -> Fault {
+    match fault {
+        Fault::Malformed(what) => Fault::Malformed(format!("\"{name}\": {what}")),
+        Fault::Unsupported(what) => Fault::Unsupported(format!("\"{name}\": {what}")),
+    }
+}

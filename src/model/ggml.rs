@@ -1,0 +1,234 @@
+// SPDX-License-Identifier: MPL-2.0
+//! whisper.cpp's ggml `.bin`.
+//!
+//! Little-endian: u32 magic; eleven i32 hyperparameters; the mel filterbank (i32 bands, i32 bins, f32 values; computed
+//! here, so skipped); i32 count of tokens, each u32 length and raw bytes; then tensors up to the end of the file: i32
+//! rank, i32 length of the name, i32 type, i32 dimensions with the fastest first, name, data.
+//! Source: whisper.cpp `models/convert-pt-to-ggml.py` (the writer) and `whisper_model_load` (the reader).
+
+use std::collections::HashMap;
+
+use super::Checkpoint;
+use super::config::{Config, MAX_VOCAB};
+use super::cursor::Cursor;
+use super::error::Fault;
+use super::weights::{ElementType, Tensor};
+
+const MAGIC: u32 = 0x6767_6d6c;
+const MAX_RANK: usize = 4;
+const MAX_NAME: usize = 256;
+/// large-v3 has about 1260 tensors.
+const MAX_TENSORS: usize = 1 << 16;
+
+/// Whether these are the first bytes of a ggml file.
+pub(super) fn recognises(bytes: &[u8]) -> bool {
+    Cursor::new(bytes).u32() == Ok(MAGIC)
+}
+
+/// Reads a whole file.
+pub fn parse(bytes: &[u8]) -> Result<Checkpoint, Fault> {
+    let mut cursor = Cursor::new(bytes);
+    if cursor.u32()? != MAGIC {
+        return Err(Fault::malformed("no ggml magic"));
+    }
+    let config = config(&mut cursor)?;
+    config.check()?;
+    let bands = cursor.count()?;
+    let bins = cursor.count()?;
+    let filterbank = Tensor::byte_size(ElementType::F32, &[bands, bins])?;
+    cursor.take(filterbank)?;
+    let vocabulary = vocabulary(&mut cursor, config.vocab)?;
+    let mut tensors = HashMap::new();
+    while !cursor.is_at_end() {
+        let (name, tensor) = tensor(&mut cursor)?;
+        if tensors.len() == MAX_TENSORS {
+            return Err(Fault::malformed(format!("more than {MAX_TENSORS} tensors")));
+        }
+        if tensors.insert(canonical(name), tensor).is_some() {
+            return Err(Fault::malformed(format!(
+                "the tensor {name:?} appears twice"
+            )));
+        }
+    }
+    flatten_biases(&mut tensors)?;
+    Ok(Checkpoint {
+        tensors,
+        config,
+        vocabulary: Some(vocabulary),
+    })
+}
+
+fn config(cursor: &mut Cursor<'_>) -> Result<Config, Fault> {
+    let mut next = || cursor.count();
+    let config = Config {
+        vocab: next()?,
+        audio_ctx: next()?,
+        audio_state: next()?,
+        audio_heads: next()?,
+        audio_layers: next()?,
+        text_ctx: next()?,
+        text_state: next()?,
+        text_heads: next()?,
+        text_layers: next()?,
+        n_mels: next()?,
+        alignment_heads: Vec::new(),
+    };
+    // The file type only sums up the types that the tensors name themselves.
+    let _ftype = next()?;
+    Ok(config)
+}
+
+fn vocabulary(cursor: &mut Cursor<'_>, rows: usize) -> Result<Vec<Box<[u8]>>, Fault> {
+    let count = cursor.count()?;
+    if count > rows.min(MAX_VOCAB) {
+        return Err(Fault::malformed(format!(
+            "{count} tokens listed for a vocabulary of {rows}"
+        )));
+    }
+    (0..count)
+        .map(|_| {
+            let length = cursor.count()?;
+            Ok(cursor.take(length)?.into())
+        })
+        .collect()
+}
+
+fn tensor<'a>(cursor: &mut Cursor<'a>) -> Result<(&'a str, Tensor), Fault> {
+    let rank = cursor.count()?;
+    let length = cursor.count()?;
+    let kind = cursor.u32()?;
+    if rank > MAX_RANK || length > MAX_NAME {
+        return Err(Fault::malformed(format!(
+            "a tensor of {rank} dimensions with a name of {length} bytes"
+        )));
+    }
+    let mut shape = (0..rank)
+        .map(|_| cursor.count())
+        .collect::<Result<Vec<_>, _>>()?;
+    shape.reverse();
+    let name = std::str::from_utf8(cursor.take(length)?)
+        .map_err(|_| Fault::malformed("a name that is not text"))?;
+    let element = match kind {
+        0 => ElementType::F32,
+        1 => ElementType::F16,
+        other => {
+            let kind = quantisation(other)
+                .ok_or_else(|| Fault::malformed(format!("\"{name}\" has type {other}")))?;
+            return Err(Fault::unsupported(format!(
+                "ggml models quantised to {kind} cannot be read; use the f16 file (ggml-NAME.bin without a suffix)"
+            )));
+        }
+    };
+    let size = Tensor::byte_size(element, &shape)?;
+    let offset = cursor.position();
+    cursor.take(size)?;
+    Ok((name, Tensor::new(element, shape, offset, size)?))
+}
+
+/// ggml's numbers of quantised types (`enum ggml_type`).
+fn quantisation(kind: u32) -> Option<&'static str> {
+    Some(match kind {
+        2 => "q4_0",
+        3 => "q4_1",
+        6 => "q5_0",
+        7 => "q5_1",
+        8 => "q8_0",
+        9 => "q8_1",
+        10 => "q2_K",
+        11 => "q3_K",
+        12 => "q4_K",
+        13 => "q5_K",
+        14 => "q6_K",
+        15 => "q8_K",
+        _ => return None,
+    })
+}
+
+/// OpenAI's names of modules to Hugging Face's.
+const RENAMED: [(&str, &str); 16] = [
+    ("attn_ln", "self_attn_layer_norm"),
+    ("attn.query", "self_attn.q_proj"),
+    ("attn.key", "self_attn.k_proj"),
+    ("attn.value", "self_attn.v_proj"),
+    ("attn.out", "self_attn.out_proj"),
+    ("cross_attn_ln", "encoder_attn_layer_norm"),
+    ("cross_attn.query", "encoder_attn.q_proj"),
+    ("cross_attn.key", "encoder_attn.k_proj"),
+    ("cross_attn.value", "encoder_attn.v_proj"),
+    ("cross_attn.out", "encoder_attn.out_proj"),
+    ("mlp_ln", "final_layer_norm"),
+    ("mlp.0", "fc1"),
+    ("mlp.2", "fc2"),
+    ("ln_post", "layer_norm"),
+    ("ln", "layer_norm"),
+    ("token_embedding", "embed_tokens"),
+];
+
+/// `decoder.blocks.3.attn.query.weight` to `model.decoder.layers.3.self_attn.q_proj.weight`. Unknown names stay.
+fn canonical(name: &str) -> String {
+    rename(name).unwrap_or_else(|| name.to_owned())
+}
+
+fn rename(name: &str) -> Option<String> {
+    let (part, rest) = name.split_once('.')?;
+    if rest == "positional_embedding" {
+        return Some(format!("model.{part}.embed_positions.weight"));
+    }
+    let (module, kind) = rest.rsplit_once('.')?;
+    let (layer, module) = match module
+        .strip_prefix("blocks.")
+        .and_then(|module| module.split_once('.'))
+    {
+        Some((layer, module)) => (format!("layers.{layer}."), module),
+        None => (String::new(), module),
+    };
+    let module = RENAMED
+        .iter()
+        .find(|(openai, _)| *openai == module)
+        .map_or(module, |(_, canonical)| canonical);
+    Some(format!("model.{part}.{layer}{module}.{kind}"))
+}
+
+/// The biases of the convolutions are stored as columns, (d, 1).
+fn flatten_biases(tensors: &mut HashMap<String, Tensor>) -> Result<(), Fault> {
+    for name in ["model.encoder.conv1.bias", "model.encoder.conv2.bias"] {
+        if let Some(tensor) = tensors.remove(name) {
+            let elements = tensor.shape().iter().product();
+            tensors.insert(name.to_owned(), tensor.reshaped(vec![elements])?);
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn openai_names_become_canonical() {
+        for (openai, expected) in [
+            ("encoder.conv1.bias", "model.encoder.conv1.bias"),
+            (
+                "encoder.positional_embedding",
+                "model.encoder.embed_positions.weight",
+            ),
+            ("encoder.ln_post.weight", "model.encoder.layer_norm.weight"),
+            (
+                "encoder.blocks.11.mlp.2.bias",
+                "model.encoder.layers.11.fc2.bias",
+            ),
+            ("decoder.ln.bias", "model.decoder.layer_norm.bias"),
+            (
+                "decoder.token_embedding.weight",
+                "model.decoder.embed_tokens.weight",
+            ),
+            (
+                "decoder.blocks.0.cross_attn.key.weight",
+                "model.decoder.layers.0.encoder_attn.k_proj.weight",
+            ),
+            ("nothing", "nothing"),
+        ] {
+            assert_eq!(canonical(openai), expected);
+        }
+    }
+}

@@ -1,0 +1,256 @@
+// SPDX-License-Identifier: MPL-2.0
+//! Opening: which format is it, which files belong to it, do they agree with each other.
+
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use memmap2::Mmap;
+use serde::de::DeserializeOwned;
+
+use super::config::{Config, GenerationConfig, HuggingFaceConfig};
+use super::error::Fault;
+use super::tokenizer::{Tokenizer, Vocabulary};
+use super::weights::{Tensor, Weights};
+use super::{Format, Model, ModelError, ctranslate2, ggml, layout, safetensors};
+
+/// tokenizer.json of large-v3 has 2.5 MB, with merges as pairs 4 MB.
+const MAX_JSON: u64 = 64 << 20;
+
+pub(super) fn open(path: &Path) -> Result<Model, ModelError> {
+    let io = |source| ModelError::Io {
+        path: path.to_owned(),
+        source,
+    };
+    if !fs::metadata(path).map_err(io)?.is_dir() {
+        return open_file(path);
+    }
+    if path.join("model.safetensors").is_file()
+        || path.join("model.safetensors.index.json").is_file()
+    {
+        return open_hugging_face(path);
+    }
+    if path.join("model.bin").is_file() {
+        return open_file(&path.join("model.bin"));
+    }
+    if path.join("pytorch_model.bin").is_file() {
+        let what = "holds PyTorch weights only; get or convert to model.safetensors".to_owned();
+        return Err(ModelError::Unsupported {
+            path: path.to_owned(),
+            what,
+        });
+    }
+    Err(ModelError::Unrecognised {
+        path: path.to_owned(),
+    })
+}
+
+/// A file of weights; CTranslate2 and safetensors have their vocabulary beside it.
+fn open_file(path: &Path) -> Result<Model, ModelError> {
+    let file = map(path)?;
+    let directory = path.parent().unwrap_or(Path::new("."));
+    if ggml::recognises(&file) {
+        open_ggml(path, file)
+    } else if ctranslate2::recognises(&file) {
+        open_ctranslate2(directory, path, file)
+    } else if safetensors::recognises(&file) {
+        open_hugging_face(directory)
+    } else {
+        Err(ModelError::Unrecognised {
+            path: path.to_owned(),
+        })
+    }
+}
+
+fn open_ggml(path: &Path, file: Mmap) -> Result<Model, ModelError> {
+    let checkpoint = ggml::parse(&file).map_err(|fault| fault.at(path))?;
+    let vocabulary = Vocabulary::from_bytes(checkpoint.vocabulary.unwrap_or_default());
+    let tokenizer =
+        Tokenizer::new(vocabulary, checkpoint.config.vocab).map_err(|fault| fault.at(path))?;
+    let parts = Parts {
+        path: path.to_owned(),
+        files: vec![file],
+        tensors: checkpoint.tensors,
+        config: checkpoint.config,
+    };
+    parts.assemble(tokenizer, Format::Ggml)
+}
+
+fn open_ctranslate2(directory: &Path, path: &Path, file: Mmap) -> Result<Model, ModelError> {
+    let checkpoint = ctranslate2::parse(&file).map_err(|fault| fault.at(path))?;
+    let mut config = checkpoint.config;
+    read_alignment_heads(&directory.join("config.json"), &mut config)?;
+    let tokenizer = read_tokenizer(directory, config.vocab)?;
+    let parts = Parts {
+        path: directory.to_owned(),
+        files: vec![file],
+        tensors: checkpoint.tensors,
+        config,
+    };
+    parts.assemble(tokenizer, Format::CTranslate2)
+}
+
+fn open_hugging_face(directory: &Path) -> Result<Model, ModelError> {
+    let config_path = directory.join("config.json");
+    let config: HuggingFaceConfig =
+        read_json(&config_path)?.ok_or_else(|| ModelError::Malformed {
+            path: directory.to_owned(),
+            what: "config.json is missing".to_owned(),
+        })?;
+    let mut config = Config::from(config);
+    config.check().map_err(|fault| fault.at(&config_path))?;
+    read_alignment_heads(&directory.join("generation_config.json"), &mut config)?;
+    let tokenizer = read_tokenizer(directory, config.vocab)?;
+    let mut parts = Parts {
+        path: directory.to_owned(),
+        files: Vec::new(),
+        tensors: HashMap::new(),
+        config,
+    };
+    for path in safetensors_files(directory)? {
+        let file = map(&path)?;
+        for (name, mut tensor) in safetensors::parse(&file).map_err(|fault| fault.at(&path))? {
+            tensor.file = parts.files.len();
+            if parts.tensors.contains_key(&name) {
+                return Err(Fault::malformed(format!(
+                    "\"{name}\" is in another part of the model too"
+                ))
+                .at(&path));
+            }
+            parts.tensors.insert(name, tensor);
+        }
+        parts.files.push(file);
+    }
+    parts.assemble(tokenizer, Format::HuggingFace)
+}
+
+/// The one file, or the parts that the index names.
+fn safetensors_files(directory: &Path) -> Result<Vec<PathBuf>, ModelError> {
+    let single = directory.join("model.safetensors");
+    let index_path = directory.join("model.safetensors.index.json");
+    if single.is_file() {
+        return Ok(vec![single]);
+    }
+    match read_json::<safetensors::Index>(&index_path)? {
+        Some(index) => {
+            let files = index.files().map_err(|fault| fault.at(&index_path))?;
+            Ok(files.into_iter().map(|file| directory.join(file)).collect())
+        }
+        None => Err(ModelError::Unrecognised {
+            path: directory.to_owned(),
+        }),
+    }
+}
+
+/// A model that is all there but for the last checks.
+struct Parts {
+    path: PathBuf,
+    files: Vec<Mmap>,
+    tensors: HashMap<String, Tensor>,
+    config: Config,
+}
+
+impl Parts {
+    fn assemble(mut self, tokenizer: Tokenizer, format: Format) -> Result<Model, ModelError> {
+        self.config
+            .assume_alignment_heads(tokenizer.is_multilingual());
+        self.config.check().map_err(|fault| fault.at(&self.path))?;
+        let tensors =
+            layout::select(&self.config, self.tensors).map_err(|fault| fault.at(&self.path))?;
+        let weights = Weights {
+            files: self.files,
+            tensors,
+        };
+        Ok(Model {
+            config: self.config,
+            tokenizer,
+            weights,
+            path: self.path,
+            format,
+        })
+    }
+}
+
+fn read_alignment_heads(path: &Path, config: &mut Config) -> Result<(), ModelError> {
+    if let Some(GenerationConfig {
+        alignment_heads: Some(heads),
+    }) = read_json(path)?
+    {
+        config.alignment_heads = heads;
+        config.check().map_err(|fault| fault.at(path))?;
+    }
+    Ok(())
+}
+
+/// The tokenizer from whichever vocabulary is there. CTranslate2's comes first: it was written with the weights.
+fn read_tokenizer(directory: &Path, rows: usize) -> Result<Tokenizer, ModelError> {
+    type Reader = fn(&[u8]) -> Result<Vocabulary, Fault>;
+    let readers: [(&str, Reader); 4] = [
+        ("vocabulary.json", Vocabulary::from_json_list),
+        ("vocabulary.txt", Vocabulary::from_lines),
+        ("tokenizer.json", Vocabulary::from_tokenizer_json),
+        ("vocab.json", Vocabulary::from_vocab_json),
+    ];
+    for (name, read) in readers {
+        let path = directory.join(name);
+        if let Some(bytes) = read_file(&path)? {
+            let vocabulary = read(&bytes).and_then(|vocabulary| Tokenizer::new(vocabulary, rows));
+            return vocabulary.map_err(|fault| fault.at(&path));
+        }
+    }
+    let names: Vec<_> = readers.iter().map(|(name, _)| *name).collect();
+    let what = format!("has no vocabulary ({})", names.join(", "));
+    Err(ModelError::Malformed {
+        path: directory.to_owned(),
+        what,
+    })
+}
+
+/// A whole small file; `None` if there is none.
+fn read_file(path: &Path) -> Result<Option<Vec<u8>>, ModelError> {
+    if !path.is_file() {
+        return Ok(None);
+    }
+    let io = |source| ModelError::Io {
+        path: path.to_owned(),
+        source,
+    };
+    let mut bytes = Vec::new();
+    File::open(path)
+        .map_err(io)?
+        .take(MAX_JSON + 1)
+        .read_to_end(&mut bytes)
+        .map_err(io)?;
+    if bytes.len() as u64 > MAX_JSON {
+        return Err(Fault::malformed(format!("larger than {MAX_JSON} bytes")).at(path));
+    }
+    Ok(Some(bytes))
+}
+
+fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, ModelError> {
+    let Some(bytes) = read_file(path)? else {
+        return Ok(None);
+    };
+    let value = serde_json::from_slice(&bytes);
+    value
+        .map(Some)
+        .map_err(|error| Fault::malformed(format!("not as expected: {error}")).at(path))
+}
+
+fn map(path: &Path) -> Result<Mmap, ModelError> {
+    let io = |source| ModelError::Io {
+        path: path.to_owned(),
+        source,
+    };
+    // A FIFO or a device would block or have no length.
+    if !fs::metadata(path).map_err(io)?.is_file() {
+        return Err(ModelError::Unrecognised {
+            path: path.to_owned(),
+        });
+    }
+    let file = File::open(path).map_err(io)?;
+    // SAFETY: the mapping is read-only and private to us; that the file must not change under it is this room's
+    // documented contract. Bytes are only ever read as plain numbers.
+    unsafe { Mmap::map(&file) }.map_err(io)
+}
