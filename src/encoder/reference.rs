@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MPL-2.0
-//! The encoder on the CPU, in f32 on candle-core: the reference for every other backend.
+//! The encoder in f32 on candle-core, as plain as the paper: what every other backend is measured against.
 //!
 //! Graph: openai/whisper `model.py`, class `AudioEncoder`; the cross-attention projections of its decoder
 //! layers are computed here too, since they depend on nothing but this output.
@@ -12,7 +12,7 @@ use crate::mel::WINDOW_FRAMES;
 use crate::model::{Model, ModelError};
 use crate::nn::{self, FeedForward, LayerNorm, Linear};
 
-pub struct CpuEncoder {
+pub struct ReferenceEncoder {
     input: Array2<f32>,
     conv1: Conv,
     conv2: Conv,
@@ -40,7 +40,7 @@ struct Layer {
     feed_forward: FeedForward,
 }
 
-impl CpuEncoder {
+impl ReferenceEncoder {
     pub fn new(model: &Model) -> Result<Self, ModelError> {
         let config = &model.config;
         let layers = (0..config.audio_layers)
@@ -129,7 +129,7 @@ impl Layer {
     }
 }
 
-impl Encoder for CpuEncoder {
+impl Encoder for ReferenceEncoder {
     fn input(&mut self) -> ArrayViewMut2<'_, f32> {
         self.input.view_mut()
     }
@@ -145,7 +145,7 @@ impl Encoder for CpuEncoder {
     }
 
     fn description(&self) -> String {
-        "cpu (f32)".into()
+        "reference (f32)".into()
     }
 }
 

@@ -52,7 +52,7 @@ pub trait Lanes: Copy + Send + Sync + 'static {
 /// each column's group together.
 pub trait Kernel: Lanes {
     /// A matrix element in memory.
-    type Value: Copy + Default + Send + Sync + std::fmt::Debug + 'static;
+    type Value: Copy + Default + Into<f32> + Send + Sync + 'static;
     /// A register of LANES groups of values.
     type Operand: Copy;
     /// The sums of one tile.
