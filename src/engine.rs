@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
 use once_cell::sync::Lazy;
-use parking_lot::{FairMutex, FairMutexGuard};
+use parking_lot::FairMutex;
 
 use crate::decoder::{Audio, Decoder, DecoderError};
 use crate::encoder::cpu::CpuEncoder;
@@ -145,10 +145,10 @@ impl Engine {
 
     /// Waits for this stream's turn and runs `work` on the engine's threads.
     pub fn turn<R: Send>(&self, work: impl FnOnce(&mut Turn) -> R + Send) -> R {
-        let encoder = self.encoder.lock();
+        // The guard stays on this thread; the pool's threads work on what it guards.
+        let mut encoder = self.encoder.lock();
         let began = Instant::now();
-        // The guard stays on this thread: the pool's threads work for it.
-        let mut turn = Turn { engine: self, encoder };
+        let mut turn = Turn { engine: self, encoder: encoder.as_mut() };
         let result = self.threads.install(|| work(&mut turn));
         add(&self.turn_nanos, began.elapsed());
         result
@@ -158,7 +158,7 @@ impl Engine {
 /// The engine while it is one stream's turn.
 pub struct Turn<'a> {
     engine: &'a Engine,
-    encoder: FairMutexGuard<'a, Box<dyn Encoder>>,
+    encoder: &'a mut dyn Encoder,
 }
 
 impl Turn<'_> {

@@ -8,8 +8,10 @@ use crate::model::{Model, ModelError};
 /// A tensor of the model by its canonical name, in f32.
 pub fn load(model: &Model, name: &str) -> std::result::Result<Tensor, ModelError> {
     let weight = model.weight(name)?;
-    Tensor::from_vec(weight.to_f32(), weight.shape.as_slice(), &Device::Cpu)
-        .map_err(|error| ModelError::tensor(name, error))
+    Tensor::from_vec(weight.to_f32(), weight.shape.as_slice(), &Device::Cpu).map_err(|error| ModelError::Malformed {
+        path: model.path.clone(),
+        what: format!("{name}: {error}"),
+    })
 }
 
 /// `y = x Wᵀ + b` for rows `x` (n, in), `W` (out, in), `b` (out).
@@ -147,7 +149,7 @@ fn map_rows(
     let width = layout.dims().last().copied().unwrap_or(1).max(1);
     let mut output = vec![0.0; input.len()];
     // Below this size the hand-over to other threads costs more than the rows.
-    let rows_per_job = (1 << 14_usize).div_ceil(width);
+    let rows_per_job = (1_usize << 14).div_ceil(width);
     output
         .par_chunks_mut(width * rows_per_job)
         .zip(input.par_chunks(width * rows_per_job))

@@ -17,7 +17,7 @@ impl Intake {
     /// The word with its text cleaned and its times in order; `None` when there is nothing to see.
     pub fn admit(&mut self, word: &Word) -> Option<Word> {
         let text = clean(&word.text);
-        if width(&text) == 0 {
+        if text.is_empty() {
             return None;
         }
         let start = self.floor.map_or(word.start, |floor| word.start.max(floor));
@@ -46,14 +46,16 @@ impl Intake {
     }
 }
 
-/// Without control characters; white space of any kind and length is one space.
+/// Without control characters; white space of any kind and length is one space, and what has no width
+/// on its own (a zero-width space, a mark without its letter) is nothing.
 pub fn clean(text: &str) -> String {
     let spaced: String = text
         .chars()
         .filter(|&c| c != '\u{feff}')
         .map(|c| if c.is_control() { ' ' } else { c })
         .collect();
-    spaced.split_whitespace().collect::<Vec<_>>().join(" ")
+    let parts = spaced.split_whitespace().filter(|part| width(part) > 0);
+    parts.collect::<Vec<_>>().join(" ")
 }
 
 /// Cuts a word that has spaces inside or is wider than `limit` into words that have none and are not.
@@ -107,7 +109,7 @@ mod tests {
 
     #[test]
     fn text_loses_control_characters_and_surplus_space() {
-        assert_eq!(clean(" a\r\nb\u{2028}\u{0}c\u{7f} "), "a b c");
+        assert_eq!(clean(" a\r\nb\u{2028}\u{0}c\u{7f} \u{200b} "), "a b c");
         assert!(
             Intake::default()
                 .admit(&word("\n\u{200b}\t", 0, 1))

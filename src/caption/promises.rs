@@ -132,10 +132,7 @@ fn text_in(steps: &[Step]) -> String {
             None
         }
     });
-    let texts = words
-        .flatten()
-        .map(|word| intake::clean(&word.text))
-        .filter(|text| width(text) > 0);
+    let texts = words.flatten().map(|word| intake::clean(&word.text));
     texts.collect::<String>().replace(' ', "")
 }
 

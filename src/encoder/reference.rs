@@ -85,15 +85,16 @@ impl ReferenceEncoder {
 
 impl Conv {
     fn load(model: &Model, name: &str, stride: usize) -> Result<Self, ModelError> {
-        let bias = nn::load(model, &format!("{name}.bias"))?;
-        let bias = bias
-            .reshape((1, bias.elem_count(), 1))
-            .map_err(|error| ModelError::tensor(name, error))?;
-        Ok(Self { weight: nn::load(model, &format!("{name}.weight"))?, bias, stride })
+        Ok(Self {
+            weight: nn::load(model, &format!("{name}.weight"))?,
+            bias: nn::load(model, &format!("{name}.bias"))?,
+            stride,
+        })
     }
 
     fn forward(&self, x: &Tensor) -> candle_core::Result<Tensor> {
-        x.conv1d(&self.weight, 1, self.stride, 1, 1)?.broadcast_add(&self.bias)?.gelu_erf()
+        let bias = self.bias.unsqueeze(1)?;
+        x.conv1d(&self.weight, 1, self.stride, 1, 1)?.broadcast_add(&bias)?.gelu_erf()
     }
 }
 

@@ -72,7 +72,7 @@ impl Config {
             if !(1..=MAX_LAYERS).contains(&layers) {
                 return refuse(format!("{layers} {part} layers"));
             }
-            if heads == 0 || self.audio_state % heads != 0 {
+            if heads == 0 || !self.audio_state.is_multiple_of(heads) {
                 return refuse(format!(
                     "{heads} {part} attention heads for a width of {}",
                     self.audio_state

@@ -183,7 +183,7 @@ impl Tensor {
     /// Part `index` of `parts` equal parts along the first dimension: query, key and value of a stacked projection.
     pub(super) fn part(&self, index: usize, parts: usize) -> Result<Self, Fault> {
         let rows = self.shape.first().copied().unwrap_or(0);
-        if parts == 0 || rows % parts != 0 || index >= parts {
+        if parts == 0 || !rows.is_multiple_of(parts) || index >= parts {
             return Err(Fault::malformed(format!(
                 "shape {:?} is not a stack of {parts}",
                 self.shape

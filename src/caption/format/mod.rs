@@ -27,7 +27,7 @@ pub enum Format {
 }
 
 impl Format {
-    const ALL: [Self; 5] = [
+    pub const ALL: [Self; 5] = [
         Self::Utf8,
         Self::PangoMarkup,
         Self::SubRip,

@@ -1,0 +1,210 @@
+// SPDX-License-Identifier: MPL-2.0
+//! The src pad's task: negotiates the format, and pushes text, gaps and events.
+
+use std::sync::Arc;
+
+use gst::glib;
+use gst::prelude::*;
+use gst::subclass::prelude::*;
+use gst::{ClockTime, FlowError, FlowSuccess};
+
+use super::outbox::Item;
+use super::session::Session;
+use super::{CAT, WhisperNpu};
+use crate::caption::{Cue, Format, Writer};
+
+pub struct Output {
+    element: glib::WeakRef<WhisperNpu>,
+    session: Arc<Session>,
+    writer: Option<(Format, Writer)>,
+    segment: gst::FormattedSegment<ClockTime>,
+    /// Seqnum of the segment, for the events that we make.
+    seqnum: Option<gst::Seqnum>,
+    /// Whether anything was written to the stream.
+    written: bool,
+}
+
+impl super::imp::WhisperNpu {
+    /// Starts the task, or lets the one that was paused go on.
+    pub(super) fn start_output(&self, session: Arc<Session>) -> Result<(), glib::BoolError> {
+        let mut output = Output {
+            element: self.obj().downgrade(),
+            session,
+            writer: None,
+            segment: gst::FormattedSegment::new(),
+            seqnum: None,
+            written: false,
+        };
+        let pad = self.srcpad.downgrade();
+        self.srcpad.start_task(move || {
+            if let Some(pad) = pad.upgrade() {
+                output.step(&pad);
+            }
+        })
+    }
+}
+
+impl Output {
+    /// Pushes one item; pauses the task when there is nothing to come.
+    fn step(&mut self, pad: &gst::Pad) {
+        let Some(item) = self.session.outbox.pop() else {
+            let _ = pad.pause_task();
+            return;
+        };
+        gst::log!(CAT, obj = pad, "pushing {item:?}");
+        if let Err(error) = self.push(pad, item) {
+            gst::debug!(CAT, obj = pad, "downstream says {error:?}");
+            self.stop(error);
+            let _ = pad.pause_task();
+        }
+    }
+
+    fn push(&mut self, pad: &gst::Pad, item: Item) -> Result<FlowSuccess, FlowError> {
+        match item {
+            Item::Event(event) => self.event(pad, event),
+            Item::Language(code) => {
+                let mut tags = gst::TagList::new();
+                if let Some(tags) = tags.get_mut() {
+                    tags.add::<gst::tags::LanguageCode>(&code.as_str(), gst::TagMergeMode::Replace);
+                }
+                pad.push_event(gst::event::Tag::builder(tags).seqnum_if_some(self.seqnum).build());
+                Ok(FlowSuccess::Ok)
+            }
+            Item::Gap(start, end) => {
+                self.negotiate(pad)?;
+                let gap = gst::event::Gap::builder(start).duration(end.saturating_sub(start));
+                pad.push_event(gap.seqnum_if_some(self.seqnum).build());
+                Ok(FlowSuccess::Ok)
+            }
+            Item::Cue { cue, discont } => self.cue(pad, cue, discont),
+        }
+    }
+
+    fn event(&mut self, pad: &gst::Pad, event: gst::Event) -> Result<FlowSuccess, FlowError> {
+        match event.view() {
+            gst::EventView::Segment(segment) => {
+                self.negotiate(pad)?;
+                self.seqnum = Some(event.seqnum());
+                if let Some(segment) = segment.segment().downcast_ref::<ClockTime>() {
+                    self.segment = segment.clone();
+                }
+            }
+            gst::EventView::Eos(_) => self.finish(pad)?,
+            _ => {}
+        }
+        pad.push_event(event);
+        Ok(FlowSuccess::Ok)
+    }
+
+    fn cue(&mut self, pad: &gst::Pad, cue: Cue, discont: bool) -> Result<FlowSuccess, FlowError> {
+        self.negotiate(pad)?;
+        let Some((_, writer)) = &mut self.writer else { return Err(FlowError::NotNegotiated) };
+        let text = writer.write(&in_stream_time(&cue, &self.segment));
+        if text.is_empty() {
+            return Ok(FlowSuccess::Ok);
+        }
+        let mut buffer = gst::Buffer::from_mut_slice(text.into_bytes());
+        if let Some(buffer) = buffer.get_mut() {
+            buffer.set_pts(cue.start);
+            buffer.set_duration(cue.duration());
+            if discont {
+                buffer.set_flags(gst::BufferFlags::DISCONT);
+            }
+        }
+        self.written = true;
+        pad.push(buffer)
+    }
+
+    /// A file without a cue still has the header that its format wants.
+    fn finish(&mut self, pad: &gst::Pad) -> Result<(), FlowError> {
+        if self.written || self.seqnum.is_none() {
+            return Ok(());
+        }
+        let Some(header) = self.writer.as_mut().and_then(|(_, writer)| writer.header()) else {
+            return Ok(());
+        };
+        let mut buffer = gst::Buffer::from_mut_slice(header.into_bytes());
+        if let Some(buffer) = buffer.get_mut() {
+            buffer.set_pts(self.segment.start());
+            buffer.set_duration(ClockTime::ZERO);
+            buffer.set_flags(gst::BufferFlags::HEADER);
+        }
+        self.written = true;
+        pad.push(buffer).map(|_| ())
+    }
+
+    /// Chooses a format with downstream, before the first thing that needs one and when downstream asks for it again.
+    fn negotiate(&mut self, pad: &gst::Pad) -> Result<(), FlowError> {
+        if self.writer.is_some() && !pad.check_reconfigure() {
+            return Ok(());
+        }
+        let template = pad.pad_template_caps();
+        let allowed = pad.peer_query_caps(Some(&template)).intersect(&template);
+        let Some(format) = Format::ALL.into_iter().find(|format| format.caps().can_intersect(&allowed)) else {
+            gst::warning!(CAT, obj = pad, "downstream takes no text format of ours");
+            return Err(FlowError::NotNegotiated);
+        };
+        if self.writer.as_ref().is_some_and(|(current, _)| *current == format) {
+            return Ok(());
+        }
+        let mut caps = format.caps().intersect_with_mode(&allowed, gst::CapsIntersectMode::First);
+        caps.fixate();
+        gst::info!(CAT, obj = pad, "writing {caps}");
+        if !pad.push_event(gst::event::Caps::new(&caps)) {
+            gst::debug!(CAT, obj = pad, "downstream refused the caps for now");
+        }
+        self.writer = Some((format, Writer::new(format)));
+        Ok(())
+    }
+
+    /// Lets upstream know that downstream takes no more.
+    fn stop(&self, error: FlowError) {
+        self.session.interrupt(error);
+        // Who has sent EOS does not look at flow returns any more; else upstream reports the error.
+        if matches!(error, FlowError::Flushing | FlowError::Eos) || !self.session.has_ended() {
+            return;
+        }
+        if let Some(element) = self.element.upgrade() {
+            gst::element_error!(element, gst::StreamError::Failed, ["Downstream refused the text: {error:?}"]);
+        }
+    }
+}
+
+/// The cue with all its times as files and messages give them: from the start of the medium, whatever the segment.
+fn in_stream_time(cue: &Cue, segment: &gst::FormattedSegment<ClockTime>) -> Cue {
+    let stream_time = |time: ClockTime| match segment.to_stream_time_full(time) {
+        Some(gst::Signed::Positive(time)) => time,
+        Some(gst::Signed::Negative(_)) => ClockTime::ZERO,
+        None => time,
+    };
+    let mut cue = cue.clone();
+    cue.start = stream_time(cue.start);
+    cue.end = stream_time(cue.end);
+    for word in cue.lines.iter_mut().flatten() {
+        word.start = stream_time(word.start);
+        word.end = stream_time(word.end);
+    }
+    cue
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::caption::Word;
+
+    #[test]
+    fn times_in_files_count_from_the_start_of_the_medium() {
+        gst::init().expect("GStreamer");
+        let at = ClockTime::from_seconds;
+        let mut segment = gst::FormattedSegment::<ClockTime>::new();
+        segment.set_start(at(100));
+        segment.set_time(at(7));
+        let word = Word { text: "a".into(), spaced: true, start: at(101), end: at(102), probability: 1.0 };
+        let cue = Cue { start: at(101), end: at(103), lines: vec![vec![word]] };
+        let moved = in_stream_time(&cue, &segment);
+        assert_eq!((moved.start, moved.end), (at(8), at(10)));
+        assert_eq!((moved.lines[0][0].start, moved.lines[0][0].end), (at(8), at(9)));
+        let early = Cue { start: at(90), ..cue };
+        assert_eq!(in_stream_time(&early, &segment).start, at(0));
+    }
+}
