@@ -4,8 +4,11 @@
 //! The scores of one tile against all keys stay in the second-level cache with the head's keys and values; the
 //! full (rows, keys) matrix never exists.
 
-use super::kernel::{Kernel, Operation, Tile, multiply};
+use super::gemm::{Gemm, Rows};
+use super::kernel::{Kernel, MOST_TILE_ROWS, Operation, tile_rows};
 use super::math::exp2;
+use super::pack::Panels;
+use super::sink::{Scaled, ToFloats};
 
 /// `softmax2(q kᵀ) v` for a block of queries, where softmax2 has base 2: the queries carry the factor
 /// log2 e / √(head width).
@@ -24,10 +27,14 @@ pub struct Attend<'a, K: Kernel> {
     pub scratch: Scores<'a, K>,
 }
 
-/// Room for one tile of queries against all keys: tile rows times [`scores_width`] each.
+/// Room for one tile of queries against all keys, [`scores_width`] of them.
 pub struct Scores<'a, K: Kernel> {
+    /// (tile rows, keys)
     pub scores: &'a mut [f32],
+    /// (tile rows, keys)
     pub weights: &'a mut [K::Value],
+    /// One row: what is added to every score.
+    pub mask: &'a mut [f32],
 }
 
 /// Keys rounded up to whole panels.
@@ -38,57 +45,35 @@ pub fn scores_width<K: Kernel>(context: usize) -> usize {
 impl<K: Kernel> Operation<K> for Attend<'_, K> {
     type Output = ();
 
+    // The products are functions of their own: inlined here, the compiler runs out of registers for them.
     #[inline(always)]
     fn run(self, kernel: K) {
-        let tile_rows = <K::Tile as Tile<K::Vector>>::ROWS;
-        let (width, head_width) = (scores_width::<K>(self.context), self.head_width);
-        let scores = &mut self.scratch.scores[..tile_rows * width];
-        let weights = &mut self.scratch.weights[..tile_rows * width];
-        let keys = &self.keys[..width * head_width];
-        let values = &self.values[..width * head_width];
-        let tile_len = tile_rows * head_width;
+        let (rows, width, head_width) = (tile_rows::<K>(), scores_width::<K>(self.context), self.head_width);
+        let scores = &mut self.scratch.scores[..rows * width];
+        let weights = &mut self.scratch.weights[..rows * width];
+        let mask = &mut self.scratch.mask[..width];
+        mask[..self.context].fill(0.0);
+        mask[self.context..].fill(f32::NEG_INFINITY);
+        let keys = Panels::contiguous(&self.keys[..width * head_width], mask, head_width);
+        let values = Panels::side_by_side(&self.values[..width * head_width], head_width, width);
+        let tile_len = rows * head_width;
         for (queries, out) in self.queries.chunks_exact(tile_len).zip(self.out.chunks_exact_mut(tile_len)) {
-            score(kernel, queries, keys, head_width, scores);
-            let mut scales = K::Tile::splat([kernel.splat(0.0); 2]);
-            for ((scores, weights), scale) in
-                scores.chunks_exact_mut(width).zip(weights.chunks_exact_mut(width)).zip(scales.rows_mut())
-            {
-                let sum = soften(kernel, scores, self.context, weights);
-                *scale = [kernel.splat(1.0 / sum); 2];
+            let left = Rows { values: queries, stride: head_width, count: rows };
+            kernel.vectorize(Gemm { left, right: keys, sink: ToFloats { out: scores, width } });
+            let mut scales = [0.0; MOST_TILE_ROWS];
+            let softened = scores.chunks_exact(width).zip(weights.chunks_exact_mut(width));
+            for (scale, (scores, weights)) in scales.iter_mut().zip(softened) {
+                *scale = 1.0 / soften(kernel, scores, weights);
             }
-            mix(kernel, weights, values, head_width, &scales, out);
+            let left = Rows { values: weights, stride: width, count: rows };
+            kernel.vectorize(Gemm { left, right: values, sink: Scaled { scales: &scales, out, stride: head_width } });
         }
     }
 }
 
-/// `scores = q kᵀ` for one tile of queries.
+/// `weights = 2^(scores - their maximum)`; returns their sum.
 #[inline(always)]
-fn score<K: Kernel>(kernel: K, queries: &[K::Value], keys: &[K::Value], head_width: usize, scores: &mut [f32]) {
-    let width = keys.len() / head_width;
-    assert!(queries.len() >= <K::Tile as Tile<K::Vector>>::ROWS * head_width);
-    for (panel, keys) in keys.chunks_exact(head_width * K::COLUMNS).enumerate() {
-        // SAFETY: the queries are a tile of `head_width` values each, a panel is `head_width` times COLUMNS.
-        let tile = unsafe {
-            multiply(
-                kernel,
-                K::Tile::splat([kernel.splat(0.0); 2]),
-                head_width / K::GROUP,
-                (queries.as_ptr(), head_width),
-                (keys.as_ptr(), K::COLUMNS * K::GROUP),
-            )
-        };
-        for (sums, scores) in tile.rows().iter().zip(scores.chunks_exact_mut(width)) {
-            let scores = &mut scores[panel * K::COLUMNS..][..K::COLUMNS];
-            kernel.store(sums[0], scores);
-            kernel.store(sums[1], &mut scores[K::LANES..]);
-        }
-    }
-}
-
-/// `weights = 2^(scores - their maximum)`, zero beyond `context`; returns their sum.
-#[inline(always)]
-fn soften<K: Kernel>(kernel: K, scores: &mut [f32], context: usize, weights: &mut [K::Value]) -> f32 {
-    scores[context..].fill(f32::NEG_INFINITY);
+fn soften<K: Kernel>(kernel: K, scores: &[f32], weights: &mut [K::Value]) -> f32 {
     let mut max = kernel.splat(f32::NEG_INFINITY);
     for scores in scores.chunks_exact(K::LANES) {
         max = kernel.max(max, kernel.load(scores));
@@ -101,37 +86,4 @@ fn soften<K: Kernel>(kernel: K, scores: &mut [f32], context: usize, weights: &mu
         kernel.narrow(weight, weights);
     }
     kernel.sum(sum)
-}
-
-/// `out = scales (weights v)` for one tile of queries.
-#[inline(always)]
-fn mix<K: Kernel>(
-    kernel: K,
-    weights: &[K::Value],
-    values: &[K::Value],
-    head_width: usize,
-    scales: &K::Tile,
-    out: &mut [K::Value],
-) {
-    let width = values.len() / head_width;
-    assert!(weights.len() >= <K::Tile as Tile<K::Vector>>::ROWS * width && head_width.is_multiple_of(K::COLUMNS));
-    for column in (0..head_width).step_by(K::COLUMNS) {
-        // SAFETY: the weights are a tile of `width` values each; the values are `width / GROUP` groups of
-        // `head_width` columns, of which COLUMNS are read from `column` on.
-        let tile = unsafe {
-            multiply(
-                kernel,
-                K::Tile::splat([kernel.splat(0.0); 2]),
-                width / K::GROUP,
-                (weights.as_ptr(), width),
-                (values.as_ptr().add(column * K::GROUP), head_width * K::GROUP),
-            )
-        };
-        let rows = tile.rows().iter().zip(scales.rows()).zip(out.chunks_exact_mut(head_width));
-        for ((sums, scale), out) in rows {
-            let out = &mut out[column..][..K::COLUMNS];
-            kernel.narrow(kernel.mul(sums[0], scale[0]), out);
-            kernel.narrow(kernel.mul(sums[1], scale[1]), &mut out[K::LANES..]);
-        }
-    }
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
 //! Matrix multiplication: a block of rows times packed weights, each finished tile handed to a [`Sink`].
 
-use super::kernel::{Kernel, Operation, Tile, multiply};
+use super::kernel::{Kernel, Operation, Tile, multiply, tile_rows};
 use super::pack::Panels;
 
 /// The left operand: rows of `K::Value`s, `stride` apart. They may overlap: a convolution over time-major
@@ -32,28 +32,31 @@ impl<K: Kernel, S: Sink<K>> Operation<K> for Gemm<'_, K, S> {
 
     #[inline(always)]
     fn run(mut self, kernel: K) {
-        let tile_rows = <K::Tile as Tile<K::Vector>>::ROWS;
-        let Panels { values, bias, depth } = self.right;
         let Rows { values: left, stride, count } = self.left;
-        let rows = count.next_multiple_of(tile_rows);
-        assert!(rows == 0 || left.len() >= (rows - 1) * stride + depth);
+        let Panels { values: right, bias, columns, depth, panel_stride, group_stride } = self.right;
+        let rows = count.next_multiple_of(tile_rows::<K>());
+        if rows == 0 || columns == 0 || depth == 0 {
+            return;
+        }
+        let (panels, groups) = (columns / K::COLUMNS, depth / K::GROUP);
+        assert!(columns.is_multiple_of(K::COLUMNS) && depth.is_multiple_of(K::GROUP));
+        assert!(left.len() >= (rows - 1) * stride + depth);
+        assert!(right.len() >= (panels - 1) * panel_stride + (groups - 1) * group_stride + K::COLUMNS * K::GROUP);
 
-        for (panel, (values, bias)) in
-            values.chunks_exact(depth * K::COLUMNS).zip(bias.chunks_exact(K::COLUMNS)).enumerate()
-        {
-            let bias = [kernel.load(bias), kernel.load(&bias[K::LANES..])];
-            for row in (0..rows).step_by(tile_rows) {
-                // SAFETY: the rows' extent is asserted above; a panel is `depth` times COLUMNS values.
+        for panel in 0..panels {
+            let column = panel * K::COLUMNS;
+            let bias = match bias.get(column..column + K::COLUMNS) {
+                Some(bias) => [kernel.load(bias), kernel.load(&bias[K::LANES..])],
+                None => [kernel.splat(0.0); 2],
+            };
+            for row in (0..rows).step_by(tile_rows::<K>()) {
+                // SAFETY: the extents of both operands are asserted above.
                 let tile = unsafe {
-                    multiply(
-                        kernel,
-                        K::Tile::splat(bias),
-                        depth / K::GROUP,
-                        (left.as_ptr().add(row * stride), stride),
-                        (values.as_ptr(), K::COLUMNS * K::GROUP),
-                    )
+                    let left = (left.as_ptr().add(row * stride), stride);
+                    let right = (right.as_ptr().add(panel * panel_stride), group_stride);
+                    multiply(kernel, K::Tile::splat(bias), groups, left, right)
                 };
-                self.sink.write(kernel, row, panel * K::COLUMNS, &tile);
+                self.sink.write(kernel, row, column, &tile);
             }
         }
     }

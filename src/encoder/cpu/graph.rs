@@ -11,7 +11,7 @@ use rayon::prelude::*;
 use super::attention::Attend;
 use super::buffer::stride;
 use super::gemm::{Gemm, Rows};
-use super::kernel::{Kernel, Operation};
+use super::kernel::{Kernel, Operation, tile_rows};
 use super::norm::{Norm, Normalize};
 use super::pack::Packed;
 use super::sink::{AddTo, Gelu, GeluPlus, Identity, Keys, ToFloats, ToValues, Values};
@@ -228,10 +228,6 @@ impl<K: Kernel> Encode for Graph<K> {
     }
 }
 
-fn tile_rows<K: Kernel>() -> usize {
-    <K::Tile as super::kernel::Tile<K::Vector>>::ROWS
-}
-
 /// Normalised rows, block by block.
 fn normed_blocks<V: Send>(normed: &mut [V], width: usize) -> rayon::slice::ChunksMut<'_, V> {
     normed.par_chunks_mut(BLOCK * stride::<V>(width))
@@ -251,8 +247,8 @@ fn expand_and_contract<K: Kernel>(
     hidden: &mut [K::Value],
     x: &mut [f32],
 ) {
-    let width = layer.fc2.all().bias.len();
-    let (narrow, wide) = (stride::<K::Value>(width), stride::<K::Value>(layer.fc1.all().bias.len()));
+    let width = layer.fc2.all().columns;
+    let (narrow, wide) = (stride::<K::Value>(width), stride::<K::Value>(layer.fc1.all().columns));
     let left = Rows { values: rows, stride: narrow, count };
     kernel.vectorize(Gemm { left, right: layer.fc1.all(), sink: ToValues::new(hidden, wide, Gelu) });
     let left = Rows { values: hidden, stride: wide, count };

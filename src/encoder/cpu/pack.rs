@@ -16,15 +16,41 @@ pub struct Packed<K: Kernel> {
     depth: usize,
 }
 
-/// Some panels of a [`Packed`].
-#[derive(Clone, Copy)]
+/// The right operand of a multiplication, wherever it comes from: panels of [`Kernel::COLUMNS`] columns.
 pub struct Panels<'a, K: Kernel> {
-    /// (panel, group of depth, column, place in the group)
     pub values: &'a [K::Value],
-    /// One per column.
+    /// One per column, added to the product; nothing is added when this is empty.
     pub bias: &'a [f32],
+    pub columns: usize,
     /// Rounded up to whole groups.
     pub depth: usize,
+    /// From one panel to the next, in values.
+    pub panel_stride: usize,
+    /// From one group of depth to the next within a panel, in values.
+    pub group_stride: usize,
+}
+
+// Not derived: that would ask for `K::Value`'s own bounds in vain.
+impl<K: Kernel> Clone for Panels<'_, K> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<K: Kernel> Copy for Panels<'_, K> {}
+
+impl<'a, K: Kernel> Panels<'a, K> {
+    /// (panel, group of depth, column, place in the group): each panel contiguous.
+    pub fn contiguous(values: &'a [K::Value], bias: &'a [f32], depth: usize) -> Self {
+        let (panel_stride, group_stride) = (depth * K::COLUMNS, K::COLUMNS * K::GROUP);
+        Self { values, bias, columns: values.len() / depth, depth, panel_stride, group_stride }
+    }
+
+    /// (group of depth, column, place in the group): all columns of a group side by side, no bias.
+    pub fn side_by_side(values: &'a [K::Value], columns: usize, depth: usize) -> Self {
+        let (panel_stride, group_stride) = (K::COLUMNS * K::GROUP, columns * K::GROUP);
+        Self { values, bias: &[], columns, depth, panel_stride, group_stride }
+    }
 }
 
 impl<K: Kernel> Packed<K> {
@@ -52,16 +78,13 @@ impl<K: Kernel> Packed<K> {
     }
 
     pub fn all(&self) -> Panels<'_, K> {
-        Panels { values: &self.values, bias: &self.bias, depth: self.depth }
+        Panels::contiguous(&self.values, &self.bias, self.depth)
     }
 
     /// The outputs in `range`, whose ends must be multiples of [`Kernel::COLUMNS`].
     pub fn columns(&self, range: Range<usize>) -> Panels<'_, K> {
         debug_assert!(range.start.is_multiple_of(K::COLUMNS) && range.end.is_multiple_of(K::COLUMNS));
-        Panels {
-            values: &self.values[range.start * self.depth..range.end * self.depth],
-            bias: &self.bias[range],
-            depth: self.depth,
-        }
+        let values = &self.values[range.start * self.depth..range.end * self.depth];
+        Panels::contiguous(values, &self.bias[range], self.depth)
     }
 }

@@ -4,7 +4,7 @@
 use std::marker::PhantomData;
 
 use super::gemm::Sink;
-use super::kernel::{Kernel, Lanes, Tile};
+use super::kernel::{Kernel, Lanes, MOST_COLUMNS, Tile};
 use super::math;
 
 /// An elementwise function.
@@ -49,6 +49,25 @@ impl<K: Kernel, A: Activation> Sink<K> for ToValues<'_, K, A> {
             let out = &mut self.out[(row + i) * self.stride + column..][..K::COLUMNS];
             kernel.narrow(A::apply(kernel, sums[0]), out);
             kernel.narrow(A::apply(kernel, sums[1]), &mut out[K::LANES..]);
+        }
+    }
+}
+
+/// Rows of values, each multiplied by a number of its own.
+pub struct Scaled<'a, K: Kernel> {
+    pub scales: &'a [f32],
+    pub out: &'a mut [K::Value],
+    pub stride: usize,
+}
+
+impl<K: Kernel> Sink<K> for Scaled<'_, K> {
+    #[inline(always)]
+    fn write(&mut self, kernel: K, row: usize, column: usize, tile: &K::Tile) {
+        for (i, sums) in tile.rows().iter().enumerate() {
+            let scale = kernel.splat(self.scales[row + i]);
+            let out = &mut self.out[(row + i) * self.stride + column..][..K::COLUMNS];
+            kernel.narrow(kernel.mul(sums[0], scale), out);
+            kernel.narrow(kernel.mul(sums[1], scale), &mut out[K::LANES..]);
         }
     }
 }
@@ -122,7 +141,7 @@ impl<K: Kernel> Sink<K> for Keys<'_, K> {
     #[inline(always)]
     fn write(&mut self, kernel: K, row: usize, column: usize, tile: &K::Tile) {
         for (i, sums) in tile.rows().iter().enumerate() {
-            let mut values = [K::Value::default(); 32];
+            let mut values = [K::Value::default(); MOST_COLUMNS];
             let values = &mut values[..K::COLUMNS];
             kernel.narrow(sums[0], values);
             kernel.narrow(sums[1], &mut values[K::LANES..]);

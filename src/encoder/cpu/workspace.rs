@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use super::attention::{Scores, scores_width};
 use super::buffer::{Buffer, stride};
-use super::kernel::{Kernel, Tile};
+use super::kernel::{Kernel, tile_rows};
 use crate::model::Config;
 
 /// Rows that one task works on: a multiple of every kernel's tile rows and columns.
@@ -49,6 +49,7 @@ impl<K: Kernel> Workspace<K> {
 /// What one task needs besides, small enough for the second-level cache.
 pub struct Scratch<K: Kernel> {
     scores: Buffer<f32>,
+    mask: Buffer<f32>,
     weights: Buffer<K::Value>,
     /// (BLOCK, [`stride`] of d)
     pub rows: Buffer<K::Value>,
@@ -58,17 +59,19 @@ pub struct Scratch<K: Kernel> {
 
 impl<K: Kernel> Scratch<K> {
     fn new(config: &Config) -> Self {
-        let scores = <K::Tile as Tile<K::Vector>>::ROWS * scores_width::<K>(config.audio_ctx);
+        let keys = scores_width::<K>(config.audio_ctx);
+        let rows = tile_rows::<K>();
         Self {
-            scores: Buffer::new(scores),
-            weights: Buffer::new(scores),
+            scores: Buffer::new(rows * keys),
+            mask: Buffer::new(keys),
+            weights: Buffer::new(rows * keys),
             rows: Buffer::new(BLOCK * stride::<K::Value>(config.audio_state)),
             hidden: Buffer::new(BLOCK * stride::<K::Value>(4 * config.audio_state)),
         }
     }
 
     pub fn attention(&mut self) -> Scores<'_, K> {
-        Scores { scores: &mut self.scores, weights: &mut self.weights }
+        Scores { scores: &mut self.scores, mask: &mut self.mask, weights: &mut self.weights }
     }
 }
 

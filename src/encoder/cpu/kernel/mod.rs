@@ -115,6 +115,15 @@ impl<V: Copy, const ROWS: usize> Tile<V> for [[V; 2]; ROWS] {
     }
 }
 
+/// What no kernel's tile exceeds.
+pub const MOST_TILE_ROWS: usize = 12;
+pub const MOST_COLUMNS: usize = 32;
+
+/// Rows of a tile of `K`.
+pub const fn tile_rows<K: Kernel>() -> usize {
+    <K::Tile as Tile<K::Vector>>::ROWS
+}
+
 /// `tile + a b` over `steps` groups of depth: the innermost loop of everything.
 ///
 /// `a` is the left operand's first row, its rows `a_stride` values apart. `b` is the right operand's first

@@ -50,10 +50,6 @@ fn rounded<K: Kernel>(x: f32) -> f64 {
     f64::from(K::value(x).into())
 }
 
-fn tile_rows<K: Kernel>() -> usize {
-    <K::Tile as Tile<K::Vector>>::ROWS
-}
-
 /// Rounding of a result to the kernel's values: 2^-9 for bf16, where x has at most `size`.
 fn rounding<K: Kernel>(size: f64) -> f64 {
     size * if size_of::<K::Value>() == 2 { 1.0 / 256.0 } else { 1e-6 }
@@ -308,7 +304,7 @@ impl Promise for Attention {
             context: self.context,
             head_width: WIDTH,
             out: &mut out[..len],
-            scratch: Scores { scores: &mut Buffer::new(room), weights: &mut Buffer::new(room) },
+            scratch: Scores { scores: &mut Buffer::new(room), mask: &mut Buffer::new(room), weights: &mut Buffer::new(room) },
         });
         let row = |x: &[f32], row: usize| -> Vec<f64> { x[row * WIDTH..][..WIDTH].iter().map(|x| rounded::<K>(*x)).collect() };
         for query in 0..self.context {
