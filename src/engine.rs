@@ -89,12 +89,18 @@ impl Engine {
             device,
             threads: if threads == 0 { cores() } else { threads },
         };
-        let mut engines = ENGINES.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut engines = ENGINES
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner());
         engines.retain(|_, engine| engine.strong_count() > 0);
         if let Some(engine) = engines.get(&key).and_then(Weak::upgrade) {
             return Ok(engine);
         }
-        let engine = Arc::new(Self::load(Arc::new(Model::open(&key.path)?), device, key.threads)?);
+        let engine = Arc::new(Self::load(
+            Arc::new(Model::open(&key.path)?),
+            device,
+            key.threads,
+        )?);
         engines.insert(key, Arc::downgrade(&engine));
         Ok(engine)
     }
@@ -148,7 +154,10 @@ impl Engine {
         // The guard stays on this thread; the pool's threads work on what it guards.
         let mut encoder = self.encoder.lock();
         let began = Instant::now();
-        let mut turn = Turn { engine: self, encoder: encoder.as_mut() };
+        let mut turn = Turn {
+            engine: self,
+            encoder: encoder.as_mut(),
+        };
         let result = self.threads.install(|| work(&mut turn));
         add(&self.turn_nanos, began.elapsed());
         result

@@ -6,7 +6,7 @@
 pub mod audio;
 pub mod caption;
 pub mod decoder;
-//pub mod element;
+pub mod element;
 pub mod encoder;
 pub mod engine;
 pub mod mel;
@@ -16,7 +16,7 @@ pub mod pool;
 pub mod stream;
 
 fn plugin_init(plugin: &gst::Plugin) -> Result<(), gst::glib::BoolError> {
-    Ok(())
+    element::register(plugin)
 }
 
 gst::plugin_define!(

@@ -8,9 +8,11 @@ use crate::model::{Model, ModelError};
 /// A tensor of the model by its canonical name, in f32.
 pub fn load(model: &Model, name: &str) -> std::result::Result<Tensor, ModelError> {
     let weight = model.weight(name)?;
-    Tensor::from_vec(weight.to_f32(), weight.shape.as_slice(), &Device::Cpu).map_err(|error| ModelError::Malformed {
-        path: model.path.clone(),
-        what: format!("{name}: {error}"),
+    Tensor::from_vec(weight.to_f32(), weight.shape.as_slice(), &Device::Cpu).map_err(|error| {
+        ModelError::Malformed {
+            path: model.path.clone(),
+            what: format!("{name}: {error}"),
+        }
     })
 }
 
@@ -26,7 +28,10 @@ impl Linear {
         let bias = format!("{name}.bias");
         Ok(Self {
             weight: load(model, &format!("{name}.weight"))?,
-            bias: model.has_weight(&bias).then(|| load(model, &bias)).transpose()?,
+            bias: model
+                .has_weight(&bias)
+                .then(|| load(model, &bias))
+                .transpose()?,
         })
     }
 
@@ -54,7 +59,9 @@ impl LayerNorm {
     }
 
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        x.apply_op1_no_bwd(&Standardize)?.broadcast_mul(&self.weight)?.broadcast_add(&self.bias)
+        x.apply_op1_no_bwd(&Standardize)?
+            .broadcast_mul(&self.weight)?
+            .broadcast_add(&self.bias)
     }
 }
 
@@ -80,7 +87,9 @@ impl FeedForward {
 /// (n, d) to (heads, n, d / heads), contiguous.
 pub fn split_heads(x: &Tensor, heads: usize) -> Result<Tensor> {
     let (rows, width) = x.dims2()?;
-    x.reshape((rows, heads, width / heads))?.transpose(0, 1)?.contiguous()
+    x.reshape((rows, heads, width / heads))?
+        .transpose(0, 1)?
+        .contiguous()
 }
 
 /// (heads, n, d / heads) back to (n, d).
@@ -179,14 +188,21 @@ mod tests {
     #[test]
     fn standardized_rows_have_mean_zero_and_variance_one() {
         let x = Tensor::new(&[[1f32, 2., 3., 4.]], &Device::Cpu).unwrap();
-        let row = &x.apply_op1_no_bwd(&Standardize).unwrap().to_vec2::<f32>().unwrap()[0];
+        let row = &x
+            .apply_op1_no_bwd(&Standardize)
+            .unwrap()
+            .to_vec2::<f32>()
+            .unwrap()[0];
         assert!(row.iter().sum::<f32>().abs() < 1e-6);
         assert!((row.iter().map(|x| x * x).sum::<f32>() / 4.0 - 1.0).abs() < 1e-4);
     }
 
     #[test]
     fn heads_that_are_split_and_joined_again_are_the_same_rows() {
-        let x = Tensor::arange(0f32, 24., &Device::Cpu).unwrap().reshape((3, 8)).unwrap();
+        let x = Tensor::arange(0f32, 24., &Device::Cpu)
+            .unwrap()
+            .reshape((3, 8))
+            .unwrap();
         let back = join_heads(&split_heads(&x, 2).unwrap()).unwrap();
         assert_eq!(x.to_vec2::<f32>().unwrap(), back.to_vec2::<f32>().unwrap());
     }

@@ -19,7 +19,10 @@ pub struct Attention {
 impl Attention {
     /// `frames` is the encoder's number of output rows.
     pub fn new(frames: usize) -> Self {
-        Self { frames, heads: Vec::new() }
+        Self {
+            frames,
+            heads: Vec::new(),
+        }
     }
 
     /// Appends rows of one alignment head.
@@ -36,7 +39,9 @@ impl Attention {
 
     /// Tokens recorded.
     pub fn tokens(&self) -> usize {
-        self.heads.first().map_or(0, |rows| rows.len() / self.frames.max(1))
+        self.heads
+            .first()
+            .map_or(0, |rows| rows.len() / self.frames.max(1))
     }
 
     /// Weights of one head and token over the window.
@@ -54,10 +59,14 @@ impl Attention {
             for (row, token) in head_rows.chunks_exact_mut(content).zip(tokens.clone()) {
                 row.copy_from_slice(&self.row(head, token)[..content]);
                 let sum: f32 = row.iter().sum();
-                row.iter_mut().for_each(|x| *x /= sum.max(f32::MIN_POSITIVE));
+                row.iter_mut()
+                    .for_each(|x| *x /= sum.max(f32::MIN_POSITIVE));
             }
             standardize_columns(&mut head_rows, content);
-            for (mean, row) in mean.chunks_exact_mut(content).zip(head_rows.chunks_exact(content)) {
+            for (mean, row) in mean
+                .chunks_exact_mut(content)
+                .zip(head_rows.chunks_exact(content))
+            {
                 add_median_filtered(row, mean);
             }
         }
@@ -81,7 +90,9 @@ fn standardize_columns(rows: &mut [f32], width: usize) {
     let count = (rows.len() / width) as f32;
     let (mut mean, mut deviation) = (vec![0.0; width], vec![0.0; width]);
     for row in rows.chunks_exact(width) {
-        mean.iter_mut().zip(row).for_each(|(mean, x)| *mean += x / count);
+        mean.iter_mut()
+            .zip(row)
+            .for_each(|(mean, x)| *mean += x / count);
     }
     for row in rows.chunks_exact(width) {
         for ((deviation, x), mean) in deviation.iter_mut().zip(row).zip(&mean) {
@@ -131,10 +142,18 @@ fn first_frames(evidence: &[f32], tokens: usize, frames: usize) -> Vec<usize> {
     for token in 0..tokens {
         let mut current = vec![f32::NEG_INFINITY; frames];
         for frame in 0..frames {
-            let start = if token == 0 && frame == 0 { 0.0 } else { f32::NEG_INFINITY };
+            let start = if token == 0 && frame == 0 {
+                0.0
+            } else {
+                f32::NEG_INFINITY
+            };
             let both = if frame > 0 { above[frame - 1] } else { start };
             let next_token = above[frame];
-            let next_frame = if frame > 0 { current[frame - 1] } else { f32::NEG_INFINITY };
+            let next_frame = if frame > 0 {
+                current[frame - 1]
+            } else {
+                f32::NEG_INFINITY
+            };
             let (best, step) = if both >= next_token && both >= next_frame {
                 (both, Step::Both)
             } else if next_token >= next_frame {

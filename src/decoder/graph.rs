@@ -108,26 +108,43 @@ impl Graph {
     ) -> std::result::Result<Tensor, DecoderError> {
         let context = self.positions.dims()[0];
         if cache.len + tokens.len() > context {
-            return Err(DecoderError::TooLong { tokens: cache.len + tokens.len(), context });
+            return Err(DecoderError::TooLong {
+                tokens: cache.len + tokens.len(),
+                context,
+            });
         }
         let ids = Tensor::new(tokens, &Device::Cpu)?;
         let positions = self.positions.narrow(0, cache.len, tokens.len())?;
         let mut x = self.embedding.index_select(&ids, 0)?.add(&positions)?;
-        let mask = (tokens.len() > 1).then(|| causal_mask(tokens.len(), cache.len)).transpose()?;
+        let mask = (tokens.len() > 1)
+            .then(|| causal_mask(tokens.len(), cache.len))
+            .transpose()?;
         for (index, layer) in self.layers.iter().enumerate() {
-            let (y, kv) = layer.attend_self(&x, cache.layers.get(index), mask.as_ref(), self.heads)?;
+            let (y, kv) =
+                layer.attend_self(&x, cache.layers.get(index), mask.as_ref(), self.heads)?;
             match cache.layers.get_mut(index) {
                 Some(slot) => *slot = kv,
                 None => cache.layers.push(kv),
             }
             let (y, weights) = layer.attend_audio(&y, &audio.layers[index], self.heads)?;
             if let Some(attention) = attention.as_deref_mut() {
-                let wanted = self.alignment_heads.iter().enumerate().filter(|(_, (l, _))| *l == index);
+                let wanted = self
+                    .alignment_heads
+                    .iter()
+                    .enumerate()
+                    .filter(|(_, (l, _))| *l == index);
                 for (slot, (_, head)) in wanted {
-                    attention.record(slot, &weights.get(*head)?.contiguous()?.flatten_all()?.to_vec1()?);
+                    attention.record(
+                        slot,
+                        &weights.get(*head)?.contiguous()?.flatten_all()?.to_vec1()?,
+                    );
                 }
             }
-            x = y.add(&layer.feed_forward.forward(&layer.feed_forward_norm.forward(&y)?)?)?;
+            x = y.add(
+                &layer
+                    .feed_forward
+                    .forward(&layer.feed_forward_norm.forward(&y)?)?,
+            )?;
         }
         cache.len += tokens.len();
         Ok(self.norm.forward(&x)?)
@@ -201,7 +218,12 @@ impl Layer {
     }
 
     /// Residual cross-attention; also its weights (heads, tokens, audio_ctx).
-    fn attend_audio(&self, x: &Tensor, (k, v): &(Tensor, Tensor), heads: usize) -> Result<(Tensor, Tensor)> {
+    fn attend_audio(
+        &self,
+        x: &Tensor,
+        (k, v): &(Tensor, Tensor),
+        heads: usize,
+    ) -> Result<(Tensor, Tensor)> {
         let q = query(&self.cross_q, &self.cross_norm.forward(x)?, heads)?;
         let weights = nn::softmax(&q.matmul(k)?)?;
         let y = nn::join_heads(&weights.matmul(v)?)?;

@@ -38,7 +38,9 @@ pub struct Decoder {
 
 impl Decoder {
     pub fn new(model: &Model) -> Result<Self, ModelError> {
-        Ok(Self { graph: Graph::load(model)? })
+        Ok(Self {
+            graph: Graph::load(model)?,
+        })
     }
 
     /// Prepares a window's cross-attention keys and values.
@@ -66,7 +68,9 @@ impl Decoder {
         audio: &Audio,
         attention: &mut Attention,
     ) -> Result<(), DecoderError> {
-        self.graph.forward(tokens, cache, audio, Some(attention)).map(drop)
+        self.graph
+            .forward(tokens, cache, audio, Some(attention))
+            .map(drop)
     }
 
     /// Number of logits.

@@ -30,7 +30,11 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { compression_ratio: 2.4, avg_logprob: -1.0, no_speech: 0.6 }
+        Self {
+            compression_ratio: 2.4,
+            avg_logprob: -1.0,
+            no_speech: 0.6,
+        }
     }
 }
 
@@ -54,7 +58,9 @@ pub fn compression_ratio(text: &str) -> f32 {
         return 0.0;
     }
     let mut encoder = ZlibEncoder::new(Vec::new(), Compression::default());
-    let compressed = encoder.write_all(text.as_bytes()).and_then(|()| encoder.finish());
+    let compressed = encoder
+        .write_all(text.as_bytes())
+        .and_then(|()| encoder.finish());
     // Writing into a Vec does not fail; were it to, the text would count as incompressible.
     compressed.map_or(0.0, |bytes| text.len() as f32 / bytes.len() as f32)
 }
@@ -64,24 +70,40 @@ mod tests {
     use super::*;
 
     fn hypothesis(avg_logprob: f32, no_speech: f32) -> Hypothesis {
-        Hypothesis { avg_logprob, no_speech, ..Hypothesis::default() }
+        Hypothesis {
+            avg_logprob,
+            no_speech,
+            ..Hypothesis::default()
+        }
     }
 
     #[test]
     fn sure_text_is_accepted_whatever_the_no_speech_token_says() {
-        assert_eq!(Limits::default().judge(&hypothesis(-0.3, 0.9), "And so."), Verdict::Accept);
+        assert_eq!(
+            Limits::default().judge(&hypothesis(-0.3, 0.9), "And so."),
+            Verdict::Accept
+        );
     }
 
     #[test]
     fn a_guess_over_likely_silence_is_silence() {
-        assert_eq!(Limits::default().judge(&hypothesis(-1.2, 0.7), "you"), Verdict::Silence);
+        assert_eq!(
+            Limits::default().judge(&hypothesis(-1.2, 0.7), "you"),
+            Verdict::Silence
+        );
     }
 
     #[test]
     fn guesses_and_loops_are_tried_again() {
-        assert_eq!(Limits::default().judge(&hypothesis(-1.2, 0.1), "hm"), Verdict::Retry);
+        assert_eq!(
+            Limits::default().judge(&hypothesis(-1.2, 0.1), "hm"),
+            Verdict::Retry
+        );
         let text = "the same again ".repeat(20);
-        assert_eq!(Limits::default().judge(&hypothesis(-0.1, 0.1), &text), Verdict::Retry);
+        assert_eq!(
+            Limits::default().judge(&hypothesis(-0.1, 0.1), &text),
+            Verdict::Retry
+        );
     }
 
     #[test]

@@ -60,7 +60,8 @@ impl Rules {
         let is_timestamp = |token: &u32| timestamps.contains(token);
         let last_is = sampled.last().is_some_and(is_timestamp);
         // A window that has just begun counts as the second half of a pair.
-        let before_is = sampled.len() < 2 || sampled.get(sampled.len() - 2).is_some_and(is_timestamp);
+        let before_is =
+            sampled.len() < 2 || sampled.get(sampled.len() - 2).is_some_and(is_timestamp);
         match (last_is, before_is) {
             (true, true) => forbid(logits, timestamps.clone()),
             (true, false) => forbid(logits, 0..self.eot),
@@ -68,7 +69,11 @@ impl Rules {
         }
         if let Some(&last) = sampled.iter().rev().find(|token| is_timestamp(token)) {
             // The closing half of a pair may repeat the time; a segment must not be empty.
-            let earliest = if last_is && !before_is { last } else { last + 1 };
+            let earliest = if last_is && !before_is {
+                last
+            } else {
+                last + 1
+            };
             forbid(logits, timestamps.start..earliest.min(timestamps.end));
         }
         if sampled.is_empty() {
@@ -122,7 +127,9 @@ mod tests {
         // Text far likelier than time, so that only hard rules show.
         logits[..7].fill(100.0);
         rules.apply(sampled, &mut logits);
-        (0..107).filter(|&token| logits[token as usize].is_finite()).collect()
+        (0..107)
+            .filter(|&token| logits[token as usize].is_finite())
+            .collect()
     }
 
     #[test]
@@ -158,7 +165,10 @@ mod tests {
 
     #[test]
     fn without_timestamps_only_text_and_the_end_are_allowed() {
-        let plain = Rules { timestamps: None, ..rules() };
+        let plain = Rules {
+            timestamps: None,
+            ..rules()
+        };
         assert_eq!(allowed(&plain, &[]), [1, 2]);
         assert_eq!(allowed(&plain, &[1]), [0, 1, 2, 4]);
     }

@@ -34,14 +34,26 @@ pub struct Task<'a> {
 
 impl Decoder {
     /// Decodes a window. `prompt` must hold the start of transcript.
-    pub fn decode(&self, task: &Task, audio: &Audio, tokenizer: &Tokenizer) -> Result<Hypothesis, DecoderError> {
+    pub fn decode(
+        &self,
+        task: &Task,
+        audio: &Audio,
+        tokenizer: &Tokenizer,
+    ) -> Result<Hypothesis, DecoderError> {
         let special = tokenizer.special();
         let mut cache = Cache::default();
-        let mut result = Hypothesis { temperature: task.temperature, ..Hypothesis::default() };
+        let mut result = Hypothesis {
+            temperature: task.temperature,
+            ..Hypothesis::default()
+        };
         let mut draw = Draw::new(task.seed);
 
         let hidden = self.graph.forward(task.prompt, &mut cache, audio, None)?;
-        let sot = task.prompt.iter().rposition(|&token| token == special.sot).unwrap_or(0);
+        let sot = task
+            .prompt
+            .iter()
+            .rposition(|&token| token == special.sot)
+            .unwrap_or(0);
         result.no_speech = probability(&self.row(&hidden, sot)?, special.no_speech);
         let mut logits = self.row(&hidden, task.prompt.len() - 1)?;
 
@@ -67,7 +79,11 @@ impl Decoder {
     }
 
     /// The language token that the window's audio suggests, by one pass over the start of transcript.
-    pub fn detect_language(&self, audio: &Audio, tokenizer: &Tokenizer) -> Result<u32, DecoderError> {
+    pub fn detect_language(
+        &self,
+        audio: &Audio,
+        tokenizer: &Tokenizer,
+    ) -> Result<u32, DecoderError> {
         let special = tokenizer.special();
         let logits = self.logits(&[special.sot], &mut Cache::default(), audio, None)?;
         let best = special
@@ -79,7 +95,11 @@ impl Decoder {
 
     /// Logits after one row of the hidden state.
     fn row(&self, hidden: &candle_core::Tensor, index: usize) -> Result<Vec<f32>, DecoderError> {
-        Ok(self.graph.project(&hidden.narrow(0, index, 1)?)?.flatten_all()?.to_vec1()?)
+        Ok(self
+            .graph
+            .project(&hidden.narrow(0, index, 1)?)?
+            .flatten_all()?
+            .to_vec1()?)
     }
 }
 
@@ -115,7 +135,11 @@ impl Draw {
     /// A token and its log-probability at temperature 1.
     fn next(&mut self, logits: &[f32], temperature: f32) -> (u32, f32) {
         let total = log_sum_exp(logits, 1.0);
-        let token = if temperature == 0.0 { argmax(logits) } else { self.sample(logits, 1.0 / temperature) };
+        let token = if temperature == 0.0 {
+            argmax(logits)
+        } else {
+            self.sample(logits, 1.0 / temperature)
+        };
         (token as u32, logits[token] - total)
     }
 
@@ -165,7 +189,9 @@ mod tests {
         let logits: Vec<f32> = (0..50).map(|i| (i as f32).sin()).collect();
         let run = |seed| {
             let mut draw = Draw::new(seed);
-            (0..20).map(|_| draw.next(&logits, 0.8).0).collect::<Vec<_>>()
+            (0..20)
+                .map(|_| draw.next(&logits, 0.8).0)
+                .collect::<Vec<_>>()
         };
         assert_eq!(run(3), run(3));
         assert_ne!(run(3), run(4));

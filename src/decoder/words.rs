@@ -84,7 +84,9 @@ pub fn split_words(text: &[u32], tokenizer: &Tokenizer, unspaced: bool) -> Vec<T
     for (index, &token) in text.iter().enumerate() {
         bytes.extend_from_slice(tokenizer.bytes(token));
         let last = index + 1 == text.len();
-        let Ok(piece) = completed(&bytes, last) else { continue };
+        let Ok(piece) = completed(&bytes, last) else {
+            continue;
+        };
         let tokens = begin..index + 1;
         begin = index + 1;
         bytes.clear();
@@ -131,8 +133,12 @@ fn join_punctuation(words: Vec<TimedWord>) -> Vec<TimedWord> {
     for word in words {
         match joined.last_mut() {
             // Blank text joins here too: it consists of no other character.
-            Some(before) if !word.spaced && consists_of(&word.text, TRAILING) => before.absorb(&word),
-            Some(before) if consists_of(&before.text, LEADING) && !word.spaced => before.absorb(&word),
+            Some(before) if !word.spaced && consists_of(&word.text, TRAILING) => {
+                before.absorb(&word)
+            }
+            Some(before) if consists_of(&before.text, LEADING) && !word.spaced => {
+                before.absorb(&word)
+            }
             // Words that lost their space to a mark: `don't`, `3.5`, `well-known`.
             Some(before) if glued(before, &word) => before.absorb(&word),
             _ => joined.push(word),
@@ -144,7 +150,12 @@ fn join_punctuation(words: Vec<TimedWord>) -> Vec<TimedWord> {
 
 /// Whether two pieces without space between them belong together in a script with spaces.
 fn glued(before: &TimedWord, word: &TimedWord) -> bool {
-    let inner = |c: char| matches!(c, '\'' | '’' | '-' | '.' | ',' | ':' | '/' | '&' | '@' | '_' | '%' | '+' | '#');
+    let inner = |c: char| {
+        matches!(
+            c,
+            '\'' | '’' | '-' | '.' | ',' | ':' | '/' | '&' | '@' | '_' | '%' | '+' | '#'
+        )
+    };
     !word.spaced
         && (word.text.starts_with(inner) || before.text.ends_with(inner))
         && word.text.is_ascii()
@@ -161,7 +172,11 @@ impl TimedWord {
 /// Cuts words that attention stretched over a pause: none is longer than twice the usual word
 /// where a sentence begins or ends, or where it stands at the edge of the window.
 fn limit_durations(words: &mut [TimedWord]) {
-    let mut durations: Vec<f32> = words.iter().map(|word| word.end - word.start).filter(|d| *d > 0.0).collect();
+    let mut durations: Vec<f32> = words
+        .iter()
+        .map(|word| word.end - word.start)
+        .filter(|d| *d > 0.0)
+        .collect();
     if durations.is_empty() {
         return;
     }

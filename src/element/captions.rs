@@ -5,40 +5,43 @@ use gst::ClockTime;
 
 use super::Granularity;
 use super::feed::Epoch;
-use super::outbox::{Item, Outbox, Stale};
+use super::outbox::{Item, Stale};
+use super::session::Session;
 use super::settings::Settings;
 use crate::caption::{Captioner, Word};
 use crate::stream;
 
-/// A run that starts less than this before the end of the last one goes on after it; one that starts earlier is a
-/// jump back.
+/// A run that starts earlier than this before the end of the last one is a jump back.
 const JITTER: ClockTime = ClockTime::from_mseconds(100);
 
 pub struct Captions<'a> {
-    outbox: &'a Outbox,
+    session: &'a Session,
     epoch: Epoch,
     settings: Settings,
     captioner: Captioner,
     /// PTS up to which cues and gaps were put out.
     position: Option<ClockTime>,
+    /// PTS up to which audio was heard.
+    heard: ClockTime,
     /// End of the segment.
     stop: Option<ClockTime>,
-    /// Whether there is a hole before the next cue.
-    discont: bool,
+    /// Where the last hole in the audio ended, until a cue was put out after it.
+    hole: Option<ClockTime>,
     /// The language that was last announced.
     language: Option<String>,
 }
 
 impl<'a> Captions<'a> {
-    pub fn new(outbox: &'a Outbox, epoch: Epoch, settings: Settings) -> Self {
+    pub fn new(session: &'a Session, epoch: Epoch, settings: Settings) -> Self {
         Self {
-            outbox,
+            session,
             epoch,
             captioner: captioner(&settings),
             settings,
             position: None,
+            heard: ClockTime::ZERO,
             stop: None,
-            discont: true,
+            hole: Some(ClockTime::ZERO),
             language: None,
         }
     }
@@ -49,13 +52,23 @@ impl<'a> Captions<'a> {
 
     /// The next words are timed from `base`.
     pub fn begin_run(&mut self, base: ClockTime, discont: bool) -> Result<(), Stale> {
-        if self.position.is_some_and(|position| base + JITTER < position) {
+        if base.saturating_add(JITTER) < self.heard {
             self.drain()?;
             self.captioner = captioner(&self.settings);
             self.position = Some(base);
         }
-        self.discont |= discont;
+        if discont {
+            self.hole = Some(base);
+        }
         self.settled(base);
+        self.put_out()
+    }
+
+    /// The run, or a gap, ended at `end`.
+    pub fn end_run(&mut self, end: ClockTime) -> Result<(), Stale> {
+        self.heard = end;
+        self.pause();
+        self.settled(end);
         self.put_out()
     }
 
@@ -88,10 +101,10 @@ impl<'a> Captions<'a> {
             return Ok(());
         }
         self.language = Some(code.clone());
-        self.outbox.push(self.epoch, Item::Language(code))
+        self.push(Item::Language(code))
     }
 
-    /// Puts out the cues that are ready, and gaps up to where no cue can start any more.
+    /// Puts out the cues that are ready, gaps up to where no cue can start any more, and the events passed on the way.
     pub fn put_out(&mut self) -> Result<(), Stale> {
         while let Some(mut cue) = self.captioner.pop() {
             cue.end = self.stop.map_or(cue.end, |stop| cue.end.min(stop));
@@ -100,8 +113,8 @@ impl<'a> Captions<'a> {
             }
             self.gap_until(cue.start)?;
             self.position = Some(cue.end);
-            let discont = std::mem::take(&mut self.discont);
-            self.outbox.push(self.epoch, Item::Cue { cue, discont })?;
+            let discont = self.hole.take_if(|hole| *hole <= cue.start).is_some();
+            self.push(Item::Cue { cue, discont })?;
         }
         match self.captioner.reached() {
             Some(reached) => self.gap_until(self.stop.map_or(reached, |stop| reached.min(stop))),
@@ -115,23 +128,20 @@ impl<'a> Captions<'a> {
         self.put_out()
     }
 
-    /// PTS up to which everything was put out.
-    pub fn position(&self) -> Option<ClockTime> {
-        self.position
+    fn gap_until(&mut self, end: ClockTime) -> Result<(), Stale> {
+        let start = *self.position.get_or_insert(end);
+        if start < end {
+            self.position = Some(end);
+            self.push(Item::Gap(start, end))?;
+        }
+        while let Some(event) = self.session.feed.pop_passed(end) {
+            self.push(Item::Event(event))?;
+        }
+        Ok(())
     }
 
-    fn gap_until(&mut self, end: ClockTime) -> Result<(), Stale> {
-        match self.position {
-            Some(start) if start < end => {
-                self.position = Some(end);
-                self.outbox.push(self.epoch, Item::Gap(start, end))
-            }
-            Some(_) => Ok(()),
-            None => {
-                self.position = Some(end);
-                Ok(())
-            }
-        }
+    fn push(&self, item: Item) -> Result<(), Stale> {
+        self.session.outbox.push(self.epoch, item)
     }
 
     /// An event between runs.
@@ -141,15 +151,14 @@ impl<'a> Captions<'a> {
             EventView::Gap(gap) => {
                 let (start, duration) = gap.get();
                 self.begin_run(start, true)?;
-                self.captioner.pause();
-                self.settled(start + duration.unwrap_or(ClockTime::ZERO));
-                // Between runs all time is covered by gaps of our own.
-                return self.put_out();
+                // All time without text is covered by gaps of our own.
+                return self.end_run(start.saturating_add(duration.unwrap_or(ClockTime::ZERO)));
             }
             EventView::Segment(segment) => {
                 self.drain()?;
                 self.captioner = captioner(&self.settings);
-                self.discont = true;
+                self.hole = Some(ClockTime::ZERO);
+                self.heard = ClockTime::ZERO;
                 let segment = segment.segment().downcast_ref::<ClockTime>();
                 self.position = segment.and_then(|segment| segment.start());
                 self.stop = segment.and_then(|segment| segment.stop());
@@ -161,12 +170,7 @@ impl<'a> Captions<'a> {
             EventView::Eos(_) | EventView::SegmentDone(_) => self.drain()?,
             _ => {}
         }
-        self.outbox.push(self.epoch, Item::Event(event))
-    }
-
-    /// An event that was passed within a run.
-    pub fn passed(&self, event: gst::Event) -> Result<(), Stale> {
-        self.outbox.push(self.epoch, Item::Event(event))
+        self.push(Item::Event(event))
     }
 }
 

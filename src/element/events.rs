@@ -22,16 +22,11 @@ impl WhisperNpu {
             EventView::StreamStart(start) => {
                 self.resume_after_end();
                 let event = text_stream_start(start);
-                self.pass_between_runs(event)
+                self.with_input(|input| input.start_stream(event).is_ok()).unwrap_or(false)
             }
             EventView::Segment(segment) => self.segment(segment),
             EventView::Gap(gap) => self.gap(gap, &event),
-            EventView::Eos(_) => {
-                if let Some(session) = self.session() {
-                    session.set_ended(true);
-                }
-                self.pass_between_runs(event)
-            }
+            EventView::Eos(_) => self.eos(event),
             EventView::SegmentDone(_) => self.pass_between_runs(event),
             // They describe audio.
             EventView::Tag(_) | EventView::Protection(_) => true,
@@ -77,6 +72,7 @@ impl WhisperNpu {
     fn resume(&self) {
         if let Some(session) = self.session() {
             session.resume();
+            self.with_input(|input| input.resume());
             let _ = self.start_output(session);
         }
     }
@@ -86,7 +82,7 @@ impl WhisperNpu {
             gst::element_imp_error!(
                 self,
                 gst::StreamError::Format,
-                ["The audio has a segment in {:?}, not in time", event.segment().format()]
+                ("The audio has a segment in {:?}, not in time", event.segment().format())
             );
             return false;
         };
@@ -106,6 +102,28 @@ impl WhisperNpu {
             input.push(Item::Event { event, within: None }).is_ok()
         })
         .unwrap_or(false)
+    }
+
+    fn eos(&self, event: gst::Event) -> bool {
+        let Some(session) = self.session() else { return false };
+        session.set_ended(true);
+        if self.pass_between_runs(event) {
+            return true;
+        }
+        // Upstream sees no flow return any more that would tell it.
+        if let Err(error) = session.feed.flow()
+            && !session.feed.is_closed()
+        {
+            self.report(error);
+        }
+        false
+    }
+
+    /// Says on the bus that downstream took no more, unless that is how streams end.
+    pub(super) fn report(&self, error: gst::FlowError) {
+        if !matches!(error, gst::FlowError::Flushing | gst::FlowError::Eos) {
+            gst::element_imp_error!(self, gst::StreamError::Failed, ("Downstream refused the text: {error:?}"));
+        }
     }
 
     /// A short gap is silence in the run; the rest is told downstream.

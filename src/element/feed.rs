@@ -149,7 +149,7 @@ impl Feed {
         }
     }
 
-    /// The next item if it is an event within the run that the worker reads, at `reached` or before.
+    /// The next item if it is an event within the run that the worker reads, at `reached` or before it.
     pub fn pop_passed(&self, reached: ClockTime) -> Option<gst::Event> {
         let mut state = lock(&self.state);
         let passed = matches!(state.items.front(), Some(Item::Event { within: Some(at), .. }) if *at <= reached);
@@ -188,6 +188,10 @@ impl Feed {
         if !state.closed {
             state.flow = Ok(());
         }
+    }
+
+    pub fn is_closed(&self) -> bool {
+        lock(&self.state).closed
     }
 
     /// As [`interrupt`](Self::interrupt), for good: the worker ends.

@@ -189,7 +189,7 @@ impl WhisperNpu {
             gst::element_imp_warning!(
                 self,
                 gst::CoreError::Clock,
-                ["Recognition cannot keep up with the live audio: some of it is left out (see stats)"]
+                ("Recognition cannot keep up with the live audio: some of it is left out (see stats)")
             );
         }
         Ok(gst::FlowSuccess::Ok)
@@ -238,7 +238,7 @@ impl WhisperNpu {
         *lock(&self.session) = Some(session.clone());
         self.request_changed.store(false, Ordering::Relaxed);
         Worker::spawn(&self.obj(), session, recogniser, settings).map_err(|error| {
-            gst::element_imp_error!(self, gst::ResourceError::Failed, ["Cannot start a thread: {error}"]);
+            gst::element_imp_error!(self, gst::ResourceError::Failed, ("Cannot start a thread: {error}"));
             gst::StateChangeError
         })
     }
@@ -278,7 +278,7 @@ impl WhisperNpu {
         if let Some(recogniser) = recogniser.filter(|_| playing)
             && let Err(problem) = recogniser.check_language(after)
         {
-            gst::element_imp_warning!(self, gst::LibraryError::Settings, ["{problem}"]);
+            gst::element_imp_warning!(self, gst::LibraryError::Settings, ("{problem}"));
         }
     }
 
@@ -295,7 +295,7 @@ impl WhisperNpu {
             gst::element_imp_info!(
                 self,
                 gst::ResourceError::NotFound,
-                ["Recognising on {}: this build cannot drive an NPU", engine.active_device()]
+                ("Recognising on {}: this build cannot drive an NPU", engine.active_device())
             );
         }
     }

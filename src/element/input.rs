@@ -17,6 +17,8 @@ use crate::stream::{Request, Run};
 pub struct Input {
     session: Arc<Session>,
     n_mels: usize,
+    /// The text's own start of the stream, which a flush may catch before it is pushed.
+    stream_start: Option<gst::Event>,
     format: Option<AudioFormat>,
     segment: gst::FormattedSegment<ClockTime>,
     timeline: Timeline,
@@ -43,6 +45,7 @@ impl Input {
         Self {
             session,
             n_mels,
+            stream_start: None,
             format: None,
             segment: gst::FormattedSegment::new(),
             timeline: Timeline::new(ClockTime::ZERO),
@@ -52,6 +55,13 @@ impl Input {
             discont: true,
             overloaded: false,
         }
+    }
+
+    /// Ends the run, and begins a stream.
+    pub fn start_stream(&mut self, event: gst::Event) -> Result<(), FlowError> {
+        self.end_run();
+        self.stream_start = Some(event.clone());
+        self.push(Item::Event { event, within: None })
     }
 
     /// New caps. The run goes on: only the way to read samples changes.
@@ -72,12 +82,19 @@ impl Input {
         self.timeline.reset(segment.start().unwrap_or(ClockTime::ZERO));
     }
 
-    /// After a flush: forgets the run, which was cancelled, and the segment.
+    /// A flush came: forgets the run, which was cancelled, and the segment.
     pub fn flush(&mut self) {
         self.run = None;
         self.analyzer.reset();
         self.set_segment(&gst::FormattedSegment::new());
         self.overloaded = false;
+    }
+
+    /// The flush is over: the stream goes on, unlike a segment, without upstream starting it again.
+    pub fn resume(&mut self) {
+        if let Some(event) = self.stream_start.clone() {
+            let _ = self.push(Item::Event { event, within: None });
+        }
     }
 
     /// Takes a buffer in. `request` gives what to ask of the recogniser, should a run begin here.

@@ -86,7 +86,8 @@ impl Outbox {
     pub fn interrupt(&self, epoch: Epoch) {
         let mut state = lock(&self.state);
         state.items.clear();
-        state.epoch = epoch;
+        // Two interruptions may come in either order.
+        state.epoch = state.epoch.max(epoch);
         state.interrupted = true;
         drop(state);
         self.changed.notify_all();

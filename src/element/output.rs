@@ -82,6 +82,8 @@ impl Output {
 
     fn event(&mut self, pad: &gst::Pad, event: gst::Event) -> Result<FlowSuccess, FlowError> {
         match event.view() {
+            // It is queued again after each flush, in case that it was not pushed before.
+            gst::EventView::StreamStart(_) if is_current(pad, &event) => return Ok(FlowSuccess::Ok),
             gst::EventView::Segment(segment) => {
                 self.negotiate(pad)?;
                 self.seqnum = Some(event.seqnum());
@@ -150,8 +152,10 @@ impl Output {
         let mut caps = format.caps().intersect_with_mode(&allowed, gst::CapsIntersectMode::First);
         caps.fixate();
         gst::info!(CAT, obj = pad, "writing {caps}");
-        if !pad.push_event(gst::event::Caps::new(&caps)) {
-            gst::debug!(CAT, obj = pad, "downstream refused the caps for now");
+        pad.push_event(gst::event::Caps::new(&caps));
+        if pad.current_caps().as_ref() != Some(&caps) {
+            gst::debug!(CAT, obj = pad, "a flush came first");
+            return Err(FlowError::Flushing);
         }
         self.writer = Some((format, Writer::new(format)));
         Ok(())
@@ -161,13 +165,17 @@ impl Output {
     fn stop(&self, error: FlowError) {
         self.session.interrupt(error);
         // Who has sent EOS does not look at flow returns any more; else upstream reports the error.
-        if matches!(error, FlowError::Flushing | FlowError::Eos) || !self.session.has_ended() {
-            return;
-        }
-        if let Some(element) = self.element.upgrade() {
-            gst::element_error!(element, gst::StreamError::Failed, ["Downstream refused the text: {error:?}"]);
+        if self.session.has_ended()
+            && let Some(element) = self.element.upgrade()
+        {
+            element.imp().report(error);
         }
     }
+}
+
+fn is_current(pad: &gst::Pad, event: &gst::Event) -> bool {
+    let current = pad.sticky_event::<gst::event::StreamStart>(0);
+    current.is_some_and(|current| current.seqnum() == event.seqnum() && current.structure() == event.structure())
 }
 
 /// The cue with all its times as files and messages give them: from the start of the medium, whatever the segment.

@@ -30,7 +30,7 @@ impl Recogniser {
         if settings.device == Device::Npu {
             return Err(gst::error_msg!(
                 gst::ResourceError::NotFound,
-                ["This build cannot drive an NPU. Set device=auto or device=cpu."]
+                ("This build cannot drive an NPU. Set device=auto or device=cpu.")
             ));
         }
         let path = Model::find(&settings.model).map_err(|error| model_error(&error))?;
@@ -41,7 +41,7 @@ impl Recogniser {
         };
         match recogniser.check_language(settings) {
             Ok(()) => Ok(recogniser),
-            Err(problem) => Err(gst::error_msg!(gst::LibraryError::Settings, ["{problem}"])),
+            Err(problem) => Err(gst::error_msg!(gst::LibraryError::Settings, ("{problem}"))),
         }
     }
 
@@ -125,8 +125,8 @@ pub fn iso_639(whisper: &str) -> String {
 /// For the bus. The text says what to do.
 pub fn model_error(error: &ModelError) -> gst::ErrorMessage {
     match error {
-        ModelError::NotFound { .. } => gst::error_msg!(gst::ResourceError::NotFound, ["{error}"]),
-        ModelError::Io { .. } => gst::error_msg!(gst::ResourceError::OpenRead, ["{error}"]),
-        _ => gst::error_msg!(gst::StreamError::Format, ["{error}"]),
+        ModelError::NotFound { .. } => gst::error_msg!(gst::ResourceError::NotFound, ("{error}")),
+        ModelError::Io { .. } => gst::error_msg!(gst::ResourceError::OpenRead, ("{error}")),
+        _ => gst::error_msg!(gst::StreamError::Format, ("{error}")),
     }
 }

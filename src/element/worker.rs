@@ -57,7 +57,7 @@ impl Worker {
         let worker = Self { element: element.downgrade(), session, recogniser, settings };
         std::thread::Builder::new().name("whispernpu".into()).spawn(move || {
             if catch_unwind(AssertUnwindSafe(|| worker.run())).is_err() {
-                worker.fail(gst::error_msg!(gst::LibraryError::Failed, ["The recogniser panicked"]));
+                worker.fail(gst::error_msg!(gst::LibraryError::Failed, ("The recogniser panicked")));
             }
         })?;
         Ok(())
@@ -68,17 +68,17 @@ impl Worker {
             Ok(engine) => engine,
             Err(error) => return self.fail(load_error(&error)),
         };
-        let mut captions = Captions::new(&self.session.outbox, 0, self.settings.clone());
+        let mut captions = Captions::new(&self.session, 0, self.settings.clone());
         while let Some((epoch, item)) = self.session.feed.pop() {
             if epoch != captions.epoch() {
-                captions = Captions::new(&self.session.outbox, epoch, self.settings.clone());
+                captions = Captions::new(&self.session, epoch, self.settings.clone());
             }
             let done = match item {
                 Item::Run(take) => self.recognise(&engine, take, &mut captions),
                 Item::Event { event, .. } => captions.event(event).map_err(Leave::from),
             };
             if let Err(Leave::Failed(error)) = done {
-                return self.fail(gst::error_msg!(gst::LibraryError::Failed, ["Recognition failed: {error}"]));
+                return self.fail(gst::error_msg!(gst::LibraryError::Failed, ("Recognition failed: {error}")));
             }
         }
     }
@@ -111,7 +111,7 @@ impl Worker {
 
     /// Ends the stream with an error on the bus, unless nobody wants it any more.
     fn fail(&self, message: gst::ErrorMessage) {
-        let wanted = self.session.feed.flow() != Err(gst::FlowError::Flushing);
+        let wanted = !self.session.feed.is_closed();
         self.session.close(gst::FlowError::Error);
         if let Some(element) = self.element.upgrade().filter(|_| wanted) {
             element.imp().post_error_message(message);
@@ -159,13 +159,8 @@ impl Worker {
                 // Whoever holds up upstream may wait for a cue that would grow if there were more audio.
                 captions.drain()?;
             }
-            while let Some(event) = captions.position().and_then(|at| self.session.feed.pop_passed(at)) {
-                captions.passed(event)?;
-            }
             if wake == Wake::Finished && (settled >= end || settled == before) {
-                captions.pause();
-                captions.settled(after(base, end));
-                return Ok(captions.put_out()?);
+                return Ok(captions.end_run(after(base, end))?);
             }
         }
     }
@@ -178,7 +173,7 @@ fn duration_of(rows: u64) -> Duration {
 fn load_error(error: &EngineError) -> gst::ErrorMessage {
     match error {
         EngineError::Model(error) => model_error(error),
-        EngineError::Device(_) => gst::error_msg!(gst::ResourceError::NotFound, ["{error}"]),
-        _ => gst::error_msg!(gst::ResourceError::OpenRead, ["Cannot load the model: {error}"]),
+        EngineError::Device(_) => gst::error_msg!(gst::ResourceError::NotFound, ("{error}")),
+        _ => gst::error_msg!(gst::ResourceError::OpenRead, ("Cannot load the model: {error}")),
     }
 }

@@ -51,8 +51,14 @@ impl AudioFeatures {
     /// Room for one window of the model with these dimensions.
     pub fn new(config: &Config) -> Self {
         let shape = (config.audio_ctx, config.audio_state);
-        let pair = CrossKv { k: Array2::zeros(shape), v: Array2::zeros(shape) };
-        Self { hidden: Array2::zeros(shape), cross: vec![pair; config.text_layers] }
+        let pair = CrossKv {
+            k: Array2::zeros(shape),
+            v: Array2::zeros(shape),
+        };
+        Self {
+            hidden: Array2::zeros(shape),
+            cross: vec![pair; config.text_layers],
+        }
     }
 }
 

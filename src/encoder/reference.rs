@@ -66,16 +66,36 @@ impl ReferenceEncoder {
         })
     }
 
-    /// The encoder's graph: (audio_ctx, d).
-    fn hidden(&self) -> candle_core::Result<Tensor> {
+    /// Encodes the first `2 * context` frames as if the window ended there, to the first `context` rows of `out`.
+    pub fn encode_context(
+        &self,
+        context: usize,
+        out: &mut AudioFeatures,
+    ) -> Result<(), EncoderError> {
+        let hidden = self.hidden(context)?;
+        copy(&hidden, &mut out.hidden)?;
+        for ((k, v), out) in self.cross.iter().zip(&mut out.cross) {
+            copy(&k.forward(&hidden)?, &mut out.k)?;
+            copy(&v.forward(&hidden)?, &mut out.v)?;
+        }
+        Ok(())
+    }
+
+    /// The encoder's graph over the first `2 * context` frames: (context, d).
+    fn hidden(&self, context: usize) -> candle_core::Result<Tensor> {
         // `as_standard_layout` is what it is already: the window is C-contiguous by construction.
         let mel = Tensor::from_iter(self.input.iter().copied(), &Device::Cpu)?
             .reshape(self.input.dim())?
+            .narrow(0, 0, 2 * context)?
             .t()?
             .unsqueeze(0)?
             .contiguous()?;
         let x = self.conv2.forward(&self.conv1.forward(&mel)?)?;
-        let mut x = x.squeeze(0)?.t()?.contiguous()?.add(&self.positions)?;
+        let mut x = x
+            .squeeze(0)?
+            .t()?
+            .contiguous()?
+            .add(&self.positions.narrow(0, 0, context)?)?;
         for layer in &self.layers {
             x = layer.forward(&x)?;
         }
@@ -94,7 +114,9 @@ impl Conv {
 
     fn forward(&self, x: &Tensor) -> candle_core::Result<Tensor> {
         let bias = self.bias.unsqueeze(1)?;
-        x.conv1d(&self.weight, 1, self.stride, 1, 1)?.broadcast_add(&bias)?.gelu_erf()
+        x.conv1d(&self.weight, 1, self.stride, 1, 1)?
+            .broadcast_add(&bias)?
+            .gelu_erf()
     }
 }
 
@@ -116,7 +138,11 @@ impl Layer {
 
     fn forward(&self, x: &Tensor) -> candle_core::Result<Tensor> {
         let x = x.add(&self.attention(&self.attention_norm.forward(x)?)?)?;
-        x.add(&self.feed_forward.forward(&self.feed_forward_norm.forward(&x)?)?)
+        x.add(
+            &self
+                .feed_forward
+                .forward(&self.feed_forward_norm.forward(&x)?)?,
+        )
     }
 
     fn attention(&self, x: &Tensor) -> candle_core::Result<Tensor> {
@@ -136,13 +162,7 @@ impl Encoder for ReferenceEncoder {
     }
 
     fn encode(&mut self, out: &mut AudioFeatures) -> Result<(), EncoderError> {
-        let hidden = self.hidden()?;
-        copy(&hidden, &mut out.hidden)?;
-        for ((k, v), out) in self.cross.iter().zip(&mut out.cross) {
-            copy(&k.forward(&hidden)?, &mut out.k)?;
-            copy(&v.forward(&hidden)?, &mut out.v)?;
-        }
-        Ok(())
+        self.encode_context(self.positions.dim(0)?, out)
     }
 
     fn description(&self) -> String {
@@ -150,7 +170,7 @@ impl Encoder for ReferenceEncoder {
     }
 }
 
-/// Copies a contiguous f32 tensor into an array of the same shape.
+/// Copies a contiguous f32 tensor to the start of an array that is as wide.
 fn copy(from: &Tensor, to: &mut Array2<f32>) -> candle_core::Result<()> {
     let (storage, layout) = from.storage_and_layout();
     let (Storage::Cpu(CpuStorage::F32(values)), Some((start, end)), Some(to)) =
@@ -158,9 +178,9 @@ fn copy(from: &Tensor, to: &mut Array2<f32>) -> candle_core::Result<()> {
     else {
         candle_core::bail!("expected a contiguous f32 tensor on the CPU")
     };
-    if end - start != to.len() {
-        candle_core::bail!("expected {} values, found {}", to.len(), end - start)
-    }
+    let Some(to) = to.get_mut(..end - start) else {
+        candle_core::bail!("{} values do not fit into {}", end - start, to.len())
+    };
     to.copy_from_slice(&values[start..end]);
     Ok(())
 }

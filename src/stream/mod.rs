@@ -58,5 +58,10 @@ pub trait Schedule: Send {
 
     /// One update. `settle` asks to commit all that is in the run, because no more audio can be expected
     /// for now (`run` is finished, or upstream stalled).
-    fn update(&mut self, run: &Run, engine: &Engine, settle: bool) -> Result<Vec<Output>, EngineError>;
+    fn update(
+        &mut self,
+        run: &Run,
+        engine: &Engine,
+        settle: bool,
+    ) -> Result<Vec<Output>, EngineError>;
 }

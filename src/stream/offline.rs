@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use super::segments::{self, Segment, Window};
 use super::{Output, Request, Run, Schedule, Word};
-use crate::decoder::{Audio, Decoder, DecoderError, Hypothesis, Limits, Rules, Task, TimedWord, Verdict, is_unspaced};
+use crate::decoder::{
+    Audio, Decoder, DecoderError, Hypothesis, Limits, Rules, Task, TimedWord, Verdict, is_unspaced,
+};
 use crate::engine::{Engine, EngineError, Turn};
 use crate::mel::WINDOW_FRAMES;
 use crate::model::{Model, Tokenizer};
@@ -19,6 +21,7 @@ const TEMPERATURES: [f32; 6] = [0.0, 0.2, 0.4, 0.6, 0.8, 1.0];
 /// Warmer results than this prompt nothing.
 const PROMPTS_BELOW: f32 = 0.5;
 /// Text carried over, in tokens: small models copy the errors of longer prompts and loop (whisper.cpp #2446).
+/// Its timestamps are carried too; without them the model stops marking segments, and whole sentences get lost.
 const CONTEXT_TOKENS: usize = 64;
 /// What a window may decode to, half of the decoder's context.
 const MAX_TOKENS: usize = 224;
@@ -32,7 +35,7 @@ pub struct Offline {
     language: Option<u32>,
     /// Static prompt, always first.
     initial_prompt: Vec<u32>,
-    /// Text tokens before the window.
+    /// Tokens before the window, with timestamps.
     context: Vec<u32>,
     /// Frame at which the next window starts.
     seek: u64,
@@ -44,6 +47,7 @@ pub struct Offline {
 /// A window that was decoded to words.
 struct Heard {
     words: Vec<TimedWord>,
+    /// Text and timestamps, as they prompt the next window.
     tokens: Vec<u32>,
     advance: u64,
     temperature: f32,
@@ -52,7 +56,10 @@ struct Heard {
 impl Offline {
     pub fn new(request: Request, model: &Model) -> Self {
         let tokenizer = &model.tokenizer;
-        let language = request.language.as_deref().and_then(|code| tokenizer.language_token(code));
+        let language = request
+            .language
+            .as_deref()
+            .and_then(|code| tokenizer.language_token(code));
         let initial_prompt = match request.initial_prompt.as_deref().map(str::trim) {
             Some(text) if !text.is_empty() => tokenizer.encode(&format!(" {text}")),
             _ => Vec::new(),
@@ -74,7 +81,11 @@ impl Offline {
         let mut tokens = vec![special.sot];
         if tokenizer.is_multilingual() {
             tokens.push(self.language.unwrap_or(special.languages.start));
-            tokens.push(if self.request.translate { special.translate } else { special.transcribe });
+            tokens.push(if self.request.translate {
+                special.translate
+            } else {
+                special.transcribe
+            });
         }
         tokens
     }
@@ -94,7 +105,12 @@ impl Offline {
     }
 
     /// Decodes a window at rising temperatures; `None` where nobody speaks.
-    fn decode(&self, decoder: &Decoder, audio: &Audio, tokenizer: &Tokenizer) -> Result<Option<Hypothesis>, DecoderError> {
+    fn decode(
+        &self,
+        decoder: &Decoder,
+        audio: &Audio,
+        tokenizer: &Tokenizer,
+    ) -> Result<Option<Hypothesis>, DecoderError> {
         let rules = Rules::new(tokenizer, decoder.vocab(), true);
         let prompt = self.prompt(tokenizer);
         let mut result = None;
@@ -107,7 +123,10 @@ impl Offline {
                 seed: self.seek,
             };
             let hypothesis = decoder.decode(&task, audio, tokenizer)?;
-            match self.limits.judge(&hypothesis, &tokenizer.decode(&hypothesis.tokens)) {
+            match self
+                .limits
+                .judge(&hypothesis, &tokenizer.decode(&hypothesis.tokens))
+            {
                 Verdict::Silence => return Ok(None),
                 Verdict::Accept => return Ok(Some(hypothesis)),
                 Verdict::Retry => result = Some(hypothesis),
@@ -117,23 +136,60 @@ impl Offline {
     }
 
     /// Encodes and decodes the window of `frames` frames at `seek`; `None` where nobody speaks.
-    fn hear(&mut self, turn: &mut Turn, run: &Run, model: &Model, frames: u64, outputs: &mut Vec<Output>) -> Result<Option<Heard>, EngineError> {
+    fn hear(
+        &mut self,
+        turn: &mut Turn,
+        run: &Run,
+        model: &Model,
+        frames: u64,
+        outputs: &mut Vec<Output>,
+    ) -> Result<Option<Heard>, EngineError> {
         let tokenizer = &model.tokenizer;
         let audio = turn.listen(run, self.seek, frames as usize)?;
         if self.language.is_none() && tokenizer.is_multilingual() {
             let token = turn.decoder().detect_language(&audio, tokenizer)?;
             self.language = Some(token);
-            outputs.extend(tokenizer.language_code(token).map(|code| Output::Language(code.into())));
+            outputs.extend(
+                tokenizer
+                    .language_code(token)
+                    .map(|code| Output::Language(code.into())),
+            );
         }
         let Some(hypothesis) = self.decode(turn.decoder(), &audio, tokenizer)? else {
             return Ok(None);
         };
-        let window = segments::split(&hypothesis.tokens, tokenizer.special().timestamp_begin, frames);
-        self.time(turn.decoder(), &audio, tokenizer, &hypothesis, window, frames).map(Some).map_err(Into::into)
+        let window = segments::split(
+            &hypothesis.tokens,
+            tokenizer.special().timestamp_begin,
+            frames,
+        );
+        self.time(
+            turn.decoder(),
+            &audio,
+            tokenizer,
+            &hypothesis,
+            window,
+            frames,
+        )
+        .map(Some)
+        .map_err(Into::into)
     }
 
-    fn time(&self, decoder: &Decoder, audio: &Audio, tokenizer: &Tokenizer, hypothesis: &Hypothesis, window: Window, frames: u64) -> Result<Heard, DecoderError> {
-        let indices = || window.segments.iter().flat_map(|segment| segment.tokens.clone());
+    fn time(
+        &self,
+        decoder: &Decoder,
+        audio: &Audio,
+        tokenizer: &Tokenizer,
+        hypothesis: &Hypothesis,
+        window: Window,
+        frames: u64,
+    ) -> Result<Heard, DecoderError> {
+        let indices = || {
+            window
+                .segments
+                .iter()
+                .flat_map(|segment| segment.tokens.clone())
+        };
         let tokens: Vec<u32> = indices().map(|i| hypothesis.tokens[i]).collect();
         let probabilities: Vec<f32> = indices().map(|i| hypothesis.probabilities[i]).collect();
         let unspaced = self
@@ -141,25 +197,57 @@ impl Offline {
             .and_then(|token| tokenizer.language_code(token))
             .is_some_and(|code| is_unspaced(code) && !self.request.translate);
         let start = self.start_of_transcript(tokenizer);
-        let mut words =
-            decoder.time_words(&start, &tokens, &probabilities, audio, tokenizer, frames as usize / 2, unspaced)?;
+        let mut words = decoder.time_words(
+            &start,
+            &tokens,
+            &probabilities,
+            audio,
+            tokenizer,
+            frames as usize / 2,
+            unspaced,
+        )?;
         fit_to_segments(&mut words, &window.segments);
         let heard_until = window.advance as f32 / 100.0;
         for word in &mut words {
             word.end = word.end.min(heard_until);
             word.start = word.start.min(word.end);
         }
-        Ok(Heard { words, tokens, advance: window.advance, temperature: hypothesis.temperature })
+        let said = window
+            .segments
+            .last()
+            .map_or(0, |segment| segment.tokens.end + 1)
+            .min(hypothesis.tokens.len());
+        Ok(Heard {
+            words,
+            tokens: hypothesis.tokens[..said].to_vec(),
+            advance: window.advance,
+            temperature: hypothesis.temperature,
+        })
     }
 
-    /// Keeps only the words that cannot go on in audio that is still to come.
-    fn hold_back(heard: &mut Heard, frames: u64) {
-        let limit = (FRAME * frames as u32).saturating_sub(STALL_MARGIN).as_secs_f32();
-        let keep = heard.words.iter().take_while(|word| word.end <= limit).count();
+    /// Keeps only the words that cannot go on in audio that is still to come. Timestamps are the tokens from
+    /// `timestamps` on.
+    fn hold_back(heard: &mut Heard, frames: u64, timestamps: u32) {
+        let limit = (FRAME * frames as u32)
+            .saturating_sub(STALL_MARGIN)
+            .as_secs_f32();
+        let keep = heard
+            .words
+            .iter()
+            .take_while(|word| word.end <= limit)
+            .count();
         heard.words.truncate(keep);
         let last = heard.words.last();
         heard.advance = last.map_or(0, |word| (word.end * 100.0).round() as u64);
-        heard.tokens.truncate(last.map_or(0, |word| word.tokens.end));
+        let texts = heard
+            .tokens
+            .iter()
+            .enumerate()
+            .filter(|(_, token)| **token < timestamps);
+        let kept = last
+            .and_then(|word| texts.map(|(i, _)| i + 1).nth(word.tokens.end - 1))
+            .unwrap_or(0);
+        heard.tokens.truncate(kept);
     }
 
     fn commit(&mut self, heard: Heard, outputs: &mut Vec<Output>) {
@@ -195,7 +283,12 @@ impl Schedule for Offline {
         self.seek + WINDOW_FRAMES as u64
     }
 
-    fn update(&mut self, run: &Run, engine: &Engine, settle: bool) -> Result<Vec<Output>, EngineError> {
+    fn update(
+        &mut self,
+        run: &Run,
+        engine: &Engine,
+        settle: bool,
+    ) -> Result<Vec<Output>, EngineError> {
         let end = run.read(|track| track.end());
         let frames = end.saturating_sub(self.seek).min(WINDOW_FRAMES as u64);
         let full = frames == WINDOW_FRAMES as u64;
@@ -213,7 +306,11 @@ impl Schedule for Offline {
             match engine.turn(|turn| self.hear(turn, run, engine.model(), frames, &mut outputs))? {
                 Some(mut heard) => {
                     if !full && !everything {
-                        Self::hold_back(&mut heard, frames);
+                        Self::hold_back(
+                            &mut heard,
+                            frames,
+                            engine.model().tokenizer.special().timestamp_begin,
+                        );
                     }
                     self.commit(heard, &mut outputs);
                 }
@@ -242,14 +339,18 @@ fn fit_to_segments(words: &mut [TimedWord], segments: &[Segment]) {
         let tokens = offset..offset + segment.tokens.len();
         offset = tokens.end;
         let (start, end) = (segment.start as f32 * STEP, segment.end as f32 * STEP);
-        let first = words.iter_mut().find(|word| word.tokens.start >= tokens.start && word.tokens.end <= tokens.end);
+        let first = words
+            .iter_mut()
+            .find(|word| word.tokens.start >= tokens.start && word.tokens.end <= tokens.end);
         if let Some(word) = first
             && start - TOLERANCE > word.start
             && start < word.end
         {
             word.start = start;
         }
-        let last = words.iter_mut().rfind(|word| word.tokens.start >= tokens.start && word.tokens.end <= tokens.end);
+        let last = words
+            .iter_mut()
+            .rfind(|word| word.tokens.start >= tokens.start && word.tokens.end <= tokens.end);
         if let Some(word) = last
             && end + TOLERANCE < word.end
             && end > word.start

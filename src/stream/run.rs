@@ -19,9 +19,14 @@ const TRACKS_KEPT: usize = 8;
 static TRACKS: Lazy<Mutex<HashMap<usize, Pool<Vec<f32>>>>> = Lazy::new(Mutex::default);
 
 fn tracks(n_mels: usize) -> Pool<Vec<f32>> {
-    let mut pools = TRACKS.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let mut pools = TRACKS
+        .lock()
+        .unwrap_or_else(|poisoned| poisoned.into_inner());
     let make = move || vec![0.0; TRACK_ROWS * n_mels];
-    pools.entry(n_mels).or_insert_with(|| Pool::new(TRACKS_KEPT, make)).clone()
+    pools
+        .entry(n_mels)
+        .or_insert_with(|| Pool::new(TRACKS_KEPT, make))
+        .clone()
 }
 
 /// Use of the pool of tracks with this number of mel bands.
@@ -67,13 +72,18 @@ impl Run {
     pub fn new(n_mels: usize) -> Self {
         let track = Track::new(tracks(n_mels).acquire(), n_mels);
         Self {
-            state: Mutex::new(State { track, phase: Phase::Growing }),
+            state: Mutex::new(State {
+                track,
+                phase: Phase::Growing,
+            }),
             changed: Condvar::new(),
         }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.state
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
     /// Lets `write` append rows, then wakes the worker.
@@ -149,7 +159,10 @@ impl Run {
     pub fn wait_for_room(&self, rows: usize) -> bool {
         let mut state = self.lock();
         while state.phase != Phase::Cancelled && state.track.room() < rows {
-            state = self.changed.wait(state).unwrap_or_else(|poisoned| poisoned.into_inner());
+            state = self
+                .changed
+                .wait(state)
+                .unwrap_or_else(|poisoned| poisoned.into_inner());
         }
         state.phase != Phase::Cancelled
     }

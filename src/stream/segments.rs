@@ -34,12 +34,20 @@ pub(super) fn split(tokens: &[u32], begin: u32, frames: u64) -> Window {
     let step = |index: usize| u64::from(tokens[index] - begin).min(frames / FRAMES_PER_STEP);
     // Ends in <text><timestamp>: nothing was said after it.
     let closed = is_time(tokens.len().wrapping_sub(1)) && !is_time(tokens.len().wrapping_sub(2));
-    let mut cuts: Vec<usize> = (1..tokens.len()).filter(|&i| is_time(i) && is_time(i - 1)).collect();
-    let whole = Window { segments: Vec::new(), advance: frames, whole: true };
+    let mut cuts: Vec<usize> = (1..tokens.len())
+        .filter(|&i| is_time(i) && is_time(i - 1))
+        .collect();
+    let whole = Window {
+        segments: Vec::new(),
+        advance: frames,
+        whole: true,
+    };
 
     if cuts.is_empty() {
         let last = (0..tokens.len()).rev().find(|&i| is_time(i)).map(&step);
-        let end = last.filter(|&end| end > 0).unwrap_or(frames / FRAMES_PER_STEP);
+        let end = last
+            .filter(|&end| end > 0)
+            .unwrap_or(frames / FRAMES_PER_STEP);
         let start = if is_time(0) { step(0) } else { 0 };
         return whole.with(segment(0..tokens.len(), start.min(end), end, &is_time));
     }
@@ -58,7 +66,11 @@ pub(super) fn split(tokens: &[u32], begin: u32, frames: u64) -> Window {
     if closed || advance < MIN_ADVANCE.min(frames) {
         return Window { segments, ..whole };
     }
-    Window { segments, advance, whole: false }
+    Window {
+        segments,
+        advance,
+        whole: false,
+    }
 }
 
 impl Window {
@@ -69,7 +81,12 @@ impl Window {
 }
 
 /// The segment in `tokens`, without the timestamps at its ends; none where there is no text.
-fn segment(mut tokens: Range<usize>, start: u64, end: u64, is_time: &impl Fn(usize) -> bool) -> Option<Segment> {
+fn segment(
+    mut tokens: Range<usize>,
+    start: u64,
+    end: u64,
+    is_time: &impl Fn(usize) -> bool,
+) -> Option<Segment> {
     while !tokens.is_empty() && is_time(tokens.start) {
         tokens.start += 1;
     }
@@ -87,12 +104,24 @@ mod tests {
 
     #[test]
     fn text_after_the_last_pair_is_left_to_the_next_window() {
-        let window = split(&[T, 1, 2, T + 200, T + 210, 3, T + 400, T + 400, 4, 5], T, 3000);
+        let window = split(
+            &[T, 1, 2, T + 200, T + 210, 3, T + 400, T + 400, 4, 5],
+            T,
+            3000,
+        );
         assert_eq!(
             window.segments,
             [
-                Segment { start: 0, end: 200, tokens: 1..3 },
-                Segment { start: 210, end: 400, tokens: 5..6 },
+                Segment {
+                    start: 0,
+                    end: 200,
+                    tokens: 1..3
+                },
+                Segment {
+                    start: 210,
+                    end: 400,
+                    tokens: 5..6
+                },
             ]
         );
         assert_eq!((window.advance, window.whole), (800, false));
@@ -108,7 +137,14 @@ mod tests {
     #[test]
     fn a_window_without_pairs_is_one_segment() {
         let window = split(&[T + 5, 1, 2, 3], T, 1000);
-        assert_eq!(window.segments, [Segment { start: 5, end: 500, tokens: 1..4 }]);
+        assert_eq!(
+            window.segments,
+            [Segment {
+                start: 5,
+                end: 500,
+                tokens: 1..4
+            }]
+        );
         assert_eq!(window.advance, 1000);
         assert_eq!(split(&[T + 5, 1, T + 90], T, 1000).segments[0].end, 90);
     }
@@ -116,7 +152,14 @@ mod tests {
     #[test]
     fn a_window_always_advances() {
         assert_eq!(split(&[T, 1, T, T, 2], T, 3000).advance, 3000);
-        assert_eq!(split(&[], T, 3000), Window { segments: vec![], advance: 3000, whole: true });
+        assert_eq!(
+            split(&[], T, 3000),
+            Window {
+                segments: vec![],
+                advance: 3000,
+                whole: true
+            }
+        );
         assert_eq!(split(&[T], T, 10).advance, 10);
     }
 

@@ -48,7 +48,11 @@ impl<K: Kernel> Operation<K> for Attend<'_, K> {
     // The products are functions of their own: inlined here, the compiler runs out of registers for them.
     #[inline(always)]
     fn run(self, kernel: K) {
-        let (rows, width, head_width) = (tile_rows::<K>(), scores_width::<K>(self.context), self.head_width);
+        let (rows, width, head_width) = (
+            tile_rows::<K>(),
+            scores_width::<K>(self.context),
+            self.head_width,
+        );
         let scores = &mut self.scratch.scores[..rows * width];
         let weights = &mut self.scratch.weights[..rows * width];
         let mask = &mut self.scratch.mask[..width];
@@ -57,16 +61,42 @@ impl<K: Kernel> Operation<K> for Attend<'_, K> {
         let keys = Panels::contiguous(&self.keys[..width * head_width], mask, head_width);
         let values = Panels::side_by_side(&self.values[..width * head_width], head_width, width);
         let tile_len = rows * head_width;
-        for (queries, out) in self.queries.chunks_exact(tile_len).zip(self.out.chunks_exact_mut(tile_len)) {
-            let left = Rows { values: queries, stride: head_width, count: rows };
-            kernel.vectorize(Gemm { left, right: keys, sink: ToFloats { out: scores, width } });
+        for (queries, out) in self
+            .queries
+            .chunks_exact(tile_len)
+            .zip(self.out.chunks_exact_mut(tile_len))
+        {
+            let left = Rows {
+                values: queries,
+                stride: head_width,
+                count: rows,
+            };
+            kernel.vectorize(Gemm {
+                left,
+                right: keys,
+                sink: ToFloats { out: scores, width },
+            });
             let mut scales = [0.0; MOST_TILE_ROWS];
-            let softened = scores.chunks_exact(width).zip(weights.chunks_exact_mut(width));
+            let softened = scores
+                .chunks_exact(width)
+                .zip(weights.chunks_exact_mut(width));
             for (scale, (scores, weights)) in scales.iter_mut().zip(softened) {
                 *scale = 1.0 / soften(kernel, scores, weights);
             }
-            let left = Rows { values: weights, stride: width, count: rows };
-            kernel.vectorize(Gemm { left, right: values, sink: Scaled { scales: &scales, out, stride: head_width } });
+            let left = Rows {
+                values: weights,
+                stride: width,
+                count: rows,
+            };
+            kernel.vectorize(Gemm {
+                left,
+                right: values,
+                sink: Scaled {
+                    scales: &scales,
+                    out,
+                    stride: head_width,
+                },
+            });
         }
     }
 }
@@ -80,7 +110,10 @@ fn soften<K: Kernel>(kernel: K, scores: &[f32], weights: &mut [K::Value]) -> f32
     }
     let max = kernel.splat(kernel.largest(max));
     let mut sum = kernel.splat(0.0);
-    for (scores, weights) in scores.chunks_exact(K::LANES).zip(weights.chunks_exact_mut(K::LANES)) {
+    for (scores, weights) in scores
+        .chunks_exact(K::LANES)
+        .zip(weights.chunks_exact_mut(K::LANES))
+    {
         let weight = exp2(kernel, kernel.sub(kernel.load(scores), max));
         sum = kernel.add(sum, weight);
         kernel.narrow(weight, weights);

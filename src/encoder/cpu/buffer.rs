@@ -16,8 +16,15 @@ impl<T: Copy + Default> Buffer<T> {
     pub fn new(len: usize) -> Self {
         let storage = vec![T::default(); len + CACHE_LINE / size_of::<T>()];
         // The storage is never reallocated, so the offset holds for good.
-        let start = storage.as_ptr().align_offset(CACHE_LINE).min(storage.len() - len);
-        Self { storage, start, len }
+        let start = storage
+            .as_ptr()
+            .align_offset(CACHE_LINE)
+            .min(storage.len() - len);
+        Self {
+            storage,
+            start,
+            len,
+        }
     }
 }
 

@@ -32,8 +32,19 @@ impl<K: Kernel, S: Sink<K>> Operation<K> for Gemm<'_, K, S> {
 
     #[inline(always)]
     fn run(mut self, kernel: K) {
-        let Rows { values: left, stride, count } = self.left;
-        let Panels { values: right, bias, columns, depth, panel_stride, group_stride } = self.right;
+        let Rows {
+            values: left,
+            stride,
+            count,
+        } = self.left;
+        let Panels {
+            values: right,
+            bias,
+            columns,
+            depth,
+            panel_stride,
+            group_stride,
+        } = self.right;
         let rows = count.next_multiple_of(tile_rows::<K>());
         if rows == 0 || columns == 0 || depth == 0 {
             return;
@@ -41,7 +52,12 @@ impl<K: Kernel, S: Sink<K>> Operation<K> for Gemm<'_, K, S> {
         let (panels, groups) = (columns / K::COLUMNS, depth / K::GROUP);
         assert!(columns.is_multiple_of(K::COLUMNS) && depth.is_multiple_of(K::GROUP));
         assert!(left.len() >= (rows - 1) * stride + depth);
-        assert!(right.len() >= (panels - 1) * panel_stride + (groups - 1) * group_stride + K::COLUMNS * K::GROUP);
+        assert!(
+            right.len()
+                >= (panels - 1) * panel_stride
+                    + (groups - 1) * group_stride
+                    + K::COLUMNS * K::GROUP
+        );
 
         for panel in 0..panels {
             let column = panel * K::COLUMNS;

@@ -24,7 +24,13 @@ pub struct UnknownIsa {
 }
 
 impl Isa {
-    const ALL: [Self; 5] = [Self::Portable, Self::Neon, Self::Avx2, Self::Avx512, Self::Avx512Bf16];
+    const ALL: [Self; 5] = [
+        Self::Portable,
+        Self::Neon,
+        Self::Avx2,
+        Self::Avx512,
+        Self::Avx512Bf16,
+    ];
 
     pub const fn name(self) -> &'static str {
         match self {
@@ -52,7 +58,9 @@ impl Isa {
     fn named(wanted: &str) -> Result<Self, UnknownIsa> {
         Self::available()
             .find(|isa| isa.name() == wanted)
-            .ok_or_else(|| UnknownIsa { wanted: wanted.into() })
+            .ok_or_else(|| UnknownIsa {
+                wanted: wanted.into(),
+            })
     }
 
     fn is_available(self) -> bool {
@@ -94,6 +102,9 @@ mod tests {
     #[test]
     fn a_name_that_runs_nowhere_is_refused_with_those_that_do() {
         let error = Isa::named("mmx").unwrap_err().to_string();
-        assert!(error.contains("mmx") && error.contains("portable"), "{error}");
+        assert!(
+            error.contains("mmx") && error.contains("portable"),
+            "{error}"
+        );
     }
 }

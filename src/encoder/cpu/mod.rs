@@ -57,17 +57,28 @@ impl CpuEncoder {
 
     /// Encodes the first `2 * context` frames as if the window ended there, to the first `context` rows of
     /// `out`: time for what was said, not for the silence after it. The other rows stay as they are.
-    pub fn encode_context(&mut self, context: usize, out: &mut AudioFeatures) -> Result<(), EncoderError> {
+    pub fn encode_context(
+        &mut self,
+        context: usize,
+        out: &mut AudioFeatures,
+    ) -> Result<(), EncoderError> {
         if context == 0 || context > self.context {
-            return Err(EncoderError(format!("a context of {context}, the model has {}", self.context)));
+            return Err(EncoderError(format!(
+                "a context of {context}, the model has {}",
+                self.context
+            )));
         }
         self.graph.encode(&self.input, context, out)
     }
 }
 
 fn graph(model: &Model, isa: Isa) -> Result<Box<dyn Encode>, EncoderError> {
-    fn boxed<K: kernel::Kernel>(kernel: Option<K>, model: &Model) -> Result<Box<dyn Encode>, EncoderError> {
-        let kernel = kernel.ok_or_else(|| EncoderError(format!("this machine has no {}", K::NAME)))?;
+    fn boxed<K: kernel::Kernel>(
+        kernel: Option<K>,
+        model: &Model,
+    ) -> Result<Box<dyn Encode>, EncoderError> {
+        let kernel =
+            kernel.ok_or_else(|| EncoderError(format!("this machine has no {}", K::NAME)))?;
         Ok(Box::new(Graph::new(kernel, model)?))
     }
 
@@ -82,7 +93,9 @@ fn graph(model: &Model, isa: Isa) -> Result<Box<dyn Encode>, EncoderError> {
         #[cfg(target_arch = "aarch64")]
         Isa::Neon => boxed(kernel::neon::Neon::detect(), model),
         #[allow(unreachable_patterns)]
-        _ => Err(EncoderError(format!("no kernels for {isa} on this architecture"))),
+        _ => Err(EncoderError(format!(
+            "no kernels for {isa} on this architecture"
+        ))),
     }
 }
 

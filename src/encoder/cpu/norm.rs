@@ -31,14 +31,24 @@ impl<K: Kernel> Operation<K> for Normalize<'_, K> {
         let width = self.norm.weight.len();
         assert!(width.is_multiple_of(K::LANES));
         let mut floats = self.floats.chunks_exact_mut(width);
-        for (x, out) in self.x.chunks_exact(width).zip(self.out.chunks_exact_mut(self.stride)) {
+        for (x, out) in self
+            .x
+            .chunks_exact(width)
+            .zip(self.out.chunks_exact_mut(self.stride))
+        {
             normalize(kernel, self.norm, x, out, floats.next());
         }
     }
 }
 
 #[inline(always)]
-fn normalize<K: Kernel>(kernel: K, norm: &Norm, x: &[f32], out: &mut [K::Value], mut floats: Option<&mut [f32]>) {
+fn normalize<K: Kernel>(
+    kernel: K,
+    norm: &Norm,
+    x: &[f32],
+    out: &mut [K::Value],
+    mut floats: Option<&mut [f32]>,
+) {
     let per_element = 1.0 / x.len() as f32;
     let mut sum = kernel.splat(0.0);
     for x in x.chunks_exact(K::LANES) {
@@ -55,7 +65,11 @@ fn normalize<K: Kernel>(kernel: K, norm: &Norm, x: &[f32], out: &mut [K::Value],
 
     for i in (0..x.len()).step_by(K::LANES) {
         let centred = kernel.mul(kernel.sub(kernel.load(&x[i..]), mean), scale);
-        let y = kernel.mul_add(centred, kernel.load(&norm.weight[i..]), kernel.load(&norm.bias[i..]));
+        let y = kernel.mul_add(
+            centred,
+            kernel.load(&norm.weight[i..]),
+            kernel.load(&norm.bias[i..]),
+        );
         kernel.narrow(y, &mut out[i..]);
         if let Some(floats) = &mut floats {
             kernel.store(y, &mut floats[i..]);

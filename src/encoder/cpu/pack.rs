@@ -43,13 +43,27 @@ impl<'a, K: Kernel> Panels<'a, K> {
     /// (panel, group of depth, column, place in the group): each panel contiguous.
     pub fn contiguous(values: &'a [K::Value], bias: &'a [f32], depth: usize) -> Self {
         let (panel_stride, group_stride) = (depth * K::COLUMNS, K::COLUMNS * K::GROUP);
-        Self { values, bias, columns: values.len() / depth, depth, panel_stride, group_stride }
+        Self {
+            values,
+            bias,
+            columns: values.len() / depth,
+            depth,
+            panel_stride,
+            group_stride,
+        }
     }
 
     /// (group of depth, column, place in the group): all columns of a group side by side, no bias.
     pub fn side_by_side(values: &'a [K::Value], columns: usize, depth: usize) -> Self {
         let (panel_stride, group_stride) = (K::COLUMNS * K::GROUP, columns * K::GROUP);
-        Self { values, bias: &[], columns, depth, panel_stride, group_stride }
+        Self {
+            values,
+            bias: &[],
+            columns,
+            depth,
+            panel_stride,
+            group_stride,
+        }
     }
 }
 
@@ -83,7 +97,9 @@ impl<K: Kernel> Packed<K> {
 
     /// The outputs in `range`, whose ends must be multiples of [`Kernel::COLUMNS`].
     pub fn columns(&self, range: Range<usize>) -> Panels<'_, K> {
-        debug_assert!(range.start.is_multiple_of(K::COLUMNS) && range.end.is_multiple_of(K::COLUMNS));
+        debug_assert!(
+            range.start.is_multiple_of(K::COLUMNS) && range.end.is_multiple_of(K::COLUMNS)
+        );
         let values = &self.values[range.start * self.depth..range.end * self.depth];
         Panels::contiguous(values, &self.bias[range], self.depth)
     }

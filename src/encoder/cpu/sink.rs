@@ -38,7 +38,11 @@ pub struct ToValues<'a, K: Kernel, A> {
 
 impl<'a, K: Kernel, A: Activation> ToValues<'a, K, A> {
     pub fn new(out: &'a mut [K::Value], stride: usize, _: A) -> Self {
-        Self { out, stride, activation: PhantomData }
+        Self {
+            out,
+            stride,
+            activation: PhantomData,
+        }
     }
 }
 
@@ -81,7 +85,12 @@ pub struct ToFloats<'a> {
 impl<K: Kernel> Sink<K> for ToFloats<'_> {
     #[inline(always)]
     fn write(&mut self, kernel: K, row: usize, column: usize, tile: &K::Tile) {
-        for (out, sums) in self.out.chunks_exact_mut(self.width).skip(row).zip(tile.rows()) {
+        for (out, sums) in self
+            .out
+            .chunks_exact_mut(self.width)
+            .skip(row)
+            .zip(tile.rows())
+        {
             let out = &mut out[column..][..K::COLUMNS];
             kernel.store(sums[0], out);
             kernel.store(sums[1], &mut out[K::LANES..]);
@@ -119,12 +128,18 @@ pub struct GeluPlus<'a> {
 impl<K: Kernel> Sink<K> for GeluPlus<'_> {
     #[inline(always)]
     fn write(&mut self, kernel: K, row: usize, column: usize, tile: &K::Tile) {
-        let rows = self.out.chunks_exact_mut(self.width).zip(self.table.chunks_exact(self.width));
+        let rows = self
+            .out
+            .chunks_exact_mut(self.width)
+            .zip(self.table.chunks_exact(self.width));
         for ((out, table), sums) in rows.skip(row).zip(tile.rows()) {
             let out = out[column..][..K::COLUMNS].chunks_exact_mut(K::LANES);
             let table = table[column..][..K::COLUMNS].chunks_exact(K::LANES);
             for ((out, table), sum) in out.zip(table).zip(sums) {
-                kernel.store(kernel.add(math::gelu(kernel, *sum), kernel.load(table)), out);
+                kernel.store(
+                    kernel.add(math::gelu(kernel, *sum), kernel.load(table)),
+                    out,
+                );
             }
         }
     }
@@ -169,7 +184,8 @@ impl<K: Kernel> Sink<K> for Values<'_, K> {
     fn write(&mut self, kernel: K, row: usize, column: usize, tile: &K::Tile) {
         for (i, rows) in tile.rows().chunks_exact(K::GROUP).enumerate() {
             let group = row / K::GROUP + i;
-            let out = &mut self.out[(group * self.head_width + column) * K::GROUP..][..K::COLUMNS * K::GROUP];
+            let out = &mut self.out[(group * self.head_width + column) * K::GROUP..]
+                [..K::COLUMNS * K::GROUP];
             for (half, out) in out.chunks_exact_mut(K::LANES * K::GROUP).enumerate() {
                 kernel.narrow_group(rows, half, out);
             }

@@ -37,15 +37,24 @@ impl<K: Kernel> Weights<K> {
         let config = &model.config;
         let cross = |i| {
             let name = format!("model.decoder.layers.{i}.encoder_attn");
-            Ok((linear(model, &format!("{name}.k_proj"), 1.0)?, linear(model, &format!("{name}.v_proj"), 1.0)?))
+            Ok((
+                linear(model, &format!("{name}.k_proj"), 1.0)?,
+                linear(model, &format!("{name}.v_proj"), 1.0)?,
+            ))
         };
         Ok(Self {
             conv1: convolution(model, "model.encoder.conv1")?,
             conv2: convolution(model, "model.encoder.conv2")?,
-            positions: model.weight("model.encoder.embed_positions.weight")?.to_f32(),
-            layers: (0..config.audio_layers).map(|i| Layer::load(model, i)).collect::<Result<_, _>>()?,
+            positions: model
+                .weight("model.encoder.embed_positions.weight")?
+                .to_f32(),
+            layers: (0..config.audio_layers)
+                .map(|i| Layer::load(model, i))
+                .collect::<Result<_, _>>()?,
             norm: norm(model, "model.encoder.layer_norm")?,
-            cross: (0..config.text_layers).map(cross).collect::<Result<_, _>>()?,
+            cross: (0..config.text_layers)
+                .map(cross)
+                .collect::<Result<_, _>>()?,
         })
     }
 }
@@ -56,7 +65,11 @@ impl<K: Kernel> Layer<K> {
         let head_width = model.config.audio_state / model.config.audio_heads;
         Ok(Self {
             attention_norm: norm(model, &format!("{name}.self_attn_layer_norm"))?,
-            q: linear(model, &format!("{name}.self_attn.q_proj"), LOG2_E / (head_width as f32).sqrt())?,
+            q: linear(
+                model,
+                &format!("{name}.self_attn.q_proj"),
+                LOG2_E / (head_width as f32).sqrt(),
+            )?,
             k: linear(model, &format!("{name}.self_attn.k_proj"), 1.0)?,
             v: linear(model, &format!("{name}.self_attn.v_proj"), 1.0)?,
             out: linear(model, &format!("{name}.self_attn.out_proj"), 1.0)?,
@@ -71,7 +84,11 @@ impl<K: Kernel> Layer<K> {
 fn linear<K: Kernel>(model: &Model, name: &str, scale: f32) -> Result<Packed<K>, ModelError> {
     let weight = model.weight(&format!("{name}.weight"))?;
     let bias = format!("{name}.bias");
-    let bias = if model.has_weight(&bias) { model.weight(&bias)?.to_f32() } else { Vec::new() };
+    let bias = if model.has_weight(&bias) {
+        model.weight(&bias)?.to_f32()
+    } else {
+        Vec::new()
+    };
     Ok(Packed::new(&weight.to_f32(), &bias, weight.shape[1], scale))
 }
 
@@ -82,7 +99,9 @@ fn convolution<K: Kernel>(model: &Model, name: &str) -> Result<Packed<K>, ModelE
     let values = weight.to_f32();
     let by_frame: Vec<f32> = values
         .chunks_exact(inputs * taps)
-        .flat_map(|output| (0..taps).flat_map(move |tap| output[tap..].iter().step_by(taps).copied()))
+        .flat_map(|output| {
+            (0..taps).flat_map(move |tap| output[tap..].iter().step_by(taps).copied())
+        })
         .collect();
     let bias = model.weight(&format!("{name}.bias"))?.to_f32();
     Ok(Packed::new(&by_frame, &bias, inputs * taps, 1.0))

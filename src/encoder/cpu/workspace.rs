@@ -71,26 +71,33 @@ impl<K: Kernel> Scratch<K> {
     }
 
     pub fn attention(&mut self) -> Scores<'_, K> {
-        Scores { scores: &mut self.scores, mask: &mut self.mask, weights: &mut self.weights }
+        Scores {
+            scores: &mut self.scores,
+            mask: &mut self.mask,
+            weights: &mut self.weights,
+        }
     }
 }
 
 /// Scratches that no task is using; as many exist as tasks have ever run at once.
 pub struct Scratches<K: Kernel> {
     config: Config,
-    idle: Mutex<Vec<Box<Scratch<K>>>>,
+    idle: Mutex<Vec<Scratch<K>>>,
 }
 
 impl<K: Kernel> Scratches<K> {
     pub fn new(config: &Config) -> Self {
-        Self { config: config.clone(), idle: Mutex::default() }
+        Self {
+            config: config.clone(),
+            idle: Mutex::default(),
+        }
     }
 
     /// Lends a scratch to `task`.
     pub fn with<R>(&self, task: impl FnOnce(&mut Scratch<K>) -> R) -> R {
         let idle = || self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         let scratch = idle().pop();
-        let mut scratch = scratch.unwrap_or_else(|| Box::new(Scratch::new(&self.config)));
+        let mut scratch = scratch.unwrap_or_else(|| Scratch::new(&self.config));
         let result = task(&mut scratch);
         idle().push(scratch);
         result

@@ -185,7 +185,11 @@ impl Kernel for Avx512<bf16> {
     fn narrow(self, x: __m512, to: &mut [bf16]) {
         let to = &mut to[..Self::LANES];
         // SAFETY: sixteen 16-bit elements, checked above; the store needs no alignment.
-        unsafe { to.as_mut_ptr().cast::<__m256bh>().write_unaligned(_mm512_cvtneps_pbh(x)) }
+        unsafe {
+            to.as_mut_ptr()
+                .cast::<__m256bh>()
+                .write_unaligned(_mm512_cvtneps_pbh(x))
+        }
     }
 
     #[inline(always)]
@@ -195,8 +199,12 @@ impl Kernel for Avx512<bf16> {
         // SAFETY: 32 16-bit elements, checked above; the store needs no alignment. Each 32-bit lane gets the
         // even row's value in its low half and the odd row's in its high half.
         unsafe {
-            let even = _mm512_cvtepu16_epi32(std::mem::transmute::<__m256bh, __m256i>(_mm512_cvtneps_pbh(even)));
-            let odd = _mm512_cvtepu16_epi32(std::mem::transmute::<__m256bh, __m256i>(_mm512_cvtneps_pbh(odd)));
+            let even = _mm512_cvtepu16_epi32(std::mem::transmute::<__m256bh, __m256i>(
+                _mm512_cvtneps_pbh(even),
+            ));
+            let odd = _mm512_cvtepu16_epi32(std::mem::transmute::<__m256bh, __m256i>(
+                _mm512_cvtneps_pbh(odd),
+            ));
             let pairs = _mm512_or_si512(even, _mm512_slli_epi32(odd, 16));
             to.as_mut_ptr().cast::<__m512i>().write_unaligned(pairs);
         }

@@ -144,7 +144,10 @@ pub unsafe fn multiply<K: Kernel>(
         // SAFETY: within what the caller promises for this step and these columns.
         let columns = unsafe {
             let b = b.add(step * b_stride);
-            [kernel.load_groups(b), kernel.load_groups(b.add(K::LANES * K::GROUP))]
+            [
+                kernel.load_groups(b),
+                kernel.load_groups(b.add(K::LANES * K::GROUP)),
+            ]
         };
         for (row, sums) in tile.rows_mut().iter_mut().enumerate() {
             // SAFETY: within what the caller promises for this row.

@@ -72,7 +72,10 @@ impl Lanes for Portable {
     #[inline(always)]
     fn scale_by_exp2(self, p: Self::Vector, x: Self::Vector) -> Self::Vector {
         from_fn(|i| {
-            let exponent = floor_in_low_bits(x[i]).to_bits().wrapping_sub(ROUND.to_bits()).wrapping_add(127);
+            let exponent = floor_in_low_bits(x[i])
+                .to_bits()
+                .wrapping_sub(ROUND.to_bits())
+                .wrapping_add(127);
             // The lowest exponent, -127 after rounding down, gives 0.
             p[i] * f32::from_bits(exponent << 23)
         })

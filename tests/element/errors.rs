@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: MPL-2.0
+//! What goes wrong is said on the bus, in words that help.
+
+use std::os::unix::fs::symlink;
+use std::path::Path;
+
+use gst::prelude::*;
+
+use crate::support::*;
+
+/// The error that going to PLAYING ends in.
+fn error_of(properties: &str) -> gst::glib::Error {
+    init();
+    let element = gst::parse::launch(&format!("whispernpu {properties}")).expect("element");
+    let bus = gst::Bus::new();
+    element.set_bus(Some(&bus));
+    assert!(element.set_state(gst::State::Playing).is_err());
+    let message = bus.pop_filtered(&[gst::MessageType::Error]).expect("an error");
+    element.set_state(gst::State::Null).expect("null");
+    let gst::MessageView::Error(error) = message.view() else { panic!("no error") };
+    error.error()
+}
+
+#[test]
+fn a_missing_model_is_not_found_and_the_command_that_fetches_it_is_named() {
+    let error = error_of("model=tiny.xx");
+    assert!(error.matches(gst::ResourceError::NotFound), "{error:?}");
+    assert!(error.message().contains("scripts/fetch-model tiny.xx"), "{error}");
+}
+
+#[test]
+fn a_damaged_model_is_refused_and_named() {
+    let directory = tempfile::tempdir().expect("directory");
+    std::fs::write(directory.path().join("model.bin"), [6, 0, 0, 0, 9, 9, 9]).expect("file");
+    let error = error_of(&format!("model={}", directory.path().display()));
+    assert!(error.matches(gst::StreamError::Format), "{error:?}");
+    assert!(error.message().contains(&directory.path().display().to_string()), "{error}");
+}
+
+#[test]
+fn an_npu_is_not_pretended() {
+    let error = error_of("device=npu");
+    assert!(error.matches(gst::ResourceError::NotFound), "{error:?}");
+    assert!(error.message().contains("device=cpu"), "{error}");
+}
+
+#[test]
+fn an_english_model_refuses_other_languages_and_translation() {
+    for properties in ["language-code=de", "language-code=zz-top", "task=translate"] {
+        let error = error_of(properties);
+        assert!(error.matches(gst::LibraryError::Settings), "{error:?}");
+    }
+}
+
+#[test]
+fn an_unknown_language_set_while_playing_is_a_warning() {
+    let listener = Listener::new("", "ANY");
+    listener.element().set_property("language-code", "de");
+    assert!(listener.messages().iter().any(|message| message.type_() == gst::MessageType::Warning));
+}
+
+#[test]
+fn a_model_that_goes_away_before_it_is_loaded_stops_the_stream_with_an_error() {
+    init();
+    // Its own path, so that no other test has it loaded.
+    let directory = tempfile::tempdir().expect("directory");
+    let installed = gstwhispernpu::model::Model::find("tiny.en").expect("model");
+    for file in std::fs::read_dir(&installed).expect("model").flatten() {
+        symlink(file.path(), directory.path().join(file.file_name())).expect("link");
+    }
+    let element = gst::parse::launch(&format!("whispernpu model={}", directory.path().display())).expect("element");
+    let bus = gst::Bus::new();
+    element.set_bus(Some(&bus));
+    element.set_state(gst::State::Ready).expect("ready");
+    std::fs::remove_file(directory.path().join("model.bin")).expect("remove");
+    let mut harness = gst_check::Harness::with_element(&element, Some("sink"), Some("src"));
+    harness.play();
+    harness.set_src_caps_str(AUDIO);
+    let message = bus.timed_pop_filtered(seconds(30), &[gst::MessageType::Error]);
+    assert!(message.is_some());
+    assert_eq!(harness.push(timed(s16(&[0; 160]), gst::ClockTime::ZERO, duration_of(160))), Err(gst::FlowError::Error));
+    assert!(Path::new(&installed).join("model.bin").exists());
+}
+
+#[test]
+fn a_segment_that_is_not_in_time_is_refused() {
+    let mut listener = Listener::new("", "ANY");
+    let segment = gst::FormattedSegment::<gst::format::Bytes>::new();
+    listener.harness.push_event(gst::event::Segment::new(&segment));
+    assert!(listener.messages().iter().any(|message| message.type_() == gst::MessageType::Error));
+}

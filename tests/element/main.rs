@@ -1,0 +1,11 @@
+// SPDX-License-Identifier: MPL-2.0
+//! The element as its users see it: between other elements, on real speech.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod errors;
+mod input;
+mod negotiation;
+mod pipelines;
+mod stream;

@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: MPL-2.0
+//! Real pipelines.
+
+use std::io::Write;
+use std::sync::{Arc, Mutex};
+
+use gst::prelude::*;
+
+use crate::support::*;
+
+/// The clip as a WAV file, so many times in a row.
+fn wav(speech: &Speech, times: usize) -> tempfile::NamedTempFile {
+    let bytes: Vec<u8> = speech.samples.iter().flat_map(|sample| sample.to_le_bytes()).collect();
+    let size = (bytes.len() * times) as u32;
+    let mut file = tempfile::NamedTempFile::new().expect("file");
+    let mut header = Vec::from(*b"RIFF");
+    header.extend((36 + size).to_le_bytes());
+    header.extend(b"WAVEfmt ");
+    header.extend(16u32.to_le_bytes());
+    for half in [1u16, 1] {
+        header.extend(half.to_le_bytes());
+    }
+    header.extend(16_000u32.to_le_bytes());
+    header.extend(32_000u32.to_le_bytes());
+    for half in [2u16, 16] {
+        header.extend(half.to_le_bytes());
+    }
+    header.extend(b"data");
+    header.extend(size.to_le_bytes());
+    file.write_all(&header).expect("header");
+    for _ in 0..times {
+        file.write_all(&bytes).expect("samples");
+    }
+    file
+}
+
+fn launch(description: &str) -> gst::Pipeline {
+    init();
+    gst::parse::launch(description).expect("pipeline").downcast().expect("pipeline")
+}
+
+fn recorded(pipeline: &gst::Pipeline) -> Arc<Mutex<Vec<Out>>> {
+    let element = pipeline.by_name("w").expect("an element called w");
+    record(&element.static_pad("src").expect("src pad"))
+}
+
+/// Waits for EOS; an error or a minute without it fails the test.
+fn run_to_end(pipeline: &gst::Pipeline) {
+    let wanted = [gst::MessageType::Eos, gst::MessageType::Error];
+    let message = pipeline.bus().expect("bus").timed_pop_filtered(seconds(60), &wanted);
+    let message = message.expect("the pipeline stalls");
+    assert_eq!(message.type_(), gst::MessageType::Eos, "{message:?}");
+}
+
+#[test]
+fn textoverlay_with_its_defaults_does_not_stall() {
+    let Some(speech) = speech() else { return };
+    let file = wav(speech, 1);
+    let pipeline = launch(&format!(
+        "videotestsrc num-buffers=250 ! video/x-raw,width=64,height=64,framerate=25/1 ! queue ! textoverlay name=o ! fakesink \
+         filesrc location={} ! wavparse ! queue ! whispernpu name=w ! o.text_sink",
+        file.path().display()
+    ));
+    let out = recorded(&pipeline);
+    pipeline.set_state(gst::State::Playing).expect("playing");
+    run_to_end(&pipeline);
+    pipeline.set_state(gst::State::Null).expect("null");
+    assert!(said(&out.lock().expect("recorder")).contains(speech.word));
+}
+
+#[test]
+fn a_pipeline_prerolls_on_text_with_little_audio_let_through() {
+    let Some(speech) = speech() else { return };
+    let file = wav(speech, 3);
+    // One source thread for both: it gets stuck in the fakesink that prerolls, long before a window of audio.
+    let pipeline = launch(&format!(
+        "filesrc location={} ! wavparse ! tee name=t ! queue ! whispernpu name=w ! fakesink sync=true t. ! fakesink sync=true",
+        file.path().display()
+    ));
+    pipeline.set_state(gst::State::Paused).expect("pausing");
+    let (prerolled, state, _) = pipeline.state(seconds(30));
+    assert_eq!((prerolled.is_ok(), state), (true, gst::State::Paused));
+    pipeline.set_state(gst::State::Null).expect("null");
+}
+
+#[test]
+fn seeks_are_followed() {
+    let Some(speech) = speech() else { return };
+    let file = wav(speech, 4);
+    let pipeline = launch(&format!(
+        "filesrc location={} ! wavparse ! whispernpu name=w ! fakesink sync=false",
+        file.path().display()
+    ));
+    let out = recorded(&pipeline);
+    pipeline.set_state(gst::State::Paused).expect("pausing");
+    pipeline.state(seconds(60)).0.expect("paused");
+    for target in [20, 3, 40, 30] {
+        pipeline.seek_simple(gst::SeekFlags::FLUSH | gst::SeekFlags::ACCURATE, seconds(target)).expect("seek");
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    pipeline.set_state(gst::State::Playing).expect("playing");
+    run_to_end(&pipeline);
+    pipeline.set_state(gst::State::Null).expect("null");
+    let out = out.lock().expect("recorder");
+    let flushed = |item: &Out| matches!(item, Out::Event(event) if event.type_() == gst::EventType::FlushStop);
+    let last = out.iter().rposition(flushed).expect("a flush");
+    let texts = texts(&out[last..]);
+    assert!(!texts.is_empty() && texts.iter().all(|text| text.start >= seconds(30)), "{texts:?}");
+    assert!(said(&out[last..]).contains(speech.word));
+}
+
+#[test]
+fn the_state_may_go_up_and_down_and_the_model_is_loaded_once() {
+    let Some(speech) = speech() else { return };
+    let file = wav(speech, 1);
+    let pipeline = launch(&format!(
+        "filesrc location={} ! wavparse ! whispernpu name=w threads=3 ! fakesink sync=false",
+        file.path().display()
+    ));
+    let out = recorded(&pipeline);
+    let bus = pipeline.bus().expect("bus");
+    let mut loads = 0;
+    for cycle in 0..6u64 {
+        pipeline.set_state(gst::State::Playing).expect("playing");
+        if cycle % 3 == 2 {
+            run_to_end(&pipeline);
+        } else {
+            let started = bus.timed_pop_filtered(gst::ClockTime::from_mseconds(150 * cycle), &[gst::MessageType::Progress]);
+            loads += u64::from(started.is_some());
+        }
+        pipeline.set_state(gst::State::Null).expect("null");
+    }
+    assert!(loads <= 1);
+    let ends = events(&out.lock().expect("recorder"));
+    assert_eq!(ends.iter().filter(|event| event.type_() == gst::EventType::Eos).count(), 2);
+    assert!(said(&out.lock().expect("recorder")).contains(speech.word));
+}
+
+#[test]
+fn two_elements_share_one_engine() {
+    let Some(speech) = speech() else { return };
+    let file = wav(speech, 1);
+    let pipeline = launch(&format!(
+        "filesrc location={} ! wavparse ! tee name=t ! queue ! whispernpu name=w threads=5 ! fakesink sync=false \
+         t. ! queue ! whispernpu name=v threads=5 ! fakesink sync=false",
+        file.path().display()
+    ));
+    pipeline.set_state(gst::State::Playing).expect("playing");
+    run_to_end(&pipeline);
+    let windows = |name: &str| {
+        let stats: gst::Structure = pipeline.by_name(name).expect("element").property("stats");
+        stats.get::<u64>("windows-encoded").expect("windows-encoded")
+    };
+    assert_eq!(windows("w"), windows("v"), "they count the same engine's work");
+    assert!(windows("w") >= 2);
+    pipeline.set_state(gst::State::Null).expect("null");
+}
+
+#[test]
+fn the_device_is_told_once_it_is_known() {
+    init();
+    let element = gst::parse::launch("whispernpu threads=4").expect("element");
+    let bus = gst::Bus::new();
+    element.set_bus(Some(&bus));
+    assert_eq!(element.property::<Option<String>>("active-device"), None);
+    element.set_state(gst::State::Paused).expect("paused");
+    let message = bus.timed_pop_filtered(seconds(60), &[gst::MessageType::Info]).expect("what auto came to");
+    assert!(message.structure().is_some());
+    let device = element.property::<Option<String>>("active-device").expect("a device");
+    assert!(device.starts_with("cpu"), "{device}");
+    element.set_state(gst::State::Null).expect("null");
+    assert_eq!(element.property::<Option<String>>("active-device"), Some(device), "the engine is kept");
+}
+
+#[test]
+fn upstream_uses_the_buffers_that_are_proposed() {
+    // Larger than a second: a pool of smaller buffers would be a critical warning, which fails the test.
+    let pipeline = launch(
+        "audiotestsrc num-buffers=4 samplesperbuffer=40000 ! audio/x-raw,rate=16000 ! whispernpu name=w ! fakesink",
+    );
+    pipeline.set_state(gst::State::Playing).expect("playing");
+    run_to_end(&pipeline);
+    let stats: gst::Structure = pipeline.by_name("w").expect("element").property("stats");
+    assert_eq!(stats.get::<u64>("samples-read"), Ok(160_000));
+    pipeline.set_state(gst::State::Null).expect("null");
+}

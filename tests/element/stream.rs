@@ -1,0 +1,202 @@
+// SPDX-License-Identifier: MPL-2.0
+//! What comes out: the stream's own events, text and gaps in order, and what a flush leaves of it.
+
+use gst::ClockTime;
+use gst::prelude::*;
+
+use crate::support::*;
+
+/// Starts of the stream, the segment and so on, as they come out first.
+fn types(out: &[Out]) -> Vec<gst::EventType> {
+    events(out).iter().map(|event| event.type_()).collect()
+}
+
+#[test]
+fn the_text_is_a_sparse_stream_of_its_own_in_the_group_of_the_audio() {
+    let Some(speech) = speech() else { return };
+    let mut listener = Listener::before_data("", "ANY");
+    let group = gst::GroupId::next();
+    let start = gst::event::StreamStart::builder("film/audio").group_id(group).build();
+    let seqnum = start.seqnum();
+    listener.push_event(start);
+    listener.push_event(gst::event::Caps::new(&AUDIO.parse().unwrap()));
+    let segment = gst::event::Segment::new(&gst::FormattedSegment::<ClockTime>::new());
+    let segment_seqnum = segment.seqnum();
+    listener.push_event(segment);
+    let mut tags = gst::TagList::new();
+    tags.get_mut().unwrap().add::<gst::tags::AudioCodec>(&"Opus", gst::TagMergeMode::Replace);
+    listener.push_event(gst::event::Tag::new(tags));
+    listener.push_samples(&speech.samples, ClockTime::ZERO);
+    let out = listener.finish();
+
+    use gst::EventType::{Caps, Eos, Segment, StreamStart, Tag};
+    assert_eq!(types(&out)[..4], [StreamStart, Caps, Segment, Tag]);
+    assert_eq!(types(&out).last(), Some(&Eos));
+    let events = events(&out);
+    let gst::EventView::StreamStart(start) = events[0].view() else { panic!("no stream start") };
+    assert_ne!(start.stream_id(), "film/audio");
+    assert!(start.stream_flags().contains(gst::StreamFlags::SPARSE));
+    assert_eq!(start.group_id(), Some(group));
+    assert_eq!(start.seqnum(), seqnum);
+    assert_eq!(events[2].seqnum(), segment_seqnum);
+    let tags: Vec<_> = events.iter().filter(|event| event.type_() == Tag).collect();
+    assert_eq!(tags.len(), 1, "the audio's tags are left out");
+    let gst::EventView::Tag(tag) = tags[0].view() else { panic!("no tag") };
+    assert_eq!(tag.tag().get::<gst::tags::LanguageCode>().unwrap().get(), "en");
+    assert!(tag.tag().get::<gst::tags::AudioCodec>().is_none());
+}
+
+#[test]
+fn text_and_gaps_follow_each_other_without_a_hole_or_an_overlap() {
+    let Some(speech) = speech() else { return };
+    let mut listener = Listener::new("", "ANY");
+    listener.push_samples(&speech.samples, ClockTime::ZERO);
+    let out = listener.finish();
+    let mut position = ClockTime::ZERO;
+    for item in &out {
+        let (start, end) = match item {
+            Out::Text(text) => (text.start, text.end),
+            Out::Event(event) => match event.view() {
+                gst::EventView::Gap(gap) => (gap.timestamp(), gap.timestamp() + gap.duration().unwrap()),
+                _ => continue,
+            },
+        };
+        assert_eq!(start, position);
+        assert!(end > start);
+        position = end;
+    }
+    assert!(position + ClockTime::from_mseconds(20) >= speech.duration(), "{position}");
+    let texts = texts(&out);
+    assert!(texts[0].discont && texts[1..].iter().all(|text| !text.discont));
+}
+
+#[test]
+fn single_words_come_out_where_they_are_wanted() {
+    let Some(speech) = speech() else { return };
+    let mut listener = Listener::new("granularity=word", "ANY");
+    listener.push_samples(&speech.samples, ClockTime::ZERO);
+    let texts = texts(&listener.finish());
+    assert!(texts.len() > 10);
+    assert!(texts.iter().all(|text| !text.text.contains(char::is_whitespace) && text.end > text.start));
+    assert!(texts.is_sorted_by(|one, next| one.end <= next.start));
+}
+
+#[test]
+fn everything_is_recognised_before_eos_also_beyond_one_window() {
+    let Some(speech) = speech() else { return };
+    let mut listener = Listener::new("", "ANY");
+    let mut at = ClockTime::ZERO;
+    while at < seconds(75) {
+        listener.push_samples(&speech.samples, at);
+        at += speech.duration();
+    }
+    let out = listener.finish();
+    assert_eq!(listener.stat("samples-dropped"), 0);
+    let last = texts(&out).last().expect("text").end;
+    assert!(last + seconds(4) > at, "text up to {last} of {at}");
+    assert!(texts(&out).is_sorted_by(|one, next| one.end <= next.start));
+}
+
+#[test]
+fn a_flush_in_the_middle_of_recognition_drops_the_old_and_hears_the_new() {
+    let Some(speech) = speech() else { return };
+    let mut listener = Listener::new("", "ANY");
+    for round in 1..=4u64 {
+        // More than a window, so that the worker is busy with it.
+        for index in 0..4 {
+            listener.push_samples(&speech.samples, seconds(1000 * round) + index * speech.duration());
+        }
+        std::thread::sleep(std::time::Duration::from_millis(70 * round));
+        listener.push_event(gst::event::FlushStart::new());
+        listener.push_event(gst::event::FlushStop::new(true));
+        listener.forget();
+        listener.segment(seconds(100 * round));
+    }
+    listener.push_samples(&speech.samples, seconds(400));
+    let out = listener.finish();
+    assert!(said(&out).contains(speech.word));
+    let inside = seconds(400)..seconds(420);
+    assert!(texts(&out).iter().all(|text| inside.contains(&text.start)), "{out:#?}");
+}
+
+#[test]
+fn an_event_in_the_audio_comes_out_between_the_words_around_it() {
+    let Some(speech) = speech() else { return };
+    let mut listener = Listener::new("granularity=word", "ANY");
+    let middle = speech.samples.len() / 2;
+    listener.push_samples(&speech.samples[..middle], ClockTime::ZERO);
+    listener.push_event(gst::event::CustomDownstream::new(gst::Structure::new_empty("mark")));
+    listener.push_samples(&speech.samples[middle..], duration_of(middle));
+    let out = listener.finish();
+    let is_mark = |item: &Out| matches!(item, Out::Event(event) if event.type_() == gst::EventType::CustomDownstream);
+    let mark = out.iter().position(is_mark).expect("the event comes out");
+    let (before, after) = (texts(&out[..mark]), texts(&out[mark..]));
+    assert!(!before.is_empty() && before.iter().all(|text| text.start < duration_of(middle)), "{out:#?}");
+    assert!(!after.is_empty() && after.iter().all(|text| text.start >= duration_of(middle)), "{out:#?}");
+}
+
+#[test]
+fn a_second_stream_follows_the_first_in_order() {
+    let Some(speech) = speech() else { return };
+    let mut listener = Listener::new("", "ANY");
+    listener.push_samples(&speech.samples, ClockTime::ZERO);
+    listener.push_event(gst::event::StreamStart::new("another"));
+    listener.push_event(gst::event::Caps::new(&AUDIO.parse().unwrap()));
+    listener.segment(seconds(50));
+    listener.push_samples(&speech.samples, seconds(50));
+    let out = listener.finish();
+    let starts = |item: &&Out| matches!(item, Out::Event(event) if event.type_() == gst::EventType::StreamStart);
+    assert_eq!(out.iter().filter(starts).count(), 2);
+    let second = out.iter().rposition(|item| starts(&item)).unwrap();
+    assert!(said(&out[..second]).contains(speech.word) && said(&out[second..]).contains(speech.word));
+    assert!(texts(&out[..second]).iter().all(|text| text.end <= seconds(50)));
+    assert!(texts(&out[second..]).iter().all(|text| text.start >= seconds(50)));
+    let tags = |out: &[Out]| types(out).iter().filter(|kind| **kind == gst::EventType::Tag).count();
+    assert_eq!((tags(&out[..second]), tags(&out[second..])), (1, 1));
+}
+
+#[test]
+fn lateness_shifts_the_text_but_not_its_time_stamps() {
+    let Some(speech) = speech() else { return };
+    let mut listener = Listener::new("lateness=700", "ANY");
+    listener.push_samples(&speech.samples, ClockTime::ZERO);
+    let out = listener.finish();
+    let events = events(&out);
+    let segment = events.iter().find_map(|event| match event.view() {
+        gst::EventView::Segment(segment) => segment.segment().downcast_ref::<ClockTime>().cloned(),
+        _ => None,
+    });
+    assert_eq!(segment.unwrap().base(), Some(ClockTime::from_mseconds(700)));
+    assert!(texts(&out)[0].start < seconds(2));
+}
+
+#[test]
+fn stalled_audio_is_recognised_without_waiting_for_more() {
+    let Some(speech) = speech() else { return };
+    let mut listener = Listener::new("", "ANY");
+    listener.push_samples(&speech.samples, ClockTime::ZERO);
+    let out = listener.wait_until("text", |item| matches!(item, Out::Text(_)));
+    assert!(!types(&out).contains(&gst::EventType::Eos));
+}
+
+#[test]
+fn a_changed_request_takes_effect_mid_stream_without_losing_a_word() {
+    let Some(speech) = speech() else { return };
+    let mut listener = Listener::new("", "ANY");
+    listener.push_samples(&speech.samples, ClockTime::ZERO);
+    listener.element().set_property("language-code", "en-GB");
+    listener.element().set_property("initial-prompt", "Presidents and their speeches.");
+    listener.push_samples(&speech.samples, speech.duration());
+    let out = listener.finish();
+    let first = texts(&out).iter().filter(|text| text.start < speech.duration()).count();
+    assert!(first > 0 && first < texts(&out).len());
+    assert_eq!(said(&out).matches(speech.word).count(), 2 * said_once(speech));
+    assert_eq!(texts(&out).iter().filter(|text| text.discont).count(), 1, "there is no hole");
+}
+
+/// How often the word is in one pass over the clip.
+fn said_once(speech: &Speech) -> usize {
+    let mut listener = Listener::new("", "ANY");
+    listener.push_samples(&speech.samples, ClockTime::ZERO);
+    said(&listener.finish()).matches(speech.word).count()
+}

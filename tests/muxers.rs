@@ -1,0 +1,349 @@
+// SPDX-License-Identifier: MPL-2.0
+//! What muxers, subtitle encoders and the text overlay make of our cues, with real speech and video: each
+//! file is read back and must hold the same cues as the element gave.
+//!
+//! The speech is Debian's package pocketsphinx-testdata; `scripts/test` installs it and fetches the model.
+
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use gst::prelude::*;
+
+const SENTENCES: [&str; 5] = ["0870", "0880", "0890", "0920", "0930"];
+const SENTENCE_PATH: &str =
+    "/usr/share/pocketsphinx/test/data/librivox/sense_and_sensibility_01_austen_64kb";
+/// Holds what a muxer must hold back until the first window of speech is recognised.
+const LARGE_QUEUE: &str = "queue max-size-buffers=0 max-size-bytes=0 max-size-time=60000000000";
+/// As long as the speech, at 10 frames a second.
+const VIDEO: &str =
+    "videotestsrc num-buffers=248 ! video/x-raw,width=320,height=240,framerate=10/1";
+/// MP4 and Matroska store milliseconds; subtitle files print them.
+const TOLERANCE: gst::ClockTime = gst::ClockTime::from_mseconds(2);
+
+#[derive(Clone, Debug)]
+struct Cue {
+    start: gst::ClockTime,
+    end: gst::ClockTime,
+    text: String,
+}
+
+fn init() {
+    static ONCE: OnceLock<()> = OnceLock::new();
+    ONCE.get_or_init(|| {
+        gst::init().expect("GStreamer starts");
+        gstwhispernpu::plugin_register_static().expect("the plugin registers");
+    });
+}
+
+/// Five sentences one after the other, 24.8 s, as a pipeline that ends in raw audio.
+fn speech() -> String {
+    static JOINED: OnceLock<tempfile::NamedTempFile> = OnceLock::new();
+    let joined = JOINED.get_or_init(|| {
+        let file = tempfile::NamedTempFile::new().expect("a temporary file can be made");
+        let mut join = format!(
+            "concat name=join ! wavenc ! filesink location={}",
+            file.path().display()
+        );
+        for sentence in SENTENCES {
+            let path = format!("{SENTENCE_PATH}-{sentence}.wav");
+            assert!(
+                Path::new(&path).exists(),
+                "no {path}: scripts/test installs pocketsphinx-testdata"
+            );
+            join += &format!(" filesrc location={path} ! wavparse ! join.");
+        }
+        play(&launch(&join));
+        file
+    });
+    format!(
+        "filesrc location={} ! wavparse ! audioconvert ! audioresample",
+        joined.path().display()
+    )
+}
+
+fn launch(description: &str) -> gst::Pipeline {
+    init();
+    let pipeline =
+        gst::parse::launch(description).unwrap_or_else(|error| panic!("{error}: {description}"));
+    pipeline
+        .downcast()
+        .expect("more than one element make a pipeline")
+}
+
+/// Plays to EOS; an error, or three minutes without an end, fail the test.
+fn play(pipeline: &gst::Pipeline) {
+    let bus = pipeline.bus().expect("a pipeline has a bus");
+    // A failure to start is on the bus with its reason.
+    let _ = pipeline.set_state(gst::State::Playing);
+    let last = bus.timed_pop_filtered(
+        gst::ClockTime::from_seconds(180),
+        &[gst::MessageType::Eos, gst::MessageType::Error],
+    );
+    pipeline
+        .set_state(gst::State::Null)
+        .expect("a pipeline stops");
+    match last.as_ref().map(|message| message.view()) {
+        Some(gst::MessageView::Eos(_)) => {}
+        Some(gst::MessageView::Error(error)) => panic!("{} ({:?})", error.error(), error.debug()),
+        _ => panic!("no end after three minutes"),
+    }
+}
+
+/// Plays a pipeline and collects what reaches its appsink `out`.
+fn collect(description: &str) -> Vec<gst::Sample> {
+    let pipeline = launch(description);
+    let sink = pipeline.by_name("out").expect("an element is named out");
+    sink.set_property("sync", false);
+    let (sender, receiver) = std::sync::mpsc::channel();
+    sink.downcast::<gst_app::AppSink>()
+        .expect("out is an appsink")
+        .set_callbacks(
+            gst_app::AppSinkCallbacks::builder()
+                .new_sample(move |sink| {
+                    let sample = sink.pull_sample().map_err(|_| gst::FlowError::Eos)?;
+                    sender
+                        .send(sample)
+                        .map(|()| gst::FlowSuccess::Ok)
+                        .map_err(|_| gst::FlowError::Error)
+                })
+                .build(),
+        );
+    play(&pipeline);
+    receiver.try_iter().collect()
+}
+
+fn buffer(sample: &gst::Sample) -> &gst::BufferRef {
+    sample.buffer().expect("a sample has a buffer")
+}
+
+/// When a sample is shown: a late first cue in an MP4 file is not a later PTS, but an edit list, so a segment.
+fn time(sample: &gst::Sample) -> gst::ClockTime {
+    let segment = sample
+        .segment()
+        .and_then(|segment| segment.downcast_ref::<gst::ClockTime>());
+    segment
+        .and_then(|segment| segment.to_stream_time(buffer(sample).pts()))
+        .expect("a sample has a time")
+}
+
+/// The cues in an appsink's samples. Demuxers give Pango markup, and a buffer of white space where nothing is said.
+fn cues(description: &str) -> Vec<Cue> {
+    let cue = |sample: &gst::Sample| {
+        let (start, duration) = (time(sample), buffer(sample).duration());
+        let bytes = buffer(sample)
+            .map_readable()
+            .expect("a text buffer can be read");
+        let text = std::str::from_utf8(&bytes)
+            .expect("a cue is UTF-8")
+            .trim_matches(['\0', '\n', ' ']);
+        let text = [
+            ("&apos;", "'"),
+            ("&#39;", "'"),
+            ("&quot;", "\""),
+            ("&lt;", "<"),
+            ("&gt;", ">"),
+            ("&amp;", "&"),
+        ]
+        .iter()
+        .fold(text.to_string(), |text, (entity, character)| {
+            text.replace(entity, character)
+        });
+        Cue {
+            start,
+            end: start + duration.expect("a cue has a duration"),
+            text,
+        }
+    };
+    collect(description)
+        .iter()
+        .map(cue)
+        .filter(|cue| !cue.text.is_empty())
+        .collect()
+}
+
+/// The cues as the element gives them to an application.
+fn spoken() -> &'static [Cue] {
+    static SPOKEN: OnceLock<Vec<Cue>> = OnceLock::new();
+    SPOKEN.get_or_init(|| {
+        let spoken = cues(&format!(
+            "{} ! whispernpu ! text/x-raw,format=utf8 ! appsink name=out",
+            speech()
+        ));
+        assert_in_order(&spoken);
+        let text = spoken
+            .iter()
+            .map(|cue| cue.text.replace('\n', " "))
+            .collect::<Vec<_>>()
+            .join(" ")
+            .to_lowercase();
+        for words in [
+            "dashwood",
+            "leisure to consider",
+            "young man",
+            "rather selfish",
+            "amiable",
+        ] {
+            assert!(
+                text.contains(words),
+                "{words:?} was said, but not heard in {text:?}"
+            );
+        }
+        spoken
+    })
+}
+
+fn assert_in_order(cues: &[Cue]) {
+    assert!(
+        cues.len() >= 3,
+        "five sentences make several cues: {cues:?}"
+    );
+    assert!(
+        cues.iter().all(|cue| cue.start < cue.end),
+        "an empty cue in {cues:?}"
+    );
+    assert!(
+        cues.windows(2).all(|pair| pair[0].end <= pair[1].start),
+        "cues overlap in {cues:?}"
+    );
+}
+
+fn assert_holds_what_was_spoken(read_back: &[Cue]) {
+    assert_in_order(read_back);
+    let spoken = spoken();
+    assert_eq!(
+        read_back.len(),
+        spoken.len(),
+        "{read_back:?}\nwas read back of\n{spoken:?}"
+    );
+    for (read, said) in read_back.iter().zip(spoken) {
+        assert_eq!(read.text, said.text);
+        assert!(
+            read.start.absdiff(said.start) <= TOLERANCE,
+            "{read:?} starts elsewhere than {said:?}"
+        );
+        assert!(
+            read.end.absdiff(said.end) <= TOLERANCE,
+            "{read:?} ends elsewhere than {said:?}"
+        );
+    }
+}
+
+fn scratch(name: &str) -> (tempfile::TempDir, PathBuf) {
+    let directory = tempfile::tempdir().expect("a temporary directory can be made");
+    let path = directory.path().join(name);
+    (directory, path)
+}
+
+/// Video, audio and subtitles into one file.
+fn mux(muxer: &str, video_encoder: &str, audio_encoder: &str, file: &Path) {
+    play(&launch(&format!(
+        "{muxer} name=mux ! filesink location={file} \
+         {VIDEO} ! {video_encoder} ! {LARGE_QUEUE} ! mux. \
+         {speech} ! tee name=speech \
+         speech. ! queue ! audioconvert ! audioresample ! {audio_encoder} ! {LARGE_QUEUE} ! mux. \
+         speech. ! queue ! audioconvert ! audioresample ! whispernpu ! queue ! mux.subtitle_0",
+        file = file.display(),
+        speech = speech(),
+    )));
+}
+
+/// Demuxes `file`: its cues, after making sure that video and audio are whole.
+fn demux(demuxer: &str, file: &Path) -> Vec<Cue> {
+    let file = file.display();
+    let frames = collect(&format!(
+        "filesrc location={file} ! {demuxer} name=demux demux.video_0 ! appsink name=out"
+    ));
+    assert_eq!(frames.len(), 248, "video frames");
+    let audio = collect(&format!(
+        "filesrc location={file} ! {demuxer} name=demux demux.audio_0 ! appsink name=out"
+    ));
+    // Vorbis headers carry no time.
+    let timed = audio.iter().filter(|sample| buffer(sample).pts().is_some());
+    let seconds = timed.map(time).max().map_or(0, |end| end.seconds());
+    assert!(
+        (23..=25).contains(&seconds),
+        "24.8 s of audio end at {seconds} s"
+    );
+    cues(&format!(
+        "filesrc location={file} ! {demuxer} name=demux demux.subtitle_0 ! appsink name=out"
+    ))
+}
+
+#[test]
+fn mp4_holds_video_audio_and_every_cue() {
+    let (_directory, file) = scratch("speech.mp4");
+    mux(
+        "mp4mux",
+        "x264enc speed-preset=ultrafast ! h264parse",
+        "avenc_aac ! aacparse",
+        &file,
+    );
+    assert_holds_what_was_spoken(&demux("qtdemux", &file));
+}
+
+#[test]
+fn matroska_holds_video_audio_and_every_cue() {
+    let (_directory, file) = scratch("speech.mkv");
+    mux("matroskamux", "vp8enc deadline=1", "vorbisenc", &file);
+    assert_holds_what_was_spoken(&demux("matroskademux", &file));
+}
+
+/// Writes subtitles through the end of a pipeline, and reads them back with GStreamer's own subtitle parser.
+fn write_and_parse(writer: &str) -> Vec<Cue> {
+    let (_directory, file) = scratch("speech.subtitles");
+    let file = file.display();
+    play(&launch(&format!(
+        "{} ! whispernpu ! {writer} ! filesink location={file}",
+        speech()
+    )));
+    cues(&format!(
+        "filesrc location={file} ! subparse ! appsink name=out"
+    ))
+}
+
+#[test]
+fn webvttenc_writes_every_cue() {
+    assert_holds_what_was_spoken(&write_and_parse("webvttenc"));
+}
+
+#[test]
+fn our_own_subrip_is_read_back_whole() {
+    assert_holds_what_was_spoken(&write_and_parse("application/x-subtitle"));
+}
+
+#[test]
+fn our_own_webvtt_is_read_back_whole() {
+    assert_holds_what_was_spoken(&write_and_parse("application/x-subtitle-vtt"));
+}
+
+/// With textoverlay's default settings, which let the video wait for text: only our GAP events keep it going.
+#[test]
+fn textoverlay_shows_each_cue_and_stalls_no_video() {
+    let frames = collect(&format!(
+        "textoverlay name=overlay ! video/x-raw,format=I420 ! appsink name=out \
+         videotestsrc pattern=black num-buffers=248 \
+         ! video/x-raw,format=I420,width=320,height=240,framerate=10/1 ! overlay.video_sink \
+         {} ! whispernpu ! overlay.text_sink",
+        speech(),
+    ));
+    assert_eq!(frames.len(), 248, "every frame passes");
+
+    let margin = gst::ClockTime::from_mseconds(100);
+    for frame in &frames {
+        let pts = time(frame);
+        let luma = buffer(frame).map_readable().expect("a frame can be read");
+        // Video black is luma 16, and text is white.
+        let drawn = luma[..320 * 240].iter().any(|&luma| luma > 64);
+        if spoken()
+            .iter()
+            .any(|cue| cue.start + margin <= pts && pts + margin * 2 <= cue.end)
+        {
+            assert!(drawn, "no text on the frame at {pts}");
+        } else if !spoken()
+            .iter()
+            .any(|cue| cue.start <= pts + margin * 2 && pts <= cue.end + margin)
+        {
+            assert!(!drawn, "text where nothing is said, at {pts}");
+        }
+    }
+}
