@@ -76,7 +76,11 @@ fn encoder_output_points_where_the_reference_does() {
             let features = encode_with(encoder.as_mut(), &model, &mel);
             let cosine = cosine(&features.hidden, &expected);
             println!("{name}, {}: cosine {cosine:.7}", encoder.description());
-            assert!(cosine >= least, "{name}, {}: {cosine}", encoder.description());
+            assert!(
+                cosine >= least,
+                "{name}, {}: {cosine}",
+                encoder.description()
+            );
         }
     }
 }
