@@ -272,19 +272,25 @@ impl Player {
     }
 
     /// A flush of the element and what follows it, as decodebin3 does when it switches streams.
+    /// A flush that comes from the middle of the pipeline, with the segment that has to follow it. The stream lock
+    /// keeps upstream, which knows nothing of it, from pushing in between.
     fn flush(&self) -> Result {
         let pad = self
             .named("recogniser")?
             .static_pad("sink")
             .ok_or("the element has a sink pad")?;
+        let segment = pad.sticky_event::<gst::event::Segment>(0);
         require(
             pad.send_event(gst::event::FlushStart::new()),
             "the element takes FLUSH_START",
         )?;
+        let _lock = pad.stream_lock();
         require(
             pad.send_event(gst::event::FlushStop::new(true)),
             "the element takes FLUSH_STOP",
-        )
+        )?;
+        let resumed = segment.is_none_or(|segment| pad.send_event(segment));
+        require(resumed, "the element takes the segment again")
     }
 
     fn stop(&self) -> Result {
