@@ -3,12 +3,15 @@
 //!
 //! Nothing here knows GStreamer. Times are offsets from the first sample of a [`Run`].
 
+mod live;
 mod offline;
 mod run;
 mod segments;
 
+use std::ops::AddAssign;
 use std::time::Duration;
 
+pub use live::{Live, LiveOptions};
 pub use offline::Offline;
 pub use run::{Run, Wake, track_counters};
 
@@ -51,6 +54,46 @@ pub struct Request {
     pub initial_prompt: Option<String>,
 }
 
+/// What a live schedule did, and what it kept from being printed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Times that the utterance was heard.
+    pub updates: u64,
+    /// Updates that were due while another took too long, and were made as one.
+    pub coalesced: u64,
+    /// Utterances with text.
+    pub utterances: u64,
+    /// Sounds with too little voice to be heard as an utterance.
+    pub ignored_noises: u64,
+    /// Updates thrown away because nobody seemed to speak.
+    pub refused_silence: u64,
+    /// Updates thrown away because they said more than can be said in the time.
+    pub refused_too_much: u64,
+    /// Updates thrown away because they repeated themselves.
+    pub refused_loops: u64,
+    /// Updates thrown away because attention jumped back or stood still.
+    pub refused_unsteady: u64,
+    /// Utterances thrown away that were nothing but a phrase that models invent.
+    pub refused_boilerplate: u64,
+    /// Words thrown away because there was no voice where they were.
+    pub refused_words: u64,
+}
+
+impl AddAssign for Tally {
+    fn add_assign(&mut self, other: Self) {
+        self.updates += other.updates;
+        self.coalesced += other.coalesced;
+        self.utterances += other.utterances;
+        self.ignored_noises += other.ignored_noises;
+        self.refused_silence += other.refused_silence;
+        self.refused_too_much += other.refused_too_much;
+        self.refused_loops += other.refused_loops;
+        self.refused_unsteady += other.refused_unsteady;
+        self.refused_boilerplate += other.refused_boilerplate;
+        self.refused_words += other.refused_words;
+    }
+}
+
 /// A policy over one [`Run`]: how much audio an update needs, and which words it commits.
 pub trait Schedule: Send {
     /// Frame (10 ms, counted from the run's start) up to which rows must be there for the next update.
@@ -64,4 +107,9 @@ pub trait Schedule: Send {
         engine: &Engine,
         settle: bool,
     ) -> Result<Vec<Output>, EngineError>;
+
+    /// What was done since the last call.
+    fn take_tally(&mut self) -> Tally {
+        Tally::default()
+    }
 }
