@@ -53,8 +53,11 @@ static ALLOCATOR: Counting = Counting;
 fn chain_allocates_nothing_after_warm_up() {
     let mut listener = Listener::new("", "ANY");
     let upstream = listener.harness.srcpad().expect("pad");
-    let tone: Vec<i16> = (0..160).map(|n| (8000.0 * (n as f32 * 0.2).sin()) as i16).collect();
-    let mut buffers = (0..2000).map(|index| timed(s16(&tone), duration_of(160 * index), duration_of(160)));
+    let tone: Vec<i16> = (0..160)
+        .map(|n| (8000.0 * (n as f32 * 0.2).sin()) as i16)
+        .collect();
+    let mut buffers =
+        (0..2000).map(|index| timed(s16(&tone), duration_of(160 * index), duration_of(160)));
     for buffer in buffers.by_ref().take(500) {
         upstream.push(buffer).expect("taken");
     }

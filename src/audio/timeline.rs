@@ -51,14 +51,14 @@ impl Timeline {
         Self { origin, run: None }
     }
 
-    /// Places a buffer of `samples` samples. With `discont` (GStreamer's DISCONT flag) a jump beyond the tolerance is a
-    /// new run even if it is short; within the tolerance the flag means nothing. Without `pts` the buffer continues.
-    pub fn buffer(&mut self, pts: Option<ClockTime>, samples: usize, discont: bool) -> Placement {
+    /// Places a buffer of `samples` samples. Without `pts` it continues. GStreamer's DISCONT flag is not asked for:
+    /// what it means for the recogniser shows in the time stamps, and a lost packet shall not cut a sentence in two.
+    pub fn buffer(&mut self, pts: Option<ClockTime>, samples: usize) -> Placement {
         let placement = match self.run {
             None => self.begin(pts.unwrap_or(self.origin)),
             Some(run) => match pts {
                 None => Placement::Continue,
-                Some(pts) => self.place(run, pts, discont),
+                Some(pts) => self.place(run, pts),
             },
         };
         self.count(samples);
@@ -92,12 +92,12 @@ impl Timeline {
         self.run.map(|run| time_of(run.base, run.samples))
     }
 
-    fn place(&mut self, run: Run, pts: ClockTime, discont: bool) -> Placement {
+    fn place(&mut self, run: Run, pts: ClockTime) -> Placement {
         let ahead = run.ahead(pts);
         if ahead.abs() <= signed(TOLERANCE) {
             return Placement::Continue;
         }
-        if ahead < 0 || ahead > signed(LONGEST_FILL) || discont || run.samples == 0 {
+        if ahead < 0 || ahead > signed(LONGEST_FILL) || run.samples == 0 {
             return self.begin(pts);
         }
         self.fill(ahead)
@@ -162,7 +162,7 @@ mod tests {
     fn after_a_second() -> Timeline {
         let mut timeline = Timeline::new(ClockTime::ZERO);
         assert_eq!(
-            timeline.buffer(Some(ms(10_000)), 16_000, false),
+            timeline.buffer(Some(ms(10_000)), 16_000),
             NewRun { base: ms(10_000) }
         );
         timeline
@@ -170,51 +170,41 @@ mod tests {
 
     #[test]
     fn the_first_buffer_begins_a_run_at_its_time_or_at_the_origin() {
-        let first = |pts| Timeline::new(ms(7)).buffer(pts, BUFFER, true);
+        let first = |pts| Timeline::new(ms(7)).buffer(pts, BUFFER);
         assert_eq!(first(Some(ms(500))), NewRun { base: ms(500) });
         assert_eq!(first(None), NewRun { base: ms(7) });
     }
 
     #[test]
-    fn jitter_within_the_tolerance_continues_with_or_without_discont() {
+    fn jitter_within_the_tolerance_continues() {
         for pts in [10_960, 10_999, 11_000, 11_040] {
-            for discont in [false, true] {
-                assert_eq!(
-                    after_a_second().buffer(Some(ms(pts)), BUFFER, discont),
-                    Continue
-                );
-            }
+            let placement = after_a_second().buffer(Some(ms(pts)), BUFFER);
+            assert_eq!(placement, Continue);
         }
     }
 
     #[test]
     fn buffers_without_a_time_stamp_continue() {
         let mut timeline = after_a_second();
-        assert_eq!(timeline.buffer(None, BUFFER, true), Continue);
+        assert_eq!(timeline.buffer(None, BUFFER), Continue);
         assert_eq!(timeline.end(), Some(ms(11_100)));
-        assert_eq!(timeline.buffer(Some(ms(11_100)), BUFFER, false), Continue);
+        assert_eq!(timeline.buffer(Some(ms(11_100)), BUFFER), Continue);
     }
 
     #[test]
     fn holes_of_up_to_a_second_are_filled_and_times_stay_right() {
         for (pts, samples) in [(11_041, 656), (11_500, 8_000), (12_000, 16_000)] {
             let mut timeline = after_a_second();
-            assert_eq!(timeline.buffer(Some(ms(pts)), BUFFER, false), Fill(samples));
+            assert_eq!(timeline.buffer(Some(ms(pts)), BUFFER), Fill(samples));
             assert_eq!(timeline.end(), Some(ms(pts + 100)));
         }
     }
 
     #[test]
-    fn longer_holes_overlaps_and_jumps_with_discont_begin_a_new_run() {
-        for (pts, discont) in [
-            (12_001, false),
-            (10_959, false),
-            (10_500, false),
-            (0, false),
-            (11_041, true),
-        ] {
-            let placement = after_a_second().buffer(Some(ms(pts)), BUFFER, discont);
-            assert_eq!(placement, NewRun { base: ms(pts) }, "{pts} {discont}");
+    fn longer_holes_and_overlaps_begin_a_new_run() {
+        for pts in [12_001, 10_959, 10_500, 0] {
+            let placement = after_a_second().buffer(Some(ms(pts)), BUFFER);
+            assert_eq!(placement, NewRun { base: ms(pts) }, "{pts}");
         }
     }
 
@@ -225,7 +215,7 @@ mod tests {
         let mut corrections = 0;
         for n in 0..2000u64 {
             let pts = ClockTime::from_useconds(n * 100_100);
-            corrections += u32::from(matches!(timeline.buffer(Some(pts), BUFFER, false), Fill(_)));
+            corrections += u32::from(matches!(timeline.buffer(Some(pts), BUFFER), Fill(_)));
         }
         assert_eq!(corrections, 4, "200 ms in steps of just over 40 ms");
     }
@@ -268,7 +258,7 @@ mod tests {
             NewRun { base: ms(1_000) }
         );
         assert_eq!(
-            timeline.buffer(Some(ms(1_300)), BUFFER, false),
+            timeline.buffer(Some(ms(1_300)), BUFFER),
             NewRun { base: ms(1_300) }
         );
     }
@@ -278,10 +268,7 @@ mod tests {
         let mut timeline = after_a_second();
         timeline.reset(ms(60_000));
         assert_eq!(timeline.end(), None);
-        assert_eq!(
-            timeline.buffer(None, BUFFER, false),
-            NewRun { base: ms(60_000) }
-        );
+        assert_eq!(timeline.buffer(None, BUFFER), NewRun { base: ms(60_000) });
     }
 
     /// Marsaglia's xorshift64.
@@ -323,8 +310,7 @@ mod tests {
                 let placement = if is_gap {
                     timeline.gap(Some(pts), Some(time_of(ClockTime::ZERO, samples as u64)))
                 } else {
-                    let discont = random(&mut state).is_multiple_of(5);
-                    timeline.buffer(stamped.then_some(pts), samples, discont)
+                    timeline.buffer(stamped.then_some(pts), samples)
                 };
                 match placement {
                     Continue => {}
@@ -350,9 +336,9 @@ mod tests {
     #[test]
     fn the_end_of_time_overflows_nothing() {
         let mut timeline = Timeline::new(ClockTime::MAX);
-        timeline.buffer(None, usize::MAX, false);
-        timeline.buffer(Some(ClockTime::MAX), usize::MAX, false);
-        timeline.buffer(Some(ClockTime::ZERO), usize::MAX, true);
+        timeline.buffer(None, usize::MAX);
+        timeline.buffer(Some(ClockTime::MAX), usize::MAX);
+        timeline.buffer(Some(ClockTime::ZERO), usize::MAX);
         timeline.gap(Some(ClockTime::MAX), Some(ClockTime::MAX));
         timeline.gap(None, Some(ClockTime::MAX));
         assert_eq!(time_of(ClockTime::MAX, u64::MAX), ClockTime::MAX);

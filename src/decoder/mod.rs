@@ -18,7 +18,7 @@ pub use graph::{Audio, Cache};
 pub use quality::{Limits, Verdict, compression_ratio};
 pub use rules::Rules;
 pub use sampling::{Hypothesis, Task};
-pub use words::{TimedWord, is_unspaced, split_words};
+pub use words::{TimedWord, Transcript, is_unspaced, split_words};
 
 use crate::encoder::AudioFeatures;
 use crate::model::{Model, ModelError};

@@ -34,21 +34,34 @@ pub fn is_unspaced(language: &str) -> bool {
     UNSPACED.contains(&language)
 }
 
+/// What was said in a window, to be timed.
+pub struct Transcript<'a> {
+    /// From the start of transcript up to the task, without the no-timestamps token.
+    pub start: &'a [u32],
+    /// Text tokens only, no timestamps.
+    pub text: &'a [u32],
+    /// One for each token of `text`.
+    pub probabilities: &'a [f32],
+    /// The language puts no white space between words.
+    pub unspaced: bool,
+}
+
 impl Decoder {
-    /// Words of `text` (text tokens only, no timestamps) with their times, from one teacher-forced pass.
-    ///
-    /// `start` is the prompt from the start of transcript on, without the no-timestamps token; `probabilities`
-    /// belong to `text`; `content` counts the window's 20 ms frames that hold audio.
+    /// Words with their times, from one teacher-forced pass. `content` counts the window's 20 ms frames that
+    /// hold audio.
     pub fn time_words(
         &self,
-        start: &[u32],
-        text: &[u32],
-        probabilities: &[f32],
+        transcript: &Transcript,
         audio: &Audio,
         tokenizer: &Tokenizer,
         content: usize,
-        unspaced: bool,
     ) -> Result<Vec<TimedWord>, DecoderError> {
+        let Transcript {
+            start,
+            text,
+            probabilities,
+            unspaced,
+        } = *transcript;
         if text.is_empty() {
             return Ok(Vec::new());
         }

@@ -25,8 +25,8 @@ pub struct Captions<'a> {
     heard: ClockTime,
     /// End of the segment.
     stop: Option<ClockTime>,
-    /// Where the last hole in the audio ended, until a cue was put out after it.
-    hole: Option<ClockTime>,
+    /// Where holes in the audio ended, until a cue was put out after them.
+    holes: Vec<ClockTime>,
     /// The language that was last announced.
     language: Option<String>,
 }
@@ -41,7 +41,7 @@ impl<'a> Captions<'a> {
             position: None,
             heard: ClockTime::ZERO,
             stop: None,
-            hole: Some(ClockTime::ZERO),
+            holes: vec![ClockTime::ZERO],
             language: None,
         }
     }
@@ -56,12 +56,18 @@ impl<'a> Captions<'a> {
             self.drain()?;
             self.captioner = captioner(&self.settings);
             self.position = Some(base);
-        }
-        if discont {
-            self.hole = Some(base);
+            self.holes.clear();
         }
         self.settled(base);
-        self.put_out()
+        self.put_out()?;
+        if discont {
+            if self.captioner.reached() >= Some(base) {
+                // No cue was between the last hole and this one.
+                self.holes.clear();
+            }
+            self.holes.push(base);
+        }
+        Ok(())
     }
 
     /// The run, or a gap, ended at `end`.
@@ -113,7 +119,9 @@ impl<'a> Captions<'a> {
             }
             self.gap_until(cue.start)?;
             self.position = Some(cue.end);
-            let discont = self.hole.take_if(|hole| *hole <= cue.start).is_some();
+            let holes = self.holes.len();
+            self.holes.retain(|hole| *hole > cue.start);
+            let discont = self.holes.len() < holes;
             self.push(Item::Cue { cue, discont })?;
         }
         match self.captioner.reached() {
@@ -157,7 +165,7 @@ impl<'a> Captions<'a> {
             EventView::Segment(segment) => {
                 self.drain()?;
                 self.captioner = captioner(&self.settings);
-                self.hole = Some(ClockTime::ZERO);
+                self.holes = vec![ClockTime::ZERO];
                 self.heard = ClockTime::ZERO;
                 let segment = segment.segment().downcast_ref::<ClockTime>();
                 self.position = segment.and_then(|segment| segment.start());
@@ -185,4 +193,145 @@ fn captioner(settings: &Settings) -> Captioner {
 pub fn after(base: ClockTime, offset: std::time::Duration) -> ClockTime {
     let offset = ClockTime::from_nseconds(u64::try_from(offset.as_nanos()).unwrap_or(u64::MAX - 1));
     base.saturating_add(offset)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::element::feed;
+    use crate::stream::{Request, Run};
+
+    fn s(seconds: u64) -> ClockTime {
+        ClockTime::from_seconds(seconds)
+    }
+
+    fn captions(session: &Session) -> Captions<'_> {
+        gst::init().expect("GStreamer");
+        let settings = Settings {
+            granularity: Granularity::Word,
+            ..Settings::default()
+        };
+        Captions::new(session, 0, settings)
+    }
+
+    /// A word at each of these seconds of the run.
+    fn say(captions: &mut Captions, base: ClockTime, seconds: &[u64]) {
+        let word = |&second: &u64| stream::Word {
+            text: "word".into(),
+            spaced: true,
+            start: Duration::from_secs(second),
+            end: Duration::from_millis(second * 1000 + 400),
+            probability: 1.0,
+        };
+        captions.words(base, seconds.iter().map(word).collect());
+    }
+
+    /// What was put out, with its first second; a `*` says DISCONT.
+    fn put_out(session: &Session) -> Vec<String> {
+        let end = "end".to_owned();
+        session.outbox.push(0, Item::Language(end.clone())).unwrap();
+        let item = || match session.outbox.pop()? {
+            Item::Cue { cue, discont } => Some(format!(
+                "word {}{}",
+                cue.start.seconds(),
+                if discont { "*" } else { "" }
+            )),
+            Item::Gap(start, _) => Some(format!("gap {}", start.mseconds())),
+            Item::Event(event) => Some(event.type_().to_string()),
+            Item::Language(code) => (code != end).then_some(code),
+        };
+        std::iter::from_fn(item).collect()
+    }
+
+    #[test]
+    fn the_flag_of_a_hole_is_on_the_cue_after_it_even_if_one_before_was_held_back() {
+        let session = Session::new();
+        let mut captions = captions(&session);
+        captions.begin_run(s(0), true).unwrap();
+        say(&mut captions, s(0), &[1]);
+        captions.end_run(ClockTime::from_mseconds(1300)).unwrap();
+        captions.begin_run(s(60), true).unwrap();
+        say(&mut captions, s(60), &[1]);
+        captions.drain().unwrap();
+        assert_eq!(
+            put_out(&session),
+            ["gap 0", "word 1*", "gap 1400", "gap 60000", "word 61*"]
+        );
+    }
+
+    #[test]
+    fn a_run_that_goes_on_within_the_last_cue_follows_it_and_a_jump_back_goes_back() {
+        let session = Session::new();
+        let mut captions = captions(&session);
+        captions.begin_run(s(10), true).unwrap();
+        say(&mut captions, s(10), &[1]);
+        captions.end_run(ClockTime::from_mseconds(11_300)).unwrap();
+        captions.drain().unwrap();
+        captions
+            .begin_run(ClockTime::from_mseconds(11_300), false)
+            .unwrap();
+        say(&mut captions, s(11), &[1]);
+        captions.end_run(s(13)).unwrap();
+        captions.begin_run(s(2), true).unwrap();
+        say(&mut captions, s(2), &[1]);
+        captions.drain().unwrap();
+        let expected = [
+            "gap 10000",
+            "word 11*",
+            "gap 11400",
+            "word 12",
+            "gap 12400",
+            "gap 2000",
+            "word 3*",
+        ];
+        assert_eq!(put_out(&session), expected);
+    }
+
+    #[test]
+    fn an_event_within_a_run_comes_out_before_the_first_cue_that_starts_after_it() {
+        let session = Session::new();
+        let mut captions = captions(&session);
+        let take = feed::Take {
+            run: Arc::new(Run::new(80)),
+            base: s(0),
+            discont: true,
+            request: Request::default(),
+        };
+        session.feed.push(feed::Item::Run(take), true).unwrap();
+        let event = gst::event::CustomDownstream::new(gst::Structure::new_empty("mark"));
+        let mark = feed::Item::Event {
+            event,
+            within: Some(s(2)),
+        };
+        session.feed.push(mark, true).unwrap();
+        session.feed.pop().unwrap();
+        captions.begin_run(s(0), true).unwrap();
+        say(&mut captions, s(0), &[1, 3]);
+        captions.drain().unwrap();
+        let expected = [
+            "gap 0",
+            "word 1*",
+            "gap 1400",
+            "custom-downstream",
+            "word 3",
+        ];
+        assert_eq!(put_out(&session), expected);
+    }
+
+    #[test]
+    fn no_text_goes_beyond_the_segment() {
+        let session = Session::new();
+        let mut captions = captions(&session);
+        let mut segment = gst::FormattedSegment::<ClockTime>::new();
+        segment.set_stop(ClockTime::from_mseconds(1200));
+        captions.event(gst::event::Segment::new(&segment)).unwrap();
+        captions.begin_run(s(0), true).unwrap();
+        say(&mut captions, s(0), &[1, 2]);
+        captions.drain().unwrap();
+        assert_eq!(captions.position, segment.stop());
+        assert_eq!(put_out(&session), ["segment", "gap 0", "word 1*"]);
+    }
 }

@@ -22,7 +22,8 @@ impl WhisperNpu {
             EventView::StreamStart(start) => {
                 self.resume_after_end();
                 let event = text_stream_start(start);
-                self.with_input(|input| input.start_stream(event).is_ok()).unwrap_or(false)
+                self.with_input(|input| input.start_stream(event).is_ok())
+                    .unwrap_or(false)
             }
             EventView::Segment(segment) => self.segment(segment),
             EventView::Gap(gap) => self.gap(gap, &event),
@@ -63,7 +64,10 @@ impl WhisperNpu {
 
     /// A new stream may follow where downstream had enough of the last one.
     fn resume_after_end(&self) {
-        if self.session().is_some_and(|session| session.feed.flow() == Err(gst::FlowError::Eos)) {
+        if self
+            .session()
+            .is_some_and(|session| session.feed.flow() == Err(gst::FlowError::Eos))
+        {
             self.with_input(|input| input.flush());
             self.resume();
         }
@@ -82,7 +86,10 @@ impl WhisperNpu {
             gst::element_imp_error!(
                 self,
                 gst::StreamError::Format,
-                ("The audio has a segment in {:?}, not in time", event.segment().format())
+                (
+                    "The audio has a segment in {:?}, not in time",
+                    event.segment().format()
+                )
             );
             return false;
         };
@@ -99,13 +106,20 @@ impl WhisperNpu {
         }
         self.with_input(|input| {
             input.set_segment(segment);
-            input.push(Item::Event { event, within: None }).is_ok()
+            input
+                .push(Item::Event {
+                    event,
+                    within: None,
+                })
+                .is_ok()
         })
         .unwrap_or(false)
     }
 
     fn eos(&self, event: gst::Event) -> bool {
-        let Some(session) = self.session() else { return false };
+        let Some(session) = self.session() else {
+            return false;
+        };
         session.set_ended(true);
         if self.pass_between_runs(event) {
             return true;
@@ -122,7 +136,11 @@ impl WhisperNpu {
     /// Says on the bus that downstream took no more, unless that is how streams end.
     pub(super) fn report(&self, error: gst::FlowError) {
         if !matches!(error, gst::FlowError::Flushing | gst::FlowError::Eos) {
-            gst::element_imp_error!(self, gst::StreamError::Failed, ("Downstream refused the text: {error:?}"));
+            gst::element_imp_error!(
+                self,
+                gst::StreamError::Failed,
+                ("Downstream refused the text: {error:?}")
+            );
         }
     }
 
@@ -130,7 +148,12 @@ impl WhisperNpu {
     fn gap(&self, gap: &gst::event::Gap, event: &gst::Event) -> bool {
         let (pts, duration) = gap.get();
         self.with_input(|input| match input.gap(pts, duration, || self.request()) {
-            Ok(true) => input.push(Item::Event { event: event.clone(), within: None }).is_ok(),
+            Ok(true) => input
+                .push(Item::Event {
+                    event: event.clone(),
+                    within: None,
+                })
+                .is_ok(),
             Ok(false) => true,
             Err(_) => false,
         })
@@ -141,7 +164,12 @@ impl WhisperNpu {
     fn pass_between_runs(&self, event: gst::Event) -> bool {
         self.with_input(|input| {
             input.end_run();
-            input.push(Item::Event { event, within: None }).is_ok()
+            input
+                .push(Item::Event {
+                    event,
+                    within: None,
+                })
+                .is_ok()
         })
         .unwrap_or(false)
     }
@@ -162,7 +190,10 @@ fn text_stream_start(audio: &gst::event::StreamStart) -> gst::Event {
     let id = format!("{}/text", audio.stream_id());
     let flags = audio.stream_flags() | gst::StreamFlags::SPARSE;
     let stream = gst::Stream::new(Some(&id), None, gst::StreamType::TEXT, flags);
-    let mut builder = gst::event::StreamStart::builder(&id).flags(flags).stream(stream).seqnum(audio.seqnum());
+    let mut builder = gst::event::StreamStart::builder(&id)
+        .flags(flags)
+        .stream(stream)
+        .seqnum(audio.seqnum());
     if let Some(group) = audio.group_id() {
         builder = builder.group_id(group);
     }

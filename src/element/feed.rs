@@ -70,7 +70,10 @@ impl State {
     }
 
     fn queued_runs(&self) -> usize {
-        self.items.iter().filter(|item| matches!(item, Item::Run(_))).count()
+        self.items
+            .iter()
+            .filter(|item| matches!(item, Item::Run(_)))
+            .count()
     }
 
     fn cancel_runs(&mut self) {
@@ -78,7 +81,10 @@ impl State {
             Item::Run(take) => Some(&take.run),
             Item::Event { .. } => None,
         });
-        queued.chain(&self.writing).chain(&self.reading).for_each(|run| run.cancel());
+        queued
+            .chain(&self.writing)
+            .chain(&self.reading)
+            .for_each(|run| run.cancel());
         self.items.clear();
         self.writing = None;
     }
@@ -114,7 +120,12 @@ impl Feed {
                 break;
             }
             match (wait, &item) {
-                (true, _) => state = self.changed.wait(state).unwrap_or_else(|poisoned| poisoned.into_inner()),
+                (true, _) => {
+                    state = self
+                        .changed
+                        .wait(state)
+                        .unwrap_or_else(|poisoned| poisoned.into_inner())
+                }
                 (false, Item::Run(_)) => return Err(Refused::Full),
                 (false, Item::Event { .. }) => break,
             }
@@ -145,7 +156,10 @@ impl Feed {
                 self.changed.notify_all();
                 return Some((epoch, item));
             }
-            state = self.changed.wait(state).unwrap_or_else(|poisoned| poisoned.into_inner());
+            state = self
+                .changed
+                .wait(state)
+                .unwrap_or_else(|poisoned| poisoned.into_inner());
         }
     }
 
@@ -153,7 +167,11 @@ impl Feed {
     pub fn pop_passed(&self, reached: ClockTime) -> Option<gst::Event> {
         let mut state = lock(&self.state);
         let passed = matches!(state.items.front(), Some(Item::Event { within: Some(at), .. }) if *at <= reached);
-        let item = if passed { state.items.pop_front() } else { None };
+        let item = if passed {
+            state.items.pop_front()
+        } else {
+            None
+        };
         drop(state);
         self.changed.notify_all();
         match item? {
@@ -223,7 +241,10 @@ mod tests {
     fn event(within: Option<u64>) -> Item {
         gst::init().expect("GStreamer");
         let within = within.map(ClockTime::from_seconds);
-        Item::Event { event: gst::event::Eos::new(), within }
+        Item::Event {
+            event: gst::event::Eos::new(),
+            within,
+        }
     }
 
     #[test]
@@ -232,8 +253,14 @@ mod tests {
         feed.push(event(None), true).unwrap();
         feed.push(run(0).1, true).unwrap();
         feed.push(event(Some(5)), true).unwrap();
-        assert!(matches!(feed.pop(), Some((0, Item::Event { within: None, .. }))));
-        assert!(feed.pop_passed(ClockTime::from_seconds(9)).is_none(), "the run is not read yet");
+        assert!(matches!(
+            feed.pop(),
+            Some((0, Item::Event { within: None, .. }))
+        ));
+        assert!(
+            feed.pop_passed(ClockTime::from_seconds(9)).is_none(),
+            "the run is not read yet"
+        );
         assert!(matches!(feed.pop(), Some((0, Item::Run(_)))));
         assert!(feed.pop_passed(ClockTime::from_seconds(4)).is_none());
         assert!(feed.pop_passed(ClockTime::from_seconds(5)).is_some());
@@ -272,7 +299,10 @@ mod tests {
             move || read.wait(1, Duration::from_secs(60))
         });
         assert_eq!(feed.interrupt(FlowError::Flushing), 1);
-        assert_eq!(producer.join().unwrap(), Err(Refused::Flow(FlowError::Flushing)));
+        assert_eq!(
+            producer.join().unwrap(),
+            Err(Refused::Flow(FlowError::Flushing))
+        );
         assert_eq!(reader.join().unwrap(), Wake::Cancelled);
         assert!(queued.is_cancelled());
         assert_eq!(feed.flow(), Err(FlowError::Flushing));
@@ -289,6 +319,9 @@ mod tests {
         assert!(feed.pop().is_none());
         feed.interrupt(FlowError::Flushing);
         feed.resume();
-        assert_eq!(feed.push(event(None), true), Err(Refused::Flow(FlowError::Error)));
+        assert_eq!(
+            feed.push(event(None), true),
+            Err(Refused::Flow(FlowError::Error))
+        );
     }
 }

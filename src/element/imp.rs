@@ -43,7 +43,11 @@ impl ObjectSubclass for WhisperNpu {
     fn with_class(class: &Self::Class) -> Self {
         let sinkpad = gst::Pad::builder_from_template(&template(class, "sink"))
             .chain_function(|_, parent, buffer| {
-                Self::catch_panic_pad_function(parent, || Err(gst::FlowError::Error), |imp| imp.chain(buffer))
+                Self::catch_panic_pad_function(
+                    parent,
+                    || Err(gst::FlowError::Error),
+                    |imp| imp.chain(buffer),
+                )
             })
             .event_function(|pad, parent, event| {
                 Self::catch_panic_pad_function(parent, || false, |imp| imp.sink_event(pad, event))
@@ -54,8 +58,15 @@ impl ObjectSubclass for WhisperNpu {
             .build();
         let srcpad = gst::Pad::builder_from_template(&template(class, "src"))
             .activatemode_function(|pad, parent, mode, active| {
-                let failed = || Err(gst::loggable_error!(CAT, "Panic while (de)activating the pad"));
-                Self::catch_panic_pad_function(parent, failed, |imp| imp.activate_src(pad, mode, active))
+                let failed = || {
+                    Err(gst::loggable_error!(
+                        CAT,
+                        "Panic while (de)activating the pad"
+                    ))
+                };
+                Self::catch_panic_pad_function(parent, failed, |imp| {
+                    imp.activate_src(pad, mode, active)
+                })
             })
             .event_function(|pad, parent, event| {
                 Self::catch_panic_pad_function(parent, || false, |imp| imp.src_event(pad, event))
@@ -79,7 +90,9 @@ impl ObjectSubclass for WhisperNpu {
 
 /// One of the templates below, which every class of this type has.
 fn template(class: &<WhisperNpu as ObjectSubclass>::Class, name: &str) -> gst::PadTemplate {
-    class.pad_template(name).expect("the class declares its pad templates")
+    class
+        .pad_template(name)
+        .expect("the class declares its pad templates")
 }
 
 impl ObjectImpl for WhisperNpu {
@@ -98,14 +111,19 @@ impl ObjectImpl for WhisperNpu {
             settings.clone()
         };
         if after.latency != before.latency {
-            let _ = self.obj().post_message(gst::message::Latency::builder().src(&*self.obj()).build());
+            let _ = self
+                .obj()
+                .post_message(gst::message::Latency::builder().src(&*self.obj()).build());
         }
         self.ask_anew(&before, &after);
     }
 
     fn property(&self, _id: usize, pspec: &glib::ParamSpec) -> glib::Value {
         match pspec.name() {
-            "active-device" => self.engine().map(|engine| engine.active_device()).to_value(),
+            "active-device" => self
+                .engine()
+                .map(|engine| engine.active_device())
+                .to_value(),
             "stats" => self.stats().to_value(),
             name => {
                 let value = lock(&self.settings).get(name);
@@ -152,12 +170,18 @@ impl ElementImpl for WhisperNpu {
             };
             let sink = template("sink", gst::PadDirection::Sink, &audio);
             let src = template("src", gst::PadDirection::Src, &Format::all_caps());
-            [sink, src].into_iter().map(|made| made.expect("the caps are valid")).collect()
+            [sink, src]
+                .into_iter()
+                .map(|made| made.expect("the caps are valid"))
+                .collect()
         });
         TEMPLATES.as_ref()
     }
 
-    fn change_state(&self, transition: gst::StateChange) -> Result<gst::StateChangeSuccess, gst::StateChangeError> {
+    fn change_state(
+        &self,
+        transition: gst::StateChange,
+    ) -> Result<gst::StateChangeSuccess, gst::StateChangeError> {
         gst::debug!(CAT, imp = self, "{transition:?}");
         match transition {
             gst::StateChange::NullToReady => self.open()?,
@@ -166,7 +190,9 @@ impl ElementImpl for WhisperNpu {
             _ => {}
         }
         let done = self.parent_change_state(transition);
-        if transition == gst::StateChange::PausedToReady || (transition == gst::StateChange::ReadyToPaused && done.is_err()) {
+        if transition == gst::StateChange::PausedToReady
+            || (transition == gst::StateChange::ReadyToPaused && done.is_err())
+        {
             self.close_session();
             *lock(&self.input) = None;
         }
@@ -195,20 +221,26 @@ impl WhisperNpu {
         Ok(gst::FlowSuccess::Ok)
     }
 
-    fn activate_src(&self, pad: &gst::Pad, mode: gst::PadMode, active: bool) -> Result<(), gst::LoggableError> {
+    fn activate_src(
+        &self,
+        pad: &gst::Pad,
+        mode: gst::PadMode,
+        active: bool,
+    ) -> Result<(), gst::LoggableError> {
         if mode != gst::PadMode::Push {
             return Err(gst::loggable_error!(CAT, "{mode:?} mode is not supported"));
         }
         match (active, self.session()) {
-            (true, Some(session)) => {
-                self.start_output(session).map_err(|_| gst::loggable_error!(CAT, "Cannot start the task"))
-            }
+            (true, Some(session)) => self
+                .start_output(session)
+                .map_err(|_| gst::loggable_error!(CAT, "Cannot start the task")),
             (true, None) => Err(gst::loggable_error!(CAT, "The element is not in PAUSED")),
             (false, session) => {
                 if let Some(session) = session {
                     session.close(gst::FlowError::Flushing);
                 }
-                pad.stop_task().map_err(|_| gst::loggable_error!(CAT, "Cannot stop the task"))
+                pad.stop_task()
+                    .map_err(|_| gst::loggable_error!(CAT, "Cannot stop the task"))
             }
         }
     }
@@ -231,14 +263,20 @@ impl WhisperNpu {
 
     /// Starts the worker, which loads the engine if it is not there yet.
     fn start(&self) -> Result<(), gst::StateChangeError> {
-        let recogniser = lock(&self.recogniser).clone().ok_or(gst::StateChangeError)?;
+        let recogniser = lock(&self.recogniser)
+            .clone()
+            .ok_or(gst::StateChangeError)?;
         let settings = lock(&self.settings).clone();
         let session = Arc::new(Session::new());
         *lock(&self.input) = Some(Input::new(session.clone(), recogniser.n_mels()));
         *lock(&self.session) = Some(session.clone());
         self.request_changed.store(false, Ordering::Relaxed);
         Worker::spawn(&self.obj(), session, recogniser, settings).map_err(|error| {
-            gst::element_imp_error!(self, gst::ResourceError::Failed, ("Cannot start a thread: {error}"));
+            gst::element_imp_error!(
+                self,
+                gst::ResourceError::Failed,
+                ("Cannot start a thread: {error}")
+            );
             gst::StateChangeError
         })
     }
@@ -263,12 +301,20 @@ impl WhisperNpu {
     pub(super) fn request(&self) -> Request {
         let recogniser = lock(&self.recogniser).clone();
         let settings = lock(&self.settings);
-        recogniser.map(|recogniser| recogniser.request(&settings)).unwrap_or_default()
+        recogniser
+            .map(|recogniser| recogniser.request(&settings))
+            .unwrap_or_default()
     }
 
     /// Lets a changed language, task or prompt take effect from the next buffer on.
     fn ask_anew(&self, before: &Settings, after: &Settings) {
-        let asked = |settings: &Settings| (settings.language_code.clone(), settings.task, settings.initial_prompt.clone());
+        let asked = |settings: &Settings| {
+            (
+                settings.language_code.clone(),
+                settings.task,
+                settings.initial_prompt.clone(),
+            )
+        };
         if asked(before) == asked(after) {
             return;
         }
@@ -295,13 +341,18 @@ impl WhisperNpu {
             gst::element_imp_info!(
                 self,
                 gst::ResourceError::NotFound,
-                ("Recognising on {}: this build cannot drive an NPU", engine.active_device())
+                (
+                    "Recognising on {}: this build cannot drive an NPU",
+                    engine.active_device()
+                )
             );
         }
     }
 
     fn stats(&self) -> gst::Structure {
-        let n_mels = lock(&self.recogniser).as_ref().map_or(80, |recogniser| recogniser.n_mels());
+        let n_mels = lock(&self.recogniser)
+            .as_ref()
+            .map_or(80, |recogniser| recogniser.n_mels());
         let session = self.session();
         let none = stats::Counters::default();
         let counters = session.as_ref().map_or(&none, |session| &session.counters);

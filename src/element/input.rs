@@ -61,7 +61,10 @@ impl Input {
     pub fn start_stream(&mut self, event: gst::Event) -> Result<(), FlowError> {
         self.end_run();
         self.stream_start = Some(event.clone());
-        self.push(Item::Event { event, within: None })
+        self.push(Item::Event {
+            event,
+            within: None,
+        })
     }
 
     /// New caps. The run goes on: only the way to read samples changes.
@@ -79,7 +82,8 @@ impl Input {
         self.end_run();
         self.segment = segment.clone();
         self.discont = true;
-        self.timeline.reset(segment.start().unwrap_or(ClockTime::ZERO));
+        self.timeline
+            .reset(segment.start().unwrap_or(ClockTime::ZERO));
     }
 
     /// A flush came: forgets the run, which was cancelled, and the segment.
@@ -93,19 +97,31 @@ impl Input {
     /// The flush is over: the stream goes on, unlike a segment, without upstream starting it again.
     pub fn resume(&mut self) {
         if let Some(event) = self.stream_start.clone() {
-            let _ = self.push(Item::Event { event, within: None });
+            let _ = self.push(Item::Event {
+                event,
+                within: None,
+            });
         }
     }
 
     /// Takes a buffer in. `request` gives what to ask of the recogniser, should a run begin here.
-    pub fn buffer(&mut self, buffer: gst::Buffer, request: impl Fn() -> Request) -> Result<Taken, FlowError> {
+    pub fn buffer(
+        &mut self,
+        buffer: gst::Buffer,
+        request: impl Fn() -> Request,
+    ) -> Result<Taken, FlowError> {
         self.session.feed.flow()?;
         let format = self.format.ok_or(FlowError::NotNegotiated)?;
         let sample_size = bytes_per_sample(format).ok_or(FlowError::NotNegotiated)?;
         if self.segment.rate() < 0.0 {
             return self.skip(&buffer, sample_size);
         }
-        let Some(buffer) = gst_audio::audio_buffer_clip(buffer, self.segment.upcast_ref(), SAMPLE_RATE, sample_size as u32) else {
+        let Some(buffer) = gst_audio::audio_buffer_clip(
+            buffer,
+            self.segment.upcast_ref(),
+            SAMPLE_RATE,
+            sample_size as u32,
+        ) else {
             gst::trace!(CAT, "buffer is outside the segment");
             return Ok(Taken::default());
         };
@@ -113,22 +129,37 @@ impl Input {
         if samples == 0 {
             return Ok(Taken::default());
         }
-        self.session.counters.received.fetch_add(samples as u64, Relaxed);
-        let discont = buffer.flags().intersects(gst::BufferFlags::DISCONT | gst::BufferFlags::RESYNC);
-        let placement = self.timeline.buffer(buffer.pts(), samples, discont);
+        self.session
+            .counters
+            .received
+            .fetch_add(samples as u64, Relaxed);
+        let placement = self.timeline.buffer(buffer.pts(), samples);
         let taken = self.place(placement, &request)?;
         let read = if buffer.flags().contains(gst::BufferFlags::GAP) {
             self.append(Samples::Silence(samples), &request)
         } else {
             self.read(&buffer, format, sample_size, &request)
         };
-        self.session.counters.read.store(self.analyzer.samples_read(), Relaxed);
-        self.session.counters.non_finite.store(self.analyzer.non_finite(), Relaxed);
-        Ok(Taken { overloaded: read?.overloaded || taken.overloaded })
+        self.session
+            .counters
+            .read
+            .store(self.analyzer.samples_read(), Relaxed);
+        self.session
+            .counters
+            .non_finite
+            .store(self.analyzer.non_finite(), Relaxed);
+        Ok(Taken {
+            overloaded: read?.overloaded || taken.overloaded,
+        })
     }
 
     /// Takes a gap in. True if it is longer than silence within speech, and is to be passed on.
-    pub fn gap(&mut self, pts: ClockTime, duration: Option<ClockTime>, request: impl Fn() -> Request) -> Result<bool, FlowError> {
+    pub fn gap(
+        &mut self,
+        pts: ClockTime,
+        duration: Option<ClockTime>,
+        request: impl Fn() -> Request,
+    ) -> Result<bool, FlowError> {
         self.session.feed.flow()?;
         match self.timeline.gap(Some(pts), duration) {
             Placement::NewRun { base } => {
@@ -154,11 +185,22 @@ impl Input {
     }
 
     /// Reads the samples where they lie, memory by memory.
-    fn read(&mut self, buffer: &gst::BufferRef, format: AudioFormat, sample_size: usize, request: &impl Fn() -> Request) -> Result<Taken, FlowError> {
-        let whole = buffer.iter_memories().all(|memory| memory.size() % sample_size == 0);
+    fn read(
+        &mut self,
+        buffer: &gst::BufferRef,
+        format: AudioFormat,
+        sample_size: usize,
+        request: &impl Fn() -> Request,
+    ) -> Result<Taken, FlowError> {
+        let whole = buffer
+            .iter_memories()
+            .all(|memory| memory.size() % sample_size == 0);
         if !whole && buffer.n_memory() > 1 {
             // A sample lies across two memories: mapping the buffer merges them.
-            self.session.counters.copied.fetch_add((buffer.size() / sample_size) as u64, Relaxed);
+            self.session
+                .counters
+                .copied
+                .fetch_add((buffer.size() / sample_size) as u64, Relaxed);
             let map = buffer.map_readable().map_err(|_| FlowError::Error)?;
             return self.append(samples(format, &map), request);
         }
@@ -175,12 +217,19 @@ impl Input {
         if let Some(pts) = buffer.pts() {
             let samples = (buffer.size() / sample_size) as u64;
             let event = gst::event::Gap::new(pts, crate::audio::time_of(ClockTime::ZERO, samples));
-            self.push(Item::Event { event, within: None })?;
+            self.push(Item::Event {
+                event,
+                within: None,
+            })?;
         }
         Ok(Taken::default())
     }
 
-    fn place(&mut self, placement: Placement, request: &impl Fn() -> Request) -> Result<Taken, FlowError> {
+    fn place(
+        &mut self,
+        placement: Placement,
+        request: &impl Fn() -> Request,
+    ) -> Result<Taken, FlowError> {
         match placement {
             Placement::Continue => Ok(Taken::default()),
             Placement::Fill(samples) => self.append(Samples::Silence(samples), request),
@@ -195,7 +244,11 @@ impl Input {
     }
 
     /// Adds samples to the run, waiting for room if upstream may be slowed down.
-    fn append(&mut self, samples: Samples<'_>, request: &impl Fn() -> Request) -> Result<Taken, FlowError> {
+    fn append(
+        &mut self,
+        samples: Samples<'_>,
+        request: &impl Fn() -> Request,
+    ) -> Result<Taken, FlowError> {
         if self.run.is_none() && !self.open_run(request)? {
             return Ok(self.give_up(samples.len()));
         }
@@ -211,7 +264,12 @@ impl Input {
                 return Ok(self.give_up(rest.len()));
             }
             if !run.wait_for_room(1) {
-                return Err(self.session.feed.flow().err().unwrap_or(FlowError::Flushing));
+                return Err(self
+                    .session
+                    .feed
+                    .flow()
+                    .err()
+                    .unwrap_or(FlowError::Flushing));
             }
         }
         Ok(Taken::default())
@@ -223,8 +281,17 @@ impl Input {
             return Ok(false);
         }
         let run = Arc::new(Run::new(self.n_mels));
-        let take = Take { run: run.clone(), base: self.base, discont: self.discont, request: request() };
-        match self.session.feed.push(Item::Run(take), !self.session.is_live()) {
+        let take = Take {
+            run: run.clone(),
+            base: self.base,
+            discont: self.discont,
+            request: request(),
+        };
+        match self
+            .session
+            .feed
+            .push(Item::Run(take), !self.session.is_live())
+        {
             Ok(()) => {
                 self.run = Some(run);
                 self.discont = false;
@@ -249,10 +316,15 @@ impl Input {
     }
 
     fn give_up(&mut self, samples: usize) -> Taken {
-        self.session.counters.dropped.fetch_add(samples as u64, Relaxed);
+        self.session
+            .counters
+            .dropped
+            .fetch_add(samples as u64, Relaxed);
         self.end_run();
         self.discont = true;
-        Taken { overloaded: !std::mem::replace(&mut self.overloaded, true) }
+        Taken {
+            overloaded: !std::mem::replace(&mut self.overloaded, true),
+        }
     }
 
     /// Queues an item behind all that was queued before.
@@ -274,5 +346,9 @@ fn bytes_per_sample(format: AudioFormat) -> Option<usize> {
 }
 
 fn samples(format: AudioFormat, bytes: &[u8]) -> Samples<'_> {
-    if format == AudioFormat::S16le { Samples::S16Le(bytes) } else { Samples::F32Le(bytes) }
+    if format == AudioFormat::S16le {
+        Samples::S16Le(bytes)
+    } else {
+        Samples::F32Le(bytes)
+    }
 }

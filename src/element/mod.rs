@@ -28,7 +28,11 @@ use gst::glib;
 use gst::prelude::*;
 
 static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
-    gst::DebugCategory::new("whispernpu", gst::DebugColorFlags::empty(), Some("Whisper speech recognition"))
+    gst::DebugCategory::new(
+        "whispernpu",
+        gst::DebugColorFlags::empty(),
+        Some("Whisper speech recognition"),
+    )
 });
 
 /// What the encoder runs on.
@@ -37,7 +41,10 @@ static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
 #[non_exhaustive]
 pub enum Device {
     #[default]
-    #[enum_value(name = "Auto: the NPU where there is one that works, else the CPU", nick = "auto")]
+    #[enum_value(
+        name = "Auto: the NPU where there is one that works, else the CPU",
+        nick = "auto"
+    )]
     Auto,
     #[enum_value(name = "NPU: the NPU, or an error", nick = "npu")]
     Npu,
@@ -61,9 +68,15 @@ impl From<Device> for crate::engine::Device {
 #[non_exhaustive]
 pub enum Task {
     #[default]
-    #[enum_value(name = "Transcribe: text in the language that is spoken", nick = "transcribe")]
+    #[enum_value(
+        name = "Transcribe: text in the language that is spoken",
+        nick = "transcribe"
+    )]
     Transcribe,
-    #[enum_value(name = "Translate: text in English (multilingual models)", nick = "translate")]
+    #[enum_value(
+        name = "Translate: text in English (multilingual models)",
+        nick = "translate"
+    )]
     Translate,
 }
 
@@ -104,13 +117,24 @@ glib::wrapper! {
  */
 pub fn register(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
     #[cfg(feature = "doc")]
-    for enumeration in [Device::static_type(), Task::static_type(), Granularity::static_type()] {
+    for enumeration in [
+        Device::static_type(),
+        Task::static_type(),
+        Granularity::static_type(),
+    ] {
         enumeration.mark_as_plugin_api(gst::PluginAPIFlags::empty());
     }
-    gst::Element::register(Some(plugin), "whispernpu", gst::Rank::NONE, WhisperNpu::static_type())
+    gst::Element::register(
+        Some(plugin),
+        "whispernpu",
+        gst::Rank::NONE,
+        WhisperNpu::static_type(),
+    )
 }
 
 /// Locks whatever a panic elsewhere left behind: the panic itself is reported as an error on the bus.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    mutex
+        .lock()
+        .unwrap_or_else(|poisoned| poisoned.into_inner())
 }

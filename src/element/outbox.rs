@@ -45,7 +45,11 @@ struct State {
 impl Outbox {
     pub fn new() -> Self {
         Self {
-            state: Mutex::new(State { items: VecDeque::new(), epoch: 0, interrupted: false }),
+            state: Mutex::new(State {
+                items: VecDeque::new(),
+                epoch: 0,
+                interrupted: false,
+            }),
             changed: Condvar::new(),
         }
     }
@@ -54,7 +58,10 @@ impl Outbox {
     pub fn push(&self, epoch: Epoch, item: Item) -> Result<(), Stale> {
         let mut state = lock(&self.state);
         while state.epoch == epoch && state.items.len() >= MAX_ITEMS {
-            state = self.changed.wait(state).unwrap_or_else(|poisoned| poisoned.into_inner());
+            state = self
+                .changed
+                .wait(state)
+                .unwrap_or_else(|poisoned| poisoned.into_inner());
         }
         if state.epoch != epoch {
             return Err(Stale);
@@ -77,7 +84,10 @@ impl Outbox {
                 self.changed.notify_all();
                 return Some(item);
             }
-            state = self.changed.wait(state).unwrap_or_else(|poisoned| poisoned.into_inner());
+            state = self
+                .changed
+                .wait(state)
+                .unwrap_or_else(|poisoned| poisoned.into_inner());
         }
     }
 
@@ -105,7 +115,10 @@ mod tests {
     use std::sync::Arc;
 
     fn gap(second: u64) -> Item {
-        Item::Gap(ClockTime::from_seconds(second), ClockTime::from_seconds(second + 1))
+        Item::Gap(
+            ClockTime::from_seconds(second),
+            ClockTime::from_seconds(second + 1),
+        )
     }
 
     #[test]

@@ -67,7 +67,11 @@ impl Output {
                 if let Some(tags) = tags.get_mut() {
                     tags.add::<gst::tags::LanguageCode>(&code.as_str(), gst::TagMergeMode::Replace);
                 }
-                pad.push_event(gst::event::Tag::builder(tags).seqnum_if_some(self.seqnum).build());
+                pad.push_event(
+                    gst::event::Tag::builder(tags)
+                        .seqnum_if_some(self.seqnum)
+                        .build(),
+                );
                 Ok(FlowSuccess::Ok)
             }
             Item::Gap(start, end) => {
@@ -83,7 +87,9 @@ impl Output {
     fn event(&mut self, pad: &gst::Pad, event: gst::Event) -> Result<FlowSuccess, FlowError> {
         match event.view() {
             // It is queued again after each flush, in case that it was not pushed before.
-            gst::EventView::StreamStart(_) if is_current(pad, &event) => return Ok(FlowSuccess::Ok),
+            gst::EventView::StreamStart(_) if is_current(pad, &event) => {
+                return Ok(FlowSuccess::Ok);
+            }
             gst::EventView::Segment(segment) => {
                 self.negotiate(pad)?;
                 self.seqnum = Some(event.seqnum());
@@ -100,7 +106,9 @@ impl Output {
 
     fn cue(&mut self, pad: &gst::Pad, cue: Cue, discont: bool) -> Result<FlowSuccess, FlowError> {
         self.negotiate(pad)?;
-        let Some((_, writer)) = &mut self.writer else { return Err(FlowError::NotNegotiated) };
+        let Some((_, writer)) = &mut self.writer else {
+            return Err(FlowError::NotNegotiated);
+        };
         let text = writer.write(&in_stream_time(&cue, &self.segment));
         if text.is_empty() {
             return Ok(FlowSuccess::Ok);
@@ -142,14 +150,23 @@ impl Output {
         }
         let template = pad.pad_template_caps();
         let allowed = pad.peer_query_caps(Some(&template)).intersect(&template);
-        let Some(format) = Format::ALL.into_iter().find(|format| format.caps().can_intersect(&allowed)) else {
+        let Some(format) = Format::ALL
+            .into_iter()
+            .find(|format| format.caps().can_intersect(&allowed))
+        else {
             gst::warning!(CAT, obj = pad, "downstream takes no text format of ours");
             return Err(FlowError::NotNegotiated);
         };
-        if self.writer.as_ref().is_some_and(|(current, _)| *current == format) {
+        if self
+            .writer
+            .as_ref()
+            .is_some_and(|(current, _)| *current == format)
+        {
             return Ok(());
         }
-        let mut caps = format.caps().intersect_with_mode(&allowed, gst::CapsIntersectMode::First);
+        let mut caps = format
+            .caps()
+            .intersect_with_mode(&allowed, gst::CapsIntersectMode::First);
         caps.fixate();
         gst::info!(CAT, obj = pad, "writing {caps}");
         pad.push_event(gst::event::Caps::new(&caps));
@@ -175,7 +192,9 @@ impl Output {
 
 fn is_current(pad: &gst::Pad, event: &gst::Event) -> bool {
     let current = pad.sticky_event::<gst::event::StreamStart>(0);
-    current.is_some_and(|current| current.seqnum() == event.seqnum() && current.structure() == event.structure())
+    current.is_some_and(|current| {
+        current.seqnum() == event.seqnum() && current.structure() == event.structure()
+    })
 }
 
 /// The cue with all its times as files and messages give them: from the start of the medium, whatever the segment.
@@ -207,12 +226,28 @@ mod tests {
         let mut segment = gst::FormattedSegment::<ClockTime>::new();
         segment.set_start(at(100));
         segment.set_time(at(7));
-        let word = Word { text: "a".into(), spaced: true, start: at(101), end: at(102), probability: 1.0 };
-        let cue = Cue { start: at(101), end: at(103), lines: vec![vec![word]] };
+        let word = Word {
+            text: "a".into(),
+            spaced: true,
+            start: at(101),
+            end: at(102),
+            probability: 1.0,
+        };
+        let cue = Cue {
+            start: at(101),
+            end: at(103),
+            lines: vec![vec![word]],
+        };
         let moved = in_stream_time(&cue, &segment);
         assert_eq!((moved.start, moved.end), (at(8), at(10)));
-        assert_eq!((moved.lines[0][0].start, moved.lines[0][0].end), (at(8), at(9)));
-        let early = Cue { start: at(90), ..cue };
+        assert_eq!(
+            (moved.lines[0][0].start, moved.lines[0][0].end),
+            (at(8), at(9))
+        );
+        let early = Cue {
+            start: at(90),
+            ..cue
+        };
         assert_eq!(in_stream_time(&early, &segment).start, at(0));
     }
 }

@@ -26,7 +26,10 @@ pub struct Recogniser {
 
 impl Recogniser {
     /// Opens the model that `settings` name, which takes milliseconds, or goes on with the one that is open.
-    pub fn open(settings: &Settings, current: Option<Arc<Self>>) -> Result<Arc<Self>, gst::ErrorMessage> {
+    pub fn open(
+        settings: &Settings,
+        current: Option<Arc<Self>>,
+    ) -> Result<Arc<Self>, gst::ErrorMessage> {
         if settings.device == Device::Npu {
             return Err(gst::error_msg!(
                 gst::ResourceError::NotFound,
@@ -34,7 +37,11 @@ impl Recogniser {
             ));
         }
         let path = Model::find(&settings.model).map_err(|error| model_error(&error))?;
-        let plan = Plan { path, device: settings.device.into(), threads: settings.threads as usize };
+        let plan = Plan {
+            path,
+            device: settings.device.into(),
+            threads: settings.threads as usize,
+        };
         let recogniser = match current.filter(|current| current.plan == plan) {
             Some(current) => current,
             None => Arc::new(Self::new(plan)?),
@@ -47,7 +54,11 @@ impl Recogniser {
 
     fn new(plan: Plan) -> Result<Self, gst::ErrorMessage> {
         let model = Model::open(&plan.path).map_err(|error| model_error(&error))?;
-        Ok(Self { plan, model, engine: OnceLock::new() })
+        Ok(Self {
+            plan,
+            model,
+            engine: OnceLock::new(),
+        })
     }
 
     /// Bands of the mel spectrogram that the model hears.
@@ -72,7 +83,10 @@ impl Recogniser {
     /// What `settings` ask for, in the model's terms. A language that the model does not know is left to be detected.
     pub fn request(&self, settings: &Settings) -> Request {
         Request {
-            language: settings.language_code.as_deref().and_then(|code| self.language(code)),
+            language: settings
+                .language_code
+                .as_deref()
+                .and_then(|code| self.language(code)),
             translate: settings.task == Task::Translate,
             initial_prompt: settings.initial_prompt.clone(),
         }
@@ -93,13 +107,22 @@ impl Recogniser {
             && self.language(code).is_none()
         {
             return Err(if multilingual {
-                format!("The model {} does not know the language \"{code}\".", settings.model)
+                format!(
+                    "The model {} does not know the language \"{code}\".",
+                    settings.model
+                )
             } else {
-                format!("The model {} knows only English, not \"{code}\". Use a multilingual one, such as base.", settings.model)
+                format!(
+                    "The model {} knows only English, not \"{code}\". Use a multilingual one, such as base.",
+                    settings.model
+                )
             });
         }
         if settings.task == Task::Translate && !multilingual {
-            return Err(format!("The model {} cannot translate. Use a multilingual one, such as base.", settings.model));
+            return Err(format!(
+                "The model {} cannot translate. Use a multilingual one, such as base.",
+                settings.model
+            ));
         }
         Ok(())
     }

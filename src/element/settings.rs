@@ -210,9 +210,13 @@ mod tests {
         let defaults = Settings::default();
         let mut settings = Settings::default();
         for spec in recogniser_specs().iter().chain(&text_specs()) {
-            let value = defaults.get(spec.name()).expect(spec.name());
+            let value = defaults
+                .get(spec.name())
+                .expect("every property has a value");
             assert_eq!(value.type_(), spec.value_type(), "{}", spec.name());
-            settings.set(spec.name(), &value).expect(spec.name());
+            settings
+                .set(spec.name(), &value)
+                .expect("every property takes its default");
         }
         assert_eq!(settings, defaults);
         assert!(settings.set("no-such-setting", &0u32.to_value()).is_none());

@@ -53,8 +53,14 @@ pub fn structure(counters: &Counters, n_mels: usize, engine: Option<&Engine>) ->
         .field("samples-copied", counters.copied.load(Relaxed))
         .field("samples-dropped", counters.dropped.load(Relaxed))
         .field("non-finite-samples", counters.non_finite.load(Relaxed))
-        .field("audio-time", gst::ClockTime::from_nseconds(counters.recognised.load(Relaxed)))
-        .field("busy-time", gst::ClockTime::from_nseconds(counters.busy.load(Relaxed)))
+        .field(
+            "audio-time",
+            gst::ClockTime::from_nseconds(counters.recognised.load(Relaxed)),
+        )
+        .field(
+            "busy-time",
+            gst::ClockTime::from_nseconds(counters.busy.load(Relaxed)),
+        )
         .field("real-time-factor", counters.real_time_factor());
     let mut structure = builder.build();
     set_pool(&mut structure, "track-pool", stream::track_counters(n_mels));
@@ -68,8 +74,14 @@ fn set_engine(structure: &mut gst::Structure, engine: &Engine) {
     let counters = engine.counters();
     structure.set("device", engine.active_device());
     structure.set("windows-encoded", counters.windows);
-    structure.set("encoder-time", gst::ClockTime::try_from(counters.encoder_time).ok());
-    structure.set("decoder-time", gst::ClockTime::try_from(counters.decoder_time).ok());
+    structure.set(
+        "encoder-time",
+        gst::ClockTime::try_from(counters.encoder_time).ok(),
+    );
+    structure.set(
+        "decoder-time",
+        gst::ClockTime::try_from(counters.decoder_time).ok(),
+    );
     set_pool(structure, "window-pool", counters.pool);
 }
 

@@ -53,13 +53,28 @@ impl From<EngineError> for Leave {
 
 impl Worker {
     /// Starts the thread. It ends by itself after the session was closed.
-    pub fn spawn(element: &WhisperNpu, session: Arc<Session>, recogniser: Arc<Recogniser>, settings: Settings) -> std::io::Result<()> {
-        let worker = Self { element: element.downgrade(), session, recogniser, settings };
-        std::thread::Builder::new().name("whispernpu".into()).spawn(move || {
-            if catch_unwind(AssertUnwindSafe(|| worker.run())).is_err() {
-                worker.fail(gst::error_msg!(gst::LibraryError::Failed, ("The recogniser panicked")));
-            }
-        })?;
+    pub fn spawn(
+        element: &WhisperNpu,
+        session: Arc<Session>,
+        recogniser: Arc<Recogniser>,
+        settings: Settings,
+    ) -> std::io::Result<()> {
+        let worker = Self {
+            element: element.downgrade(),
+            session,
+            recogniser,
+            settings,
+        };
+        std::thread::Builder::new()
+            .name("whispernpu".into())
+            .spawn(move || {
+                if catch_unwind(AssertUnwindSafe(|| worker.run())).is_err() {
+                    worker.fail(gst::error_msg!(
+                        gst::LibraryError::Failed,
+                        ("The recogniser panicked")
+                    ));
+                }
+            })?;
         Ok(())
     }
 
@@ -78,7 +93,10 @@ impl Worker {
                 Item::Event { event, .. } => captions.event(event).map_err(Leave::from),
             };
             if let Err(Leave::Failed(error)) = done {
-                return self.fail(gst::error_msg!(gst::LibraryError::Failed, ("Recognition failed: {error}")));
+                return self.fail(gst::error_msg!(
+                    gst::LibraryError::Failed,
+                    ("Recognition failed: {error}")
+                ));
             }
         }
     }
@@ -104,7 +122,9 @@ impl Worker {
 
     fn progress(&self, kind: gst::ProgressType, text: &str) {
         if let Some(element) = self.element.upgrade() {
-            let message = gst::message::Progress::builder(kind, "load-model", text).src(&element).build();
+            let message = gst::message::Progress::builder(kind, "load-model", text)
+                .src(&element)
+                .build();
             let _ = element.post_message(message);
         }
     }
@@ -120,7 +140,12 @@ impl Worker {
 
     /// One run from its first row to its last.
     fn recognise(&self, engine: &Engine, take: Take, captions: &mut Captions) -> Result<(), Leave> {
-        let Take { run, base, discont, request } = take;
+        let Take {
+            run,
+            base,
+            discont,
+            request,
+        } = take;
         gst::info!(CAT, "run from {base}, {request:?}");
         captions.begin_run(base, discont)?;
         if let Some(code) = self.recogniser.text_language(&request) {
@@ -153,7 +178,9 @@ impl Worker {
                     }
                 }
             }
-            self.session.counters.add_recognised(settled.saturating_sub(before));
+            self.session
+                .counters
+                .add_recognised(settled.saturating_sub(before));
             captions.put_out()?;
             if wake == Wake::Stalled && settled >= end {
                 // Whoever holds up upstream may wait for a cue that would grow if there were more audio.
@@ -174,6 +201,9 @@ fn load_error(error: &EngineError) -> gst::ErrorMessage {
     match error {
         EngineError::Model(error) => model_error(error),
         EngineError::Device(_) => gst::error_msg!(gst::ResourceError::NotFound, ("{error}")),
-        _ => gst::error_msg!(gst::ResourceError::OpenRead, ("Cannot load the model: {error}")),
+        _ => gst::error_msg!(
+            gst::ResourceError::OpenRead,
+            ("Cannot load the model: {error}")
+        ),
     }
 }

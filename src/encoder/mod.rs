@@ -2,6 +2,7 @@
 //! Whisper's audio encoder: one window of mel rows in, what the decoder attends to out.
 
 pub mod cpu;
+pub mod reference;
 
 use ndarray::{Array2, ArrayViewMut2};
 
@@ -11,6 +12,18 @@ use crate::model::Config;
 #[derive(Debug, thiserror::Error)]
 #[error("the encoder failed: {0}")]
 pub struct EncoderError(pub String);
+
+impl From<crate::model::ModelError> for EncoderError {
+    fn from(error: crate::model::ModelError) -> Self {
+        Self(error.to_string())
+    }
+}
+
+impl From<cpu::UnknownIsa> for EncoderError {
+    fn from(error: cpu::UnknownIsa) -> Self {
+        Self(error.to_string())
+    }
+}
 
 impl From<candle_core::Error> for EncoderError {
     fn from(error: candle_core::Error) -> Self {

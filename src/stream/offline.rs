@@ -9,7 +9,8 @@ use std::time::Duration;
 use super::segments::{self, Segment, Window};
 use super::{Output, Request, Run, Schedule, Word};
 use crate::decoder::{
-    Audio, Decoder, DecoderError, Hypothesis, Limits, Rules, Task, TimedWord, Verdict, is_unspaced,
+    Audio, Decoder, DecoderError, Hypothesis, Limits, Rules, Task, TimedWord, Transcript, Verdict,
+    is_unspaced,
 };
 use crate::engine::{Engine, EngineError, Turn};
 use crate::mel::WINDOW_FRAMES;
@@ -104,9 +105,10 @@ impl Offline {
         tokens
     }
 
-    /// Decodes a window at rising temperatures; `None` where nobody speaks.
+    /// Decodes a window at rising temperatures; `None` where nobody speaks, or nobody listens any more.
     fn decode(
         &self,
+        run: &Run,
         decoder: &Decoder,
         audio: &Audio,
         tokenizer: &Tokenizer,
@@ -115,6 +117,9 @@ impl Offline {
         let prompt = self.prompt(tokenizer);
         let mut result = None;
         for temperature in TEMPERATURES {
+            if run.is_cancelled() {
+                return Ok(None);
+            }
             let task = Task {
                 prompt: &prompt,
                 rules: &rules,
@@ -145,6 +150,9 @@ impl Offline {
         outputs: &mut Vec<Output>,
     ) -> Result<Option<Heard>, EngineError> {
         let tokenizer = &model.tokenizer;
+        if run.is_cancelled() {
+            return Ok(None);
+        }
         let audio = turn.listen(run, self.seek, frames as usize)?;
         if self.language.is_none() && tokenizer.is_multilingual() {
             let token = turn.decoder().detect_language(&audio, tokenizer)?;
@@ -155,7 +163,7 @@ impl Offline {
                     .map(|code| Output::Language(code.into())),
             );
         }
-        let Some(hypothesis) = self.decode(turn.decoder(), &audio, tokenizer)? else {
+        let Some(hypothesis) = self.decode(run, turn.decoder(), &audio, tokenizer)? else {
             return Ok(None);
         };
         let window = segments::split(
@@ -197,15 +205,13 @@ impl Offline {
             .and_then(|token| tokenizer.language_code(token))
             .is_some_and(|code| is_unspaced(code) && !self.request.translate);
         let start = self.start_of_transcript(tokenizer);
-        let mut words = decoder.time_words(
-            &start,
-            &tokens,
-            &probabilities,
-            audio,
-            tokenizer,
-            frames as usize / 2,
+        let transcript = Transcript {
+            start: &start,
+            text: &tokens,
+            probabilities: &probabilities,
             unspaced,
-        )?;
+        };
+        let mut words = decoder.time_words(&transcript, audio, tokenizer, frames as usize / 2)?;
         fit_to_segments(&mut words, &window.segments);
         let heard_until = window.advance as f32 / 100.0;
         for word in &mut words {

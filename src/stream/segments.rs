@@ -44,7 +44,7 @@ pub(super) fn split(tokens: &[u32], begin: u32, frames: u64) -> Window {
     };
 
     if cuts.is_empty() {
-        let last = (0..tokens.len()).rev().find(|&i| is_time(i)).map(&step);
+        let last = (1..tokens.len()).rev().find(|&i| is_time(i)).map(&step);
         let end = last
             .filter(|&end| end > 0)
             .unwrap_or(frames / FRAMES_PER_STEP);

@@ -15,9 +15,13 @@ fn error_of(properties: &str) -> gst::glib::Error {
     let bus = gst::Bus::new();
     element.set_bus(Some(&bus));
     assert!(element.set_state(gst::State::Playing).is_err());
-    let message = bus.pop_filtered(&[gst::MessageType::Error]).expect("an error");
+    let message = bus
+        .pop_filtered(&[gst::MessageType::Error])
+        .expect("an error");
     element.set_state(gst::State::Null).expect("null");
-    let gst::MessageView::Error(error) = message.view() else { panic!("no error") };
+    let gst::MessageView::Error(error) = message.view() else {
+        panic!("no error")
+    };
     error.error()
 }
 
@@ -25,7 +29,10 @@ fn error_of(properties: &str) -> gst::glib::Error {
 fn a_missing_model_is_not_found_and_the_command_that_fetches_it_is_named() {
     let error = error_of("model=tiny.xx");
     assert!(error.matches(gst::ResourceError::NotFound), "{error:?}");
-    assert!(error.message().contains("scripts/fetch-model tiny.xx"), "{error}");
+    assert!(
+        error.message().contains("scripts/fetch-model tiny.xx"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -34,7 +41,12 @@ fn a_damaged_model_is_refused_and_named() {
     std::fs::write(directory.path().join("model.bin"), [6, 0, 0, 0, 9, 9, 9]).expect("file");
     let error = error_of(&format!("model={}", directory.path().display()));
     assert!(error.matches(gst::StreamError::Format), "{error:?}");
-    assert!(error.message().contains(&directory.path().display().to_string()), "{error}");
+    assert!(
+        error
+            .message()
+            .contains(&directory.path().display().to_string()),
+        "{error}"
+    );
 }
 
 #[test]
@@ -56,7 +68,12 @@ fn an_english_model_refuses_other_languages_and_translation() {
 fn an_unknown_language_set_while_playing_is_a_warning() {
     let listener = Listener::new("", "ANY");
     listener.element().set_property("language-code", "de");
-    assert!(listener.messages().iter().any(|message| message.type_() == gst::MessageType::Warning));
+    assert!(
+        listener
+            .messages()
+            .iter()
+            .any(|message| message.type_() == gst::MessageType::Warning)
+    );
 }
 
 #[test]
@@ -68,7 +85,8 @@ fn a_model_that_goes_away_before_it_is_loaded_stops_the_stream_with_an_error() {
     for file in std::fs::read_dir(&installed).expect("model").flatten() {
         symlink(file.path(), directory.path().join(file.file_name())).expect("link");
     }
-    let element = gst::parse::launch(&format!("whispernpu model={}", directory.path().display())).expect("element");
+    let element = gst::parse::launch(&format!("whispernpu model={}", directory.path().display()))
+        .expect("element");
     let bus = gst::Bus::new();
     element.set_bus(Some(&bus));
     element.set_state(gst::State::Ready).expect("ready");
@@ -78,7 +96,14 @@ fn a_model_that_goes_away_before_it_is_loaded_stops_the_stream_with_an_error() {
     harness.set_src_caps_str(AUDIO);
     let message = bus.timed_pop_filtered(seconds(30), &[gst::MessageType::Error]);
     assert!(message.is_some());
-    assert_eq!(harness.push(timed(s16(&[0; 160]), gst::ClockTime::ZERO, duration_of(160))), Err(gst::FlowError::Error));
+    assert_eq!(
+        harness.push(timed(
+            s16(&[0; 160]),
+            gst::ClockTime::ZERO,
+            duration_of(160)
+        )),
+        Err(gst::FlowError::Error)
+    );
     assert!(Path::new(&installed).join("model.bin").exists());
 }
 
@@ -86,6 +111,13 @@ fn a_model_that_goes_away_before_it_is_loaded_stops_the_stream_with_an_error() {
 fn a_segment_that_is_not_in_time_is_refused() {
     let mut listener = Listener::new("", "ANY");
     let segment = gst::FormattedSegment::<gst::format::Bytes>::new();
-    listener.harness.push_event(gst::event::Segment::new(&segment));
-    assert!(listener.messages().iter().any(|message| message.type_() == gst::MessageType::Error));
+    listener
+        .harness
+        .push_event(gst::event::Segment::new(&segment));
+    assert!(
+        listener
+            .messages()
+            .iter()
+            .any(|message| message.type_() == gst::MessageType::Error)
+    );
 }

@@ -17,10 +17,20 @@ fn text_after_a_hole_has_the_times_of_its_audio() {
         let mut listener = Listener::new("", "ANY");
         listener.push_samples(&speech.samples, ClockTime::ZERO);
         for (index, buffer) in buffers(&speech.samples, seconds(60)).enumerate() {
-            listener.push(with_flags(buffer, if index == 0 { discont } else { gst::BufferFlags::empty() }));
+            listener.push(with_flags(
+                buffer,
+                if index == 0 {
+                    discont
+                } else {
+                    gst::BufferFlags::empty()
+                },
+            ));
         }
         let texts = texts(&listener.finish());
-        let second = texts.iter().position(|text| text.start >= seconds(60)).expect("text after the hole");
+        let second = texts
+            .iter()
+            .position(|text| text.start >= seconds(60))
+            .expect("text after the hole");
         assert!(second > 0 && texts[second - 1].end < seconds(20));
         assert!(texts[second].discont);
         assert_eq!(texts.iter().filter(|text| text.discont).count(), 2);
@@ -47,8 +57,14 @@ fn a_long_gap_parts_the_text_and_a_short_one_does_not() {
         listener.push_event(gst::event::Gap::new(speech.duration(), gap));
         listener.push_samples(&speech.samples, speech.duration() + gap);
         let out = listener.finish();
-        assert_eq!(texts(&out).iter().filter(|text| text.discont).count(), parts);
-        let resumed = texts(&out).iter().filter(|text| text.start >= speech.duration() + gap).count();
+        assert_eq!(
+            texts(&out).iter().filter(|text| text.discont).count(),
+            parts
+        );
+        let resumed = texts(&out)
+            .iter()
+            .filter(|text| text.start >= speech.duration() + gap)
+            .count();
         assert!(resumed > 0);
     }
 }
@@ -75,21 +91,37 @@ fn audio_outside_the_segment_is_not_recognised() {
     listener.push_samples(&speech.samples, ClockTime::ZERO);
     let out = listener.finish();
     assert!(texts(&out).iter().all(|text| text.start >= seconds(4)));
-    assert_eq!(listener.stat("samples-received"), (speech.samples.len() - 4 * RATE) as u64);
+    assert_eq!(
+        listener.stat("samples-received"),
+        (speech.samples.len() - 4 * RATE) as u64
+    );
 }
 
 #[test]
 fn samples_that_are_no_numbers_are_counted_and_survived() {
     let Some(speech) = speech() else { return };
     let mut listener = Listener::before_data("", "ANY");
-    listener.harness.set_src_caps_str(&AUDIO.replace("S16LE", "F32LE"));
-    let mut samples: Vec<f32> = speech.samples.iter().map(|&sample| f32::from(sample) / 32768.0).collect();
+    listener
+        .harness
+        .set_src_caps_str(&AUDIO.replace("S16LE", "F32LE"));
+    let mut samples: Vec<f32> = speech
+        .samples
+        .iter()
+        .map(|&sample| f32::from(sample) / 32768.0)
+        .collect();
     samples[100] = f32::NAN;
     samples[5000] = f32::INFINITY;
     samples[9000] = f32::NEG_INFINITY;
     for (index, chunk) in samples.chunks(1600).enumerate() {
-        let bytes: Vec<u8> = chunk.iter().flat_map(|sample| sample.to_le_bytes()).collect();
-        listener.push(timed(gst::Buffer::from_mut_slice(bytes), duration_of(1600 * index), duration_of(chunk.len())));
+        let bytes: Vec<u8> = chunk
+            .iter()
+            .flat_map(|sample| sample.to_le_bytes())
+            .collect();
+        listener.push(timed(
+            gst::Buffer::from_mut_slice(bytes),
+            duration_of(1600 * index),
+            duration_of(chunk.len()),
+        ));
     }
     let out = listener.finish();
     assert!(said(&out).contains(speech.word));
@@ -102,10 +134,19 @@ fn the_sample_format_may_change_in_the_middle_of_a_word() {
     let middle = speech.samples.len() / 2;
     let mut listener = Listener::new("", "ANY");
     listener.push_samples(&speech.samples[..middle], ClockTime::ZERO);
-    listener.push_event(gst::event::Caps::new(&AUDIO.replace("S16LE", "F32LE").parse().unwrap()));
+    listener.push_event(gst::event::Caps::new(
+        &AUDIO.replace("S16LE", "F32LE").parse().unwrap(),
+    ));
     let rest = &speech.samples[middle..];
-    let bytes: Vec<u8> = rest.iter().flat_map(|&sample| (f32::from(sample) / 32768.0).to_le_bytes()).collect();
-    listener.push(timed(gst::Buffer::from_mut_slice(bytes), duration_of(middle), duration_of(rest.len())));
+    let bytes: Vec<u8> = rest
+        .iter()
+        .flat_map(|&sample| (f32::from(sample) / 32768.0).to_le_bytes())
+        .collect();
+    listener.push(timed(
+        gst::Buffer::from_mut_slice(bytes),
+        duration_of(middle),
+        duration_of(rest.len()),
+    ));
     let out = listener.finish();
 
     let mut whole = Listener::new("", "ANY");
@@ -134,7 +175,10 @@ fn samples_are_read_once_and_never_copied_however_they_are_cut() {
     assert!(said(&out).contains(speech.word));
     assert_eq!(listener.stat("samples-copied"), 0);
     assert_eq!(listener.stat("samples-read"), speech.samples.len() as u64);
-    assert_eq!(listener.stat("samples-received"), speech.samples.len() as u64);
+    assert_eq!(
+        listener.stat("samples-received"),
+        speech.samples.len() as u64
+    );
 }
 
 #[test]
@@ -153,9 +197,20 @@ fn a_sample_that_lies_across_two_memories_is_read_right_and_its_copy_counted() {
 fn empty_and_odd_buffers_are_survived() {
     let mut listener = Listener::new("", "ANY");
     listener.push(gst::Buffer::new());
-    listener.push(timed(gst::Buffer::from_mut_slice(vec![1u8]), ClockTime::ZERO, ClockTime::ZERO));
-    listener.push(timed(gst::Buffer::from_mut_slice(vec![1u8; 3]), ClockTime::MAX, ClockTime::ZERO));
-    listener.push(with_flags(timed(s16(&[9; 1600]), seconds(1), seconds(9)), gst::BufferFlags::GAP));
+    listener.push(timed(
+        gst::Buffer::from_mut_slice(vec![1u8]),
+        ClockTime::ZERO,
+        ClockTime::ZERO,
+    ));
+    listener.push(timed(
+        gst::Buffer::from_mut_slice(vec![1u8; 3]),
+        ClockTime::MAX,
+        ClockTime::ZERO,
+    ));
+    listener.push(with_flags(
+        timed(s16(&[9; 1600]), seconds(1), seconds(9)),
+        gst::BufferFlags::GAP,
+    ));
     listener.finish();
     assert_eq!(listener.stat("samples-received"), 1 + 1600);
 }
@@ -168,12 +223,20 @@ fn reverse_playback_passes_time_without_text() {
     segment.set_rate(-1.0);
     segment.set_stop(seconds(20));
     listener.push_event(gst::event::Segment::new(&segment));
-    for buffer in buffers(&speech.samples, seconds(2)).collect::<Vec<_>>().into_iter().rev() {
+    for buffer in buffers(&speech.samples, seconds(2))
+        .collect::<Vec<_>>()
+        .into_iter()
+        .rev()
+    {
         listener.push(buffer);
     }
     let out = listener.finish();
     assert!(texts(&out).is_empty());
-    assert!(events(&out).iter().any(|event| event.type_() == gst::EventType::Gap));
+    assert!(
+        events(&out)
+            .iter()
+            .any(|event| event.type_() == gst::EventType::Gap)
+    );
 }
 
 #[test]
@@ -188,7 +251,11 @@ fn a_live_upstream_is_never_held_up_and_what_is_left_out_is_counted() {
         listener.push(timed(s16(&silence), seconds(second), seconds(1)));
     }
     assert!(listener.stat("samples-dropped") > 0);
-    let warnings = listener.messages().iter().filter(|message| message.type_() == gst::MessageType::Warning).count();
+    let warnings = listener
+        .messages()
+        .iter()
+        .filter(|message| message.type_() == gst::MessageType::Warning)
+        .count();
     assert!(warnings > 0);
     listener.finish();
 }

@@ -10,36 +10,55 @@ fn written_as(caps: &str) -> Option<(gst::Caps, Vec<Out>)> {
     let mut listener = Listener::new("", caps);
     listener.push_samples(&speech.samples, gst::ClockTime::ZERO);
     let out = listener.finish();
-    let caps = listener.element().static_pad("src")?.current_caps().expect("caps were negotiated");
+    let caps = listener
+        .element()
+        .static_pad("src")?
+        .current_caps()
+        .expect("caps were negotiated");
     assert!(said(&out).contains(speech.word), "{out:?}");
     Some((caps, out))
 }
 
 #[test]
 fn plain_text_is_written_where_downstream_takes_anything() {
-    let Some((caps, out)) = written_as("ANY") else { return };
+    let Some((caps, out)) = written_as("ANY") else {
+        return;
+    };
     assert_eq!(caps.to_string(), "text/x-raw, format=(string)utf8");
-    assert!(texts(&out).iter().all(|text| text.text == text.text.trim() && !text.text.is_empty()));
+    assert!(
+        texts(&out)
+            .iter()
+            .all(|text| text.text == text.text.trim() && !text.text.is_empty())
+    );
 }
 
 #[test]
 fn pango_markup_is_written_where_it_is_asked_for() {
-    let Some((caps, _)) = written_as("text/x-raw, format=pango-markup") else { return };
+    let Some((caps, _)) = written_as("text/x-raw, format=pango-markup") else {
+        return;
+    };
     assert_eq!(caps.to_string(), "text/x-raw, format=(string)pango-markup");
 }
 
 #[test]
 fn subrip_is_written_where_it_is_asked_for() {
-    let Some((caps, out)) = written_as("application/x-subtitle") else { return };
+    let Some((caps, out)) = written_as("application/x-subtitle") else {
+        return;
+    };
     assert_eq!(caps.to_string(), "application/x-subtitle");
     for (index, text) in texts(&out).iter().enumerate() {
-        assert!(text.text.starts_with(&format!("{}\n00:00:", index + 1)), "{text:?}");
+        assert!(
+            text.text.starts_with(&format!("{}\n00:00:", index + 1)),
+            "{text:?}"
+        );
     }
 }
 
 #[test]
 fn webvtt_is_written_where_it_is_asked_for_with_one_header() {
-    let Some((caps, out)) = written_as("application/x-subtitle-vtt") else { return };
+    let Some((caps, out)) = written_as("application/x-subtitle-vtt") else {
+        return;
+    };
     assert_eq!(caps.to_string(), "application/x-subtitle-vtt");
     for (index, text) in texts(&out).iter().enumerate() {
         assert_eq!(text.text.starts_with("WEBVTT\n\n"), index == 0, "{text:?}");
@@ -49,10 +68,16 @@ fn webvtt_is_written_where_it_is_asked_for_with_one_header() {
 
 #[test]
 fn json_is_written_where_it_is_asked_for_one_object_a_cue() {
-    let Some((caps, out)) = written_as("application/x-json") else { return };
+    let Some((caps, out)) = written_as("application/x-json") else {
+        return;
+    };
     assert_eq!(caps.to_string(), "application/x-json");
     for text in texts(&out) {
-        assert!(serde_json::from_str::<serde_json::Value>(&text.text).expect("JSON").is_object());
+        assert!(
+            serde_json::from_str::<serde_json::Value>(&text.text)
+                .expect("JSON")
+                .is_object()
+        );
     }
 }
 
@@ -60,7 +85,13 @@ fn json_is_written_where_it_is_asked_for_one_object_a_cue() {
 fn a_webvtt_file_without_a_cue_is_still_one() {
     let mut listener = Listener::new("", "application/x-subtitle-vtt");
     let out = listener.finish();
-    assert_eq!(texts(&out).iter().map(|text| text.text.as_str()).collect::<String>(), "WEBVTT\n\n");
+    assert_eq!(
+        texts(&out)
+            .iter()
+            .map(|text| text.text.as_str())
+            .collect::<String>(),
+        "WEBVTT\n\n"
+    );
 }
 
 #[test]
@@ -69,11 +100,17 @@ fn downstream_that_takes_no_text_of_ours_stops_the_stream() {
     let pipeline = gst::parse::launch(
         "audiotestsrc num-buffers=50 ! whispernpu name=w ! capsfilter caps=text/x-raw,format=utf8 name=c ! fakesink",
     );
-    let pipeline = pipeline.expect("pipeline").downcast::<gst::Pipeline>().expect("pipeline");
+    let pipeline = pipeline
+        .expect("pipeline")
+        .downcast::<gst::Pipeline>()
+        .expect("pipeline");
     let filter = pipeline.by_name("c").expect("capsfilter");
     filter.set_property("caps", gst::Caps::builder("text/x-other").build());
     pipeline.set_state(gst::State::Playing).expect("playing");
-    let message = pipeline.bus().expect("bus").timed_pop_filtered(seconds(60), &[gst::MessageType::Error]);
+    let message = pipeline
+        .bus()
+        .expect("bus")
+        .timed_pop_filtered(seconds(60), &[gst::MessageType::Error]);
     pipeline.set_state(gst::State::Null).expect("null");
     assert!(message.is_some(), "somebody reports it");
 }
@@ -81,28 +118,49 @@ fn downstream_that_takes_no_text_of_ours_stops_the_stream() {
 #[test]
 fn audio_that_whisper_cannot_hear_is_refused_by_caps() {
     init();
-    let element = gst::ElementFactory::make("whispernpu").build().expect("element");
+    let element = gst::ElementFactory::make("whispernpu")
+        .build()
+        .expect("element");
     let pad = element.static_pad("sink").expect("sink pad");
     let accepts = |caps: &str| pad.query_accept_caps(&caps.parse::<gst::Caps>().expect("caps"));
     assert!(accepts(AUDIO));
-    assert!(accepts("audio/x-raw, format=F32LE, rate=16000, channels=1, layout=interleaved"));
-    assert!(!accepts("audio/x-raw, format=S16LE, rate=44100, channels=2, channel-mask=(bitmask)3, layout=interleaved"));
-    assert!(!accepts("audio/x-raw, format=S16LE, rate=16000, channels=2, channel-mask=(bitmask)3, layout=interleaved"));
-    assert!(!accepts("audio/x-raw, format=S24LE, rate=16000, channels=1, layout=interleaved"));
-    assert!(!accepts("audio/mpeg, mpegversion=1, layer=3, rate=16000, channels=1"));
+    assert!(accepts(
+        "audio/x-raw, format=F32LE, rate=16000, channels=1, layout=interleaved"
+    ));
+    assert!(!accepts(
+        "audio/x-raw, format=S16LE, rate=44100, channels=2, channel-mask=(bitmask)3, layout=interleaved"
+    ));
+    assert!(!accepts(
+        "audio/x-raw, format=S16LE, rate=16000, channels=2, channel-mask=(bitmask)3, layout=interleaved"
+    ));
+    assert!(!accepts(
+        "audio/x-raw, format=S24LE, rate=16000, channels=1, layout=interleaved"
+    ));
+    assert!(!accepts(
+        "audio/mpeg, mpegversion=1, layer=3, rate=16000, channels=1"
+    ));
 }
 
 #[test]
 fn unbounded_buffers_of_more_than_a_second_are_proposed_to_upstream() {
     init();
-    let element = gst::ElementFactory::make("whispernpu").build().expect("element");
+    let element = gst::ElementFactory::make("whispernpu")
+        .build()
+        .expect("element");
     for (caps, bytes_per_second) in [(AUDIO, 32_000), (&AUDIO.replace("S16LE", "F32LE"), 64_000)] {
         let mut query = gst::query::Allocation::new(Some(&caps.parse().expect("caps")), true);
-        assert!(element.static_pad("sink").expect("sink pad").query(&mut query));
-        let (pool, size, min, max) = query.allocation_pools().into_iter().next().expect("a pool");
+        assert!(
+            element
+                .static_pad("sink")
+                .expect("sink pad")
+                .query(&mut query)
+        );
+        let (pool, size, min, max) = query.allocation_pools().next().expect("a pool");
         assert!(size >= bytes_per_second);
         assert_eq!((min, max), (0, 0));
-        pool.expect("a pool").set_active(true).expect("the pool works");
+        pool.expect("a pool")
+            .set_active(true)
+            .expect("the pool works");
     }
 }
 
@@ -110,12 +168,25 @@ fn unbounded_buffers_of_more_than_a_second_are_proposed_to_upstream() {
 fn a_live_pipeline_has_the_latency_that_was_set() {
     let mut listener = Listener::before_data("latency=1500", "ANY");
     listener.harness.set_live(true);
-    listener.harness.set_upstream_latency(gst::ClockTime::from_mseconds(20));
-    assert_eq!(listener.harness.query_latency(), Some(gst::ClockTime::from_mseconds(1520)));
+    listener
+        .harness
+        .set_upstream_latency(gst::ClockTime::from_mseconds(20));
+    assert_eq!(
+        listener.harness.query_latency(),
+        Some(gst::ClockTime::from_mseconds(1520))
+    );
     listener.messages();
     listener.element().set_property("latency", 800u32);
-    assert!(listener.messages().iter().any(|message| message.type_() == gst::MessageType::Latency));
-    assert_eq!(listener.harness.query_latency(), Some(gst::ClockTime::from_mseconds(820)));
+    assert!(
+        listener
+            .messages()
+            .iter()
+            .any(|message| message.type_() == gst::MessageType::Latency)
+    );
+    assert_eq!(
+        listener.harness.query_latency(),
+        Some(gst::ClockTime::from_mseconds(820))
+    );
 }
 
 #[test]
@@ -128,11 +199,15 @@ fn a_pipeline_that_is_not_live_has_no_latency_of_ours() {
 #[test]
 fn transcriberbin_can_ask_for_the_latency_in_paused_before_any_data() {
     init();
-    let bin = gst::parse::launch("fakesrc is-live=true ! whispernpu name=w latency=4000").expect("pipeline");
+    let bin = gst::parse::launch("fakesrc is-live=true ! whispernpu name=w latency=4000")
+        .expect("pipeline");
     let bin = bin.downcast::<gst::Bin>().expect("bin");
     bin.set_state(gst::State::Paused).expect("paused");
     let mut query = gst::query::Latency::new();
-    let pad = bin.by_name("w").and_then(|element| element.static_pad("src")).expect("src pad");
+    let pad = bin
+        .by_name("w")
+        .and_then(|element| element.static_pad("src"))
+        .expect("src pad");
     assert!(pad.query(&mut query));
     let (live, min, max) = query.result();
     assert!(live);
@@ -144,8 +219,15 @@ fn transcriberbin_can_ask_for_the_latency_in_paused_before_any_data() {
 #[test]
 fn the_latency_query_is_answered_with_nothing_linked() {
     init();
-    let element = gst::ElementFactory::make("whispernpu").build().expect("element");
+    let element = gst::ElementFactory::make("whispernpu")
+        .build()
+        .expect("element");
     let mut query = gst::query::Latency::new();
-    assert!(element.static_pad("src").expect("src pad").query(&mut query));
+    assert!(
+        element
+            .static_pad("src")
+            .expect("src pad")
+            .query(&mut query)
+    );
     assert!(!query.result().0);
 }

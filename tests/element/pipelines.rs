@@ -10,7 +10,11 @@ use crate::support::*;
 
 /// The clip as a WAV file, so many times in a row.
 fn wav(speech: &Speech, times: usize) -> tempfile::NamedTempFile {
-    let bytes: Vec<u8> = speech.samples.iter().flat_map(|sample| sample.to_le_bytes()).collect();
+    let bytes: Vec<u8> = speech
+        .samples
+        .iter()
+        .flat_map(|sample| sample.to_le_bytes())
+        .collect();
     let size = (bytes.len() * times) as u32;
     let mut file = tempfile::NamedTempFile::new().expect("file");
     let mut header = Vec::from(*b"RIFF");
@@ -36,7 +40,10 @@ fn wav(speech: &Speech, times: usize) -> tempfile::NamedTempFile {
 
 fn launch(description: &str) -> gst::Pipeline {
     init();
-    gst::parse::launch(description).expect("pipeline").downcast().expect("pipeline")
+    gst::parse::launch(description)
+        .expect("pipeline")
+        .downcast()
+        .expect("pipeline")
 }
 
 fn recorded(pipeline: &gst::Pipeline) -> Arc<Mutex<Vec<Out>>> {
@@ -47,7 +54,10 @@ fn recorded(pipeline: &gst::Pipeline) -> Arc<Mutex<Vec<Out>>> {
 /// Waits for EOS; an error or a minute without it fails the test.
 fn run_to_end(pipeline: &gst::Pipeline) {
     let wanted = [gst::MessageType::Eos, gst::MessageType::Error];
-    let message = pipeline.bus().expect("bus").timed_pop_filtered(seconds(60), &wanted);
+    let message = pipeline
+        .bus()
+        .expect("bus")
+        .timed_pop_filtered(seconds(60), &wanted);
     let message = message.expect("the pipeline stalls");
     assert_eq!(message.type_(), gst::MessageType::Eos, "{message:?}");
 }
@@ -95,7 +105,12 @@ fn seeks_are_followed() {
     pipeline.set_state(gst::State::Paused).expect("pausing");
     pipeline.state(seconds(60)).0.expect("paused");
     for target in [20, 3, 40, 30] {
-        pipeline.seek_simple(gst::SeekFlags::FLUSH | gst::SeekFlags::ACCURATE, seconds(target)).expect("seek");
+        pipeline
+            .seek_simple(
+                gst::SeekFlags::FLUSH | gst::SeekFlags::ACCURATE,
+                seconds(target),
+            )
+            .expect("seek");
         std::thread::sleep(std::time::Duration::from_millis(50));
     }
     pipeline.set_state(gst::State::Playing).expect("playing");
@@ -105,7 +120,10 @@ fn seeks_are_followed() {
     let flushed = |item: &Out| matches!(item, Out::Event(event) if event.type_() == gst::EventType::FlushStop);
     let last = out.iter().rposition(flushed).expect("a flush");
     let texts = texts(&out[last..]);
-    assert!(!texts.is_empty() && texts.iter().all(|text| text.start >= seconds(30)), "{texts:?}");
+    assert!(
+        !texts.is_empty() && texts.iter().all(|text| text.start >= seconds(30)),
+        "{texts:?}"
+    );
     assert!(said(&out[last..]).contains(speech.word));
 }
 
@@ -125,14 +143,22 @@ fn the_state_may_go_up_and_down_and_the_model_is_loaded_once() {
         if cycle % 3 == 2 {
             run_to_end(&pipeline);
         } else {
-            let started = bus.timed_pop_filtered(gst::ClockTime::from_mseconds(150 * cycle), &[gst::MessageType::Progress]);
+            let started = bus.timed_pop_filtered(
+                gst::ClockTime::from_mseconds(150 * cycle),
+                &[gst::MessageType::Progress],
+            );
             loads += u64::from(started.is_some());
         }
         pipeline.set_state(gst::State::Null).expect("null");
     }
     assert!(loads <= 1);
     let ends = events(&out.lock().expect("recorder"));
-    assert_eq!(ends.iter().filter(|event| event.type_() == gst::EventType::Eos).count(), 2);
+    assert_eq!(
+        ends.iter()
+            .filter(|event| event.type_() == gst::EventType::Eos)
+            .count(),
+        2
+    );
     assert!(said(&out.lock().expect("recorder")).contains(speech.word));
 }
 
@@ -149,9 +175,15 @@ fn two_elements_share_one_engine() {
     run_to_end(&pipeline);
     let windows = |name: &str| {
         let stats: gst::Structure = pipeline.by_name(name).expect("element").property("stats");
-        stats.get::<u64>("windows-encoded").expect("windows-encoded")
+        stats
+            .get::<u64>("windows-encoded")
+            .expect("windows-encoded")
     };
-    assert_eq!(windows("w"), windows("v"), "they count the same engine's work");
+    assert_eq!(
+        windows("w"),
+        windows("v"),
+        "they count the same engine's work"
+    );
     assert!(windows("w") >= 2);
     pipeline.set_state(gst::State::Null).expect("null");
 }
@@ -164,12 +196,20 @@ fn the_device_is_told_once_it_is_known() {
     element.set_bus(Some(&bus));
     assert_eq!(element.property::<Option<String>>("active-device"), None);
     element.set_state(gst::State::Paused).expect("paused");
-    let message = bus.timed_pop_filtered(seconds(60), &[gst::MessageType::Info]).expect("what auto came to");
+    let message = bus
+        .timed_pop_filtered(seconds(60), &[gst::MessageType::Info])
+        .expect("what auto came to");
     assert!(message.structure().is_some());
-    let device = element.property::<Option<String>>("active-device").expect("a device");
+    let device = element
+        .property::<Option<String>>("active-device")
+        .expect("a device");
     assert!(device.starts_with("cpu"), "{device}");
     element.set_state(gst::State::Null).expect("null");
-    assert_eq!(element.property::<Option<String>>("active-device"), Some(device), "the engine is kept");
+    assert_eq!(
+        element.property::<Option<String>>("active-device"),
+        Some(device),
+        "the engine is kept"
+    );
 }
 
 #[test]

@@ -16,7 +16,9 @@ fn the_text_is_a_sparse_stream_of_its_own_in_the_group_of_the_audio() {
     let Some(speech) = speech() else { return };
     let mut listener = Listener::before_data("", "ANY");
     let group = gst::GroupId::next();
-    let start = gst::event::StreamStart::builder("film/audio").group_id(group).build();
+    let start = gst::event::StreamStart::builder("film/audio")
+        .group_id(group)
+        .build();
     let seqnum = start.seqnum();
     listener.push_event(start);
     listener.push_event(gst::event::Caps::new(&AUDIO.parse().unwrap()));
@@ -24,7 +26,9 @@ fn the_text_is_a_sparse_stream_of_its_own_in_the_group_of_the_audio() {
     let segment_seqnum = segment.seqnum();
     listener.push_event(segment);
     let mut tags = gst::TagList::new();
-    tags.get_mut().unwrap().add::<gst::tags::AudioCodec>(&"Opus", gst::TagMergeMode::Replace);
+    tags.get_mut()
+        .unwrap()
+        .add::<gst::tags::AudioCodec>(&"Opus", gst::TagMergeMode::Replace);
     listener.push_event(gst::event::Tag::new(tags));
     listener.push_samples(&speech.samples, ClockTime::ZERO);
     let out = listener.finish();
@@ -33,7 +37,9 @@ fn the_text_is_a_sparse_stream_of_its_own_in_the_group_of_the_audio() {
     assert_eq!(types(&out)[..4], [StreamStart, Caps, Segment, Tag]);
     assert_eq!(types(&out).last(), Some(&Eos));
     let events = events(&out);
-    let gst::EventView::StreamStart(start) = events[0].view() else { panic!("no stream start") };
+    let gst::EventView::StreamStart(start) = events[0].view() else {
+        panic!("no stream start")
+    };
     assert_ne!(start.stream_id(), "film/audio");
     assert!(start.stream_flags().contains(gst::StreamFlags::SPARSE));
     assert_eq!(start.group_id(), Some(group));
@@ -41,8 +47,13 @@ fn the_text_is_a_sparse_stream_of_its_own_in_the_group_of_the_audio() {
     assert_eq!(events[2].seqnum(), segment_seqnum);
     let tags: Vec<_> = events.iter().filter(|event| event.type_() == Tag).collect();
     assert_eq!(tags.len(), 1, "the audio's tags are left out");
-    let gst::EventView::Tag(tag) = tags[0].view() else { panic!("no tag") };
-    assert_eq!(tag.tag().get::<gst::tags::LanguageCode>().unwrap().get(), "en");
+    let gst::EventView::Tag(tag) = tags[0].view() else {
+        panic!("no tag")
+    };
+    assert_eq!(
+        tag.tag().get::<gst::tags::LanguageCode>().unwrap().get(),
+        "en"
+    );
     assert!(tag.tag().get::<gst::tags::AudioCodec>().is_none());
 }
 
@@ -57,7 +68,9 @@ fn text_and_gaps_follow_each_other_without_a_hole_or_an_overlap() {
         let (start, end) = match item {
             Out::Text(text) => (text.start, text.end),
             Out::Event(event) => match event.view() {
-                gst::EventView::Gap(gap) => (gap.timestamp(), gap.timestamp() + gap.duration().unwrap()),
+                gst::EventView::Gap(gap) => {
+                    (gap.timestamp(), gap.timestamp() + gap.duration().unwrap())
+                }
                 _ => continue,
             },
         };
@@ -65,7 +78,10 @@ fn text_and_gaps_follow_each_other_without_a_hole_or_an_overlap() {
         assert!(end > start);
         position = end;
     }
-    assert!(position + ClockTime::from_mseconds(20) >= speech.duration(), "{position}");
+    assert!(
+        position + ClockTime::from_mseconds(20) >= speech.duration(),
+        "{position}"
+    );
     let texts = texts(&out);
     assert!(texts[0].discont && texts[1..].iter().all(|text| !text.discont));
 }
@@ -77,7 +93,11 @@ fn single_words_come_out_where_they_are_wanted() {
     listener.push_samples(&speech.samples, ClockTime::ZERO);
     let texts = texts(&listener.finish());
     assert!(texts.len() > 10);
-    assert!(texts.iter().all(|text| !text.text.contains(char::is_whitespace) && text.end > text.start));
+    assert!(
+        texts
+            .iter()
+            .all(|text| !text.text.contains(char::is_whitespace) && text.end > text.start)
+    );
     assert!(texts.is_sorted_by(|one, next| one.end <= next.start));
 }
 
@@ -104,7 +124,10 @@ fn a_flush_in_the_middle_of_recognition_drops_the_old_and_hears_the_new() {
     for round in 1..=4u64 {
         // More than a window, so that the worker is busy with it.
         for index in 0..4 {
-            listener.push_samples(&speech.samples, seconds(1000 * round) + index * speech.duration());
+            listener.push_samples(
+                &speech.samples,
+                seconds(1000 * round) + index * speech.duration(),
+            );
         }
         std::thread::sleep(std::time::Duration::from_millis(70 * round));
         listener.push_event(gst::event::FlushStart::new());
@@ -116,7 +139,36 @@ fn a_flush_in_the_middle_of_recognition_drops_the_old_and_hears_the_new() {
     let out = listener.finish();
     assert!(said(&out).contains(speech.word));
     let inside = seconds(400)..seconds(420);
-    assert!(texts(&out).iter().all(|text| inside.contains(&text.start)), "{out:#?}");
+    assert!(
+        texts(&out).iter().all(|text| inside.contains(&text.start)),
+        "{out:#?}"
+    );
+}
+
+#[test]
+fn a_flush_before_anything_came_out_does_not_lose_the_start_of_the_stream() {
+    let Some(speech) = speech() else { return };
+    // An engine of its own, which is still being loaded.
+    let mut listener = Listener::new("threads=7", "ANY");
+    listener.push_event(gst::event::FlushStart::new());
+    listener.push_event(gst::event::FlushStop::new(true));
+    listener.segment(seconds(5));
+    listener.push_samples(&speech.samples, seconds(5));
+    let out = listener.finish();
+    let mut kinds = types(&out);
+    kinds.retain(|kind| !matches!(kind, gst::EventType::FlushStart | gst::EventType::FlushStop));
+    use gst::EventType::{Caps, Segment, StreamStart};
+    let first = kinds
+        .iter()
+        .position(|kind| *kind == StreamStart)
+        .expect("a start");
+    assert!(
+        kinds[first + 1..].iter().all(|kind| *kind != StreamStart),
+        "{kinds:?}"
+    );
+    assert!(kinds.contains(&Caps) && kinds.contains(&Segment));
+    assert!(texts(&out).iter().all(|text| text.start >= seconds(5)));
+    assert!(said(&out).contains(speech.word));
 }
 
 #[test]
@@ -125,14 +177,22 @@ fn an_event_in_the_audio_comes_out_between_the_words_around_it() {
     let mut listener = Listener::new("granularity=word", "ANY");
     let middle = speech.samples.len() / 2;
     listener.push_samples(&speech.samples[..middle], ClockTime::ZERO);
-    listener.push_event(gst::event::CustomDownstream::new(gst::Structure::new_empty("mark")));
+    listener.push_event(gst::event::CustomDownstream::new(
+        gst::Structure::new_empty("mark"),
+    ));
     listener.push_samples(&speech.samples[middle..], duration_of(middle));
     let out = listener.finish();
     let is_mark = |item: &Out| matches!(item, Out::Event(event) if event.type_() == gst::EventType::CustomDownstream);
     let mark = out.iter().position(is_mark).expect("the event comes out");
     let (before, after) = (texts(&out[..mark]), texts(&out[mark..]));
-    assert!(!before.is_empty() && before.iter().all(|text| text.start < duration_of(middle)), "{out:#?}");
-    assert!(!after.is_empty() && after.iter().all(|text| text.start >= duration_of(middle)), "{out:#?}");
+    assert!(
+        !before.is_empty() && before.iter().all(|text| text.start < duration_of(middle)),
+        "{out:#?}"
+    );
+    assert!(
+        !after.is_empty() && after.iter().all(|text| text.start >= duration_of(middle)),
+        "{out:#?}"
+    );
 }
 
 #[test]
@@ -148,10 +208,25 @@ fn a_second_stream_follows_the_first_in_order() {
     let starts = |item: &&Out| matches!(item, Out::Event(event) if event.type_() == gst::EventType::StreamStart);
     assert_eq!(out.iter().filter(starts).count(), 2);
     let second = out.iter().rposition(|item| starts(&item)).unwrap();
-    assert!(said(&out[..second]).contains(speech.word) && said(&out[second..]).contains(speech.word));
-    assert!(texts(&out[..second]).iter().all(|text| text.end <= seconds(50)));
-    assert!(texts(&out[second..]).iter().all(|text| text.start >= seconds(50)));
-    let tags = |out: &[Out]| types(out).iter().filter(|kind| **kind == gst::EventType::Tag).count();
+    assert!(
+        said(&out[..second]).contains(speech.word) && said(&out[second..]).contains(speech.word)
+    );
+    assert!(
+        texts(&out[..second])
+            .iter()
+            .all(|text| text.end <= seconds(50))
+    );
+    assert!(
+        texts(&out[second..])
+            .iter()
+            .all(|text| text.start >= seconds(50))
+    );
+    let tags = |out: &[Out]| {
+        types(out)
+            .iter()
+            .filter(|kind| **kind == gst::EventType::Tag)
+            .count()
+    };
     assert_eq!((tags(&out[..second]), tags(&out[second..])), (1, 1));
 }
 
@@ -185,13 +260,25 @@ fn a_changed_request_takes_effect_mid_stream_without_losing_a_word() {
     let mut listener = Listener::new("", "ANY");
     listener.push_samples(&speech.samples, ClockTime::ZERO);
     listener.element().set_property("language-code", "en-GB");
-    listener.element().set_property("initial-prompt", "Presidents and their speeches.");
+    listener
+        .element()
+        .set_property("initial-prompt", "Presidents and their speeches.");
     listener.push_samples(&speech.samples, speech.duration());
     let out = listener.finish();
-    let first = texts(&out).iter().filter(|text| text.start < speech.duration()).count();
+    let first = texts(&out)
+        .iter()
+        .filter(|text| text.start < speech.duration())
+        .count();
     assert!(first > 0 && first < texts(&out).len());
-    assert_eq!(said(&out).matches(speech.word).count(), 2 * said_once(speech));
-    assert_eq!(texts(&out).iter().filter(|text| text.discont).count(), 1, "there is no hole");
+    assert_eq!(
+        said(&out).matches(speech.word).count(),
+        2 * said_once(speech)
+    );
+    assert_eq!(
+        texts(&out).iter().filter(|text| text.discont).count(),
+        1,
+        "there is no hole"
+    );
 }
 
 /// How often the word is in one pass over the clip.

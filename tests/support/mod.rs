@@ -17,10 +17,15 @@ pub fn init() {
     static INIT: Once = Once::new();
     INIT.call_once(|| {
         gst::init().expect("GStreamer");
-        gst::glib::log_set_always_fatal(gst::glib::LogLevels::LEVEL_WARNING | gst::glib::LogLevels::LEVEL_CRITICAL);
+        gst::glib::log_set_always_fatal(
+            gst::glib::LogLevels::LEVEL_WARNING | gst::glib::LogLevels::LEVEL_CRITICAL,
+        );
         gstwhispernpu::plugin_register_static().expect("plugin");
         let model = gstwhispernpu::model::Model::find("tiny.en");
-        assert!(model.is_ok(), "these tests need a model, get it with: scripts/fetch-model tiny.en");
+        assert!(
+            model.is_ok(),
+            "these tests need a model, get it with: scripts/fetch-model tiny.en"
+        );
     });
 }
 
@@ -39,7 +44,8 @@ impl Speech {
 /// The project's own clip, or else one from Debian's package pocketsphinx-testdata. `None`, said on standard output,
 /// if neither is there: the test is to be skipped.
 pub fn speech() -> Option<&'static Speech> {
-    static SPEECH: LazyLock<Option<Speech>> = LazyLock::new(|| shared_clip().or_else(packaged_clip));
+    static SPEECH: LazyLock<Option<Speech>> =
+        LazyLock::new(|| shared_clip().or_else(packaged_clip));
     if SPEECH.is_none() {
         println!("skipped: no speech, install pocketsphinx-testdata");
     }
@@ -47,18 +53,32 @@ pub fn speech() -> Option<&'static Speech> {
 }
 
 fn shared_clip() -> Option<Speech> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/speech/en-speech/jfk-inaugural.flac");
+    let path =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/speech/en-speech/jfk-inaugural.flac");
     let mut clip = claxon::FlacReader::open(path).ok()?;
-    let samples = clip.samples().map(|sample| sample.map(|sample| sample as i16)).collect::<Result<_, _>>();
-    Some(Speech { samples: samples.ok()?, word: "country" })
+    let samples = clip
+        .samples()
+        .map(|sample| sample.map(|sample| sample as i16))
+        .collect::<Result<_, _>>();
+    Some(Speech {
+        samples: samples.ok()?,
+        word: "country",
+    })
 }
 
 fn packaged_clip() -> Option<Speech> {
-    let path = "/usr/share/pocketsphinx/test/data/librivox/sense_and_sensibility_01_austen_64kb-0870.wav";
+    let path =
+        "/usr/share/pocketsphinx/test/data/librivox/sense_and_sensibility_01_austen_64kb-0870.wav";
     let wav = std::fs::read(path).ok()?;
     let data = wav.windows(4).position(|four| four == b"data")? + 8;
     let (samples, _) = wav[data..].as_chunks();
-    Some(Speech { samples: samples.iter().map(|&sample| i16::from_le_bytes(sample)).collect(), word: "leisure" })
+    Some(Speech {
+        samples: samples
+            .iter()
+            .map(|&sample| i16::from_le_bytes(sample))
+            .collect(),
+        word: "leisure",
+    })
 }
 
 pub fn duration_of(samples: usize) -> ClockTime {
@@ -71,7 +91,12 @@ pub fn seconds(seconds: u64) -> ClockTime {
 
 /// A buffer without times.
 pub fn s16(samples: &[i16]) -> gst::Buffer {
-    gst::Buffer::from_mut_slice(samples.iter().flat_map(|sample| sample.to_le_bytes()).collect::<Vec<u8>>())
+    gst::Buffer::from_mut_slice(
+        samples
+            .iter()
+            .flat_map(|sample| sample.to_le_bytes())
+            .collect::<Vec<u8>>(),
+    )
 }
 
 pub fn timed(mut buffer: gst::Buffer, pts: ClockTime, duration: ClockTime) -> gst::Buffer {
@@ -83,9 +108,16 @@ pub fn timed(mut buffer: gst::Buffer, pts: ClockTime, duration: ClockTime) -> gs
 
 /// The samples as buffers of 100 ms from `base` on.
 pub fn buffers(samples: &[i16], base: ClockTime) -> impl Iterator<Item = gst::Buffer> + '_ {
-    samples.chunks(RATE / 10).enumerate().map(move |(index, chunk)| {
-        timed(s16(chunk), base + duration_of(index * RATE / 10), duration_of(chunk.len()))
-    })
+    samples
+        .chunks(RATE / 10)
+        .enumerate()
+        .map(move |(index, chunk)| {
+            timed(
+                s16(chunk),
+                base + duration_of(index * RATE / 10),
+                duration_of(chunk.len()),
+            )
+        })
 }
 
 /// A piece of text that came out.
@@ -159,7 +191,10 @@ impl Listener {
     /// Sends EOS and waits until it comes out.
     pub fn finish(&mut self) -> Vec<Out> {
         self.push_event(gst::event::Eos::new());
-        self.wait_until("EOS", |out| matches!(out, Out::Event(event) if event.type_() == gst::EventType::Eos))
+        self.wait_until(
+            "EOS",
+            |out| matches!(out, Out::Event(event) if event.type_() == gst::EventType::Eos),
+        )
     }
 
     /// Waits until something comes out; gives all that came so far.
@@ -170,7 +205,11 @@ impl Listener {
             if out.iter().any(&found) {
                 return out;
             }
-            assert!(Instant::now() < deadline, "no {what} within a minute, but {out:#?} and {:?}", self.messages());
+            assert!(
+                Instant::now() < deadline,
+                "no {what} within a minute, but {out:#?} and {:?}",
+                self.messages()
+            );
             std::thread::sleep(Duration::from_millis(5));
         }
     }
@@ -190,7 +229,10 @@ impl Listener {
 
     /// A counter of the `stats` property.
     pub fn stat(&self, field: &str) -> u64 {
-        self.element().property::<gst::Structure>("stats").get(field).expect(field)
+        self.element()
+            .property::<gst::Structure>("stats")
+            .get(field)
+            .expect(field)
     }
 }
 
@@ -198,15 +240,18 @@ impl Listener {
 pub fn record(pad: &gst::Pad) -> Arc<Mutex<Vec<Out>>> {
     let out = Arc::new(Mutex::new(Vec::new()));
     let kept = out.clone();
-    pad.add_probe(gst::PadProbeType::DATA_DOWNSTREAM | gst::PadProbeType::EVENT_FLUSH, move |_, info| {
-        let item = match &info.data {
-            Some(gst::PadProbeData::Buffer(buffer)) => Out::Text(text(buffer)),
-            Some(gst::PadProbeData::Event(event)) => Out::Event(event.clone()),
-            _ => return gst::PadProbeReturn::Ok,
-        };
-        kept.lock().expect("recorder").push(item);
-        gst::PadProbeReturn::Ok
-    });
+    pad.add_probe(
+        gst::PadProbeType::DATA_DOWNSTREAM | gst::PadProbeType::EVENT_FLUSH,
+        move |_, info| {
+            let item = match &info.data {
+                Some(gst::PadProbeData::Buffer(buffer)) => Out::Text(text(buffer)),
+                Some(gst::PadProbeData::Event(event)) => Out::Event(event.clone()),
+                _ => return gst::PadProbeReturn::Ok,
+            };
+            kept.lock().expect("recorder").push(item);
+            gst::PadProbeReturn::Ok
+        },
+    );
     out
 }
 
@@ -222,17 +267,32 @@ fn text(buffer: &gst::Buffer) -> Text {
 }
 
 pub fn texts(out: &[Out]) -> Vec<Text> {
-    let text = |item: &Out| if let Out::Text(text) = item { Some(text.clone()) } else { None };
+    let text = |item: &Out| {
+        if let Out::Text(text) = item {
+            Some(text.clone())
+        } else {
+            None
+        }
+    };
     out.iter().filter_map(text).collect()
 }
 
 pub fn events(out: &[Out]) -> Vec<gst::Event> {
-    let event = |item: &Out| if let Out::Event(event) = item { Some(event.clone()) } else { None };
+    let event = |item: &Out| {
+        if let Out::Event(event) = item {
+            Some(event.clone())
+        } else {
+            None
+        }
+    };
     out.iter().filter_map(event).collect()
 }
 
 /// All text, in lower case, on one line.
 pub fn said(out: &[Out]) -> String {
-    let texts: Vec<String> = texts(out).into_iter().map(|text| text.text.replace('\n', " ").to_lowercase()).collect();
+    let texts: Vec<String> = texts(out)
+        .into_iter()
+        .map(|text| text.text.replace('\n', " ").to_lowercase())
+        .collect();
     texts.join(" ")
 }

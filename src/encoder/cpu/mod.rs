@@ -1,138 +1,101 @@
 // SPDX-License-Identifier: MPL-2.0
-//! The encoder on the CPU, in f32 on candle-core: the reference for every other backend.
+//! The encoder on the CPU, with kernels chosen at run time.
 //!
-//! Graph: openai/whisper `model.py`, class `AudioEncoder`; the cross-attention projections of its decoder
-//! layers are computed here too, since they depend on nothing but this output.
+//! | room | what it does |
+//! |---|---|
+//! | `isa` | which instruction set |
+//! | `kernel` | what each instruction set offers; the innermost loop |
+//! | `pack`, `gemm`, `sink` | weights in the kernel's order; the multiplication; what becomes of its tiles |
+//! | `attention`, `norm`, `math` | the other operations |
+//! | `weights`, `workspace`, `graph` | the model, its memory, and the order of its operations |
 
-use candle_core::{CpuStorage, Device, Storage, Tensor};
+mod attention;
+mod buffer;
+mod gemm;
+mod graph;
+mod isa;
+mod kernel;
+mod math;
+mod norm;
+mod pack;
+mod sink;
+mod weights;
+mod workspace;
+
 use ndarray::{Array2, ArrayViewMut2};
 
+pub use isa::{Isa, UnknownIsa, VARIABLE};
+
+use self::graph::{Encode, Graph};
 use super::{AudioFeatures, Encoder, EncoderError};
 use crate::mel::WINDOW_FRAMES;
-use crate::model::{Model, ModelError};
-use crate::nn::{self, FeedForward, LayerNorm, Linear};
+use crate::model::Model;
 
+/// Whisper's encoder on the machine's own vector units.
 pub struct CpuEncoder {
+    isa: Isa,
+    context: usize,
     input: Array2<f32>,
-    conv1: Conv,
-    conv2: Conv,
-    positions: Tensor,
-    layers: Vec<Layer>,
-    norm: LayerNorm,
-    /// Key and value projections of each decoder layer.
-    cross: Vec<(Linear, Linear)>,
-}
-
-struct Conv {
-    weight: Tensor,
-    bias: Tensor,
-    stride: usize,
-}
-
-struct Layer {
-    heads: usize,
-    attention_norm: LayerNorm,
-    q: Linear,
-    k: Linear,
-    v: Linear,
-    out: Linear,
-    feed_forward_norm: LayerNorm,
-    feed_forward: FeedForward,
+    graph: Box<dyn Encode>,
 }
 
 impl CpuEncoder {
-    pub fn new(model: &Model) -> Result<Self, ModelError> {
-        let config = &model.config;
-        let layers = (0..config.audio_layers)
-            .map(|i| Layer::load(model, i))
-            .collect::<Result<_, _>>()?;
-        let cross = (0..config.text_layers)
-            .map(|i| {
-                let name = format!("model.decoder.layers.{i}.encoder_attn");
-                Ok((
-                    Linear::load(model, &format!("{name}.k_proj"))?,
-                    Linear::load(model, &format!("{name}.v_proj"))?,
-                ))
-            })
-            .collect::<Result<_, ModelError>>()?;
+    /// For the fastest instruction set that this machine has, or the one that [`VARIABLE`] names.
+    pub fn new(model: &Model) -> Result<Self, EncoderError> {
+        Self::with_isa(model, Isa::choose()?)
+    }
+
+    /// For `isa`, which must be [available](Isa::available).
+    pub fn with_isa(model: &Model, isa: Isa) -> Result<Self, EncoderError> {
         Ok(Self {
-            input: Array2::zeros((WINDOW_FRAMES, config.n_mels)),
-            conv1: Conv::load(model, "model.encoder.conv1", 1)?,
-            conv2: Conv::load(model, "model.encoder.conv2", 2)?,
-            positions: nn::load(model, "model.encoder.embed_positions.weight")?,
-            layers,
-            norm: LayerNorm::load(model, "model.encoder.layer_norm")?,
-            cross,
+            isa,
+            context: model.config.audio_ctx,
+            input: Array2::zeros((WINDOW_FRAMES, model.config.n_mels)),
+            graph: graph(model, isa)?,
         })
     }
 
-    /// The encoder's graph: (audio_ctx, d).
-    fn hidden(&self) -> candle_core::Result<Tensor> {
-        // `as_standard_layout` is what it is already: the window is C-contiguous by construction.
-        let mel = Tensor::from_iter(self.input.iter().copied(), &Device::Cpu)?
-            .reshape(self.input.dim())?
-            .t()?
-            .unsqueeze(0)?
-            .contiguous()?;
-        let x = self.conv2.forward(&self.conv1.forward(&mel)?)?;
-        let mut x = x.squeeze(0)?.t()?.contiguous()?.add(&self.positions)?;
-        for layer in &self.layers {
-            x = layer.forward(&x)?;
+    /// Encodes the first `2 * context` frames as if the window ended there, to the first `context` rows of
+    /// `out`: time for what was said, not for the silence after it. The other rows stay as they are.
+    pub fn encode_context(
+        &mut self,
+        context: usize,
+        out: &mut AudioFeatures,
+    ) -> Result<(), EncoderError> {
+        if context == 0 || context > self.context {
+            return Err(EncoderError(format!(
+                "a context of {context}, the model has {}",
+                self.context
+            )));
         }
-        self.norm.forward(&x)
+        self.graph.encode(&self.input, context, out)
     }
 }
 
-impl Conv {
-    fn load(model: &Model, name: &str, stride: usize) -> Result<Self, ModelError> {
-        Ok(Self {
-            weight: nn::load(model, &format!("{name}.weight"))?,
-            bias: nn::load(model, &format!("{name}.bias"))?,
-            stride,
-        })
+fn graph(model: &Model, isa: Isa) -> Result<Box<dyn Encode>, EncoderError> {
+    fn boxed<K: kernel::Kernel>(
+        kernel: Option<K>,
+        model: &Model,
+    ) -> Result<Box<dyn Encode>, EncoderError> {
+        let kernel =
+            kernel.ok_or_else(|| EncoderError(format!("this machine has no {}", K::NAME)))?;
+        Ok(Box::new(Graph::new(kernel, model)?))
     }
 
-    fn forward(&self, x: &Tensor) -> candle_core::Result<Tensor> {
-        let bias = self.bias.unsqueeze(1)?;
-        x.conv1d(&self.weight, 1, self.stride, 1, 1)?
-            .broadcast_add(&bias)?
-            .gelu_erf()
-    }
-}
-
-impl Layer {
-    fn load(model: &Model, index: usize) -> Result<Self, ModelError> {
-        let name = format!("model.encoder.layers.{index}");
-        let linear = |part: &str| Linear::load(model, &format!("{name}.self_attn.{part}_proj"));
-        Ok(Self {
-            heads: model.config.audio_heads,
-            attention_norm: LayerNorm::load(model, &format!("{name}.self_attn_layer_norm"))?,
-            q: linear("q")?,
-            k: linear("k")?,
-            v: linear("v")?,
-            out: linear("out")?,
-            feed_forward_norm: LayerNorm::load(model, &format!("{name}.final_layer_norm"))?,
-            feed_forward: FeedForward::load(model, &name)?,
-        })
-    }
-
-    fn forward(&self, x: &Tensor) -> candle_core::Result<Tensor> {
-        let x = x.add(&self.attention(&self.attention_norm.forward(x)?)?)?;
-        x.add(
-            &self
-                .feed_forward
-                .forward(&self.feed_forward_norm.forward(&x)?)?,
-        )
-    }
-
-    fn attention(&self, x: &Tensor) -> candle_core::Result<Tensor> {
-        let head_width = x.dim(1)? / self.heads;
-        let scale = 1.0 / (head_width as f64).sqrt();
-        let q = nn::split_heads(&self.q.forward(x)?.affine(scale, 0.0)?, self.heads)?;
-        let k = nn::split_heads(&self.k.forward(x)?, self.heads)?;
-        let v = nn::split_heads(&self.v.forward(x)?, self.heads)?;
-        let weights = nn::softmax(&q.matmul(&k.t()?)?)?;
-        self.out.forward(&nn::join_heads(&weights.matmul(&v)?)?)
+    match isa {
+        Isa::Portable => boxed(Some(kernel::portable::Portable), model),
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx2 => boxed(kernel::avx2::Avx2::detect(), model),
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512 => boxed(kernel::avx512::Avx512::<f32>::detect(), model),
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512Bf16 => boxed(kernel::avx512::Avx512::<half::bf16>::detect(), model),
+        #[cfg(target_arch = "aarch64")]
+        Isa::Neon => boxed(kernel::neon::Neon::detect(), model),
+        #[allow(unreachable_patterns)]
+        _ => Err(EncoderError(format!(
+            "no kernels for {isa} on this architecture"
+        ))),
     }
 }
 
@@ -142,31 +105,10 @@ impl Encoder for CpuEncoder {
     }
 
     fn encode(&mut self, out: &mut AudioFeatures) -> Result<(), EncoderError> {
-        let hidden = self.hidden()?;
-        copy(&hidden, &mut out.hidden)?;
-        for ((k, v), out) in self.cross.iter().zip(&mut out.cross) {
-            copy(&k.forward(&hidden)?, &mut out.k)?;
-            copy(&v.forward(&hidden)?, &mut out.v)?;
-        }
-        Ok(())
+        self.encode_context(self.context, out)
     }
 
     fn description(&self) -> String {
-        "cpu (f32)".into()
+        format!("cpu ({})", self.isa)
     }
-}
-
-/// Copies a contiguous f32 tensor into an array of the same shape.
-fn copy(from: &Tensor, to: &mut Array2<f32>) -> candle_core::Result<()> {
-    let (storage, layout) = from.storage_and_layout();
-    let (Storage::Cpu(CpuStorage::F32(values)), Some((start, end)), Some(to)) =
-        (&*storage, layout.contiguous_offsets(), to.as_slice_mut())
-    else {
-        candle_core::bail!("expected a contiguous f32 tensor on the CPU")
-    };
-    if end - start != to.len() {
-        candle_core::bail!("expected {} values, found {}", to.len(), end - start)
-    }
-    to.copy_from_slice(&values[start..end]);
-    Ok(())
 }

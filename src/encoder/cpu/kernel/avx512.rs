@@ -1,0 +1,232 @@
+// SPDX-License-Identifier: MPL-2.0
+//! x86-64 with AVX-512 F, BW, DQ and VL: matrices in f32, or in bf16 where the machine multiplies that.
+
+use std::arch::x86_64::*;
+use std::marker::PhantomData;
+
+use half::bf16;
+
+use super::{Kernel, Lanes, Operation};
+
+/// Exists only where AVX-512 F, BW, DQ and VL do, and for `V` = [`bf16`] also AVX-512 BF16.
+#[derive(Clone, Copy, Debug)]
+pub struct Avx512<V>(PhantomData<V>);
+
+fn has_avx512() -> bool {
+    is_x86_feature_detected!("avx512f")
+        && is_x86_feature_detected!("avx512bw")
+        && is_x86_feature_detected!("avx512dq")
+        && is_x86_feature_detected!("avx512vl")
+}
+
+impl Avx512<f32> {
+    pub fn detect() -> Option<Self> {
+        has_avx512().then_some(Self(PhantomData))
+    }
+}
+
+impl Avx512<bf16> {
+    pub fn detect() -> Option<Self> {
+        (has_avx512() && is_x86_feature_detected!("avx512bf16")).then_some(Self(PhantomData))
+    }
+}
+
+/// Evaluates intrinsics that touch no memory.
+macro_rules! on_avx512 {
+    ($intrinsics:expr) => {
+        // SAFETY: `self` exists, so this machine has the instructions that its type stands for.
+        unsafe { $intrinsics }
+    };
+}
+
+impl<V: Copy + Send + Sync + 'static> Lanes for Avx512<V> {
+    type Vector = __m512;
+    const LANES: usize = 16;
+
+    #[inline(always)]
+    fn splat(self, x: f32) -> __m512 {
+        on_avx512!(_mm512_set1_ps(x))
+    }
+
+    #[inline(always)]
+    fn load(self, from: &[f32]) -> __m512 {
+        let from = &from[..Self::LANES];
+        // SAFETY: sixteen elements, checked above.
+        unsafe { _mm512_loadu_ps(from.as_ptr()) }
+    }
+
+    #[inline(always)]
+    fn store(self, x: __m512, to: &mut [f32]) {
+        let to = &mut to[..Self::LANES];
+        // SAFETY: sixteen elements, checked above.
+        unsafe { _mm512_storeu_ps(to.as_mut_ptr(), x) }
+    }
+
+    #[inline(always)]
+    fn add(self, a: __m512, b: __m512) -> __m512 {
+        on_avx512!(_mm512_add_ps(a, b))
+    }
+
+    #[inline(always)]
+    fn sub(self, a: __m512, b: __m512) -> __m512 {
+        on_avx512!(_mm512_sub_ps(a, b))
+    }
+
+    #[inline(always)]
+    fn mul(self, a: __m512, b: __m512) -> __m512 {
+        on_avx512!(_mm512_mul_ps(a, b))
+    }
+
+    #[inline(always)]
+    fn mul_add(self, a: __m512, b: __m512, c: __m512) -> __m512 {
+        on_avx512!(_mm512_fmadd_ps(a, b, c))
+    }
+
+    #[inline(always)]
+    fn max(self, a: __m512, b: __m512) -> __m512 {
+        on_avx512!(_mm512_max_ps(a, b))
+    }
+
+    #[inline(always)]
+    fn fraction(self, x: __m512) -> __m512 {
+        // Whole part taken off rounding down, no exceptions.
+        on_avx512!(_mm512_reduce_ps::<0x09>(x))
+    }
+
+    #[inline(always)]
+    fn scale_by_exp2(self, p: __m512, x: __m512) -> __m512 {
+        on_avx512!(_mm512_scalef_ps(p, x))
+    }
+
+    #[inline(always)]
+    fn sum(self, x: __m512) -> f32 {
+        on_avx512!(_mm512_reduce_add_ps(x))
+    }
+
+    #[inline(always)]
+    fn largest(self, x: __m512) -> f32 {
+        on_avx512!(_mm512_reduce_max_ps(x))
+    }
+}
+
+impl Kernel for Avx512<f32> {
+    type Value = f32;
+    type Operand = __m512;
+    /// 24 sums, two columns and the broadcasts: 27 of 32 registers.
+    type Tile = [[__m512; 2]; 12];
+    const GROUP: usize = 1;
+    const NAME: &'static str = "avx512";
+
+    #[inline(always)]
+    fn vectorize<O: Operation<Self>>(self, operation: O) -> O::Output {
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+        fn run<O: Operation<Avx512<f32>>>(kernel: Avx512<f32>, operation: O) -> O::Output {
+            operation.run(kernel)
+        }
+        on_avx512!(run(self, operation))
+    }
+
+    #[inline(always)]
+    fn value(x: f32) -> f32 {
+        x
+    }
+
+    #[inline(always)]
+    fn narrow(self, x: __m512, to: &mut [f32]) {
+        self.store(x, to);
+    }
+
+    #[inline(always)]
+    fn narrow_group(self, rows: &[[__m512; 2]], half: usize, to: &mut [f32]) {
+        self.store(rows[0][half], to);
+    }
+
+    #[inline(always)]
+    unsafe fn load_groups(self, from: *const f32) -> __m512 {
+        // SAFETY: the caller promises sixteen values.
+        unsafe { _mm512_loadu_ps(from) }
+    }
+
+    #[inline(always)]
+    unsafe fn broadcast_group(self, from: *const f32) -> __m512 {
+        // SAFETY: the caller promises one value.
+        unsafe { _mm512_set1_ps(*from) }
+    }
+
+    #[inline(always)]
+    fn dot(self, sum: __m512, a: __m512, b: __m512) -> __m512 {
+        self.mul_add(a, b, sum)
+    }
+}
+
+impl Kernel for Avx512<bf16> {
+    type Value = bf16;
+    type Operand = __m512bh;
+    type Tile = [[__m512; 2]; 12];
+    /// `vdpbf16ps` adds the products of two neighbours.
+    const GROUP: usize = 2;
+    const NAME: &'static str = "avx512-bf16";
+
+    #[inline(always)]
+    fn vectorize<O: Operation<Self>>(self, operation: O) -> O::Output {
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
+        fn run<O: Operation<Avx512<bf16>>>(kernel: Avx512<bf16>, operation: O) -> O::Output {
+            operation.run(kernel)
+        }
+        on_avx512!(run(self, operation))
+    }
+
+    #[inline(always)]
+    fn value(x: f32) -> bf16 {
+        bf16::from_f32(x)
+    }
+
+    #[inline(always)]
+    fn narrow(self, x: __m512, to: &mut [bf16]) {
+        let to = &mut to[..Self::LANES];
+        // SAFETY: sixteen 16-bit elements, checked above; the store needs no alignment.
+        unsafe {
+            to.as_mut_ptr()
+                .cast::<__m256bh>()
+                .write_unaligned(_mm512_cvtneps_pbh(x))
+        }
+    }
+
+    #[inline(always)]
+    fn narrow_group(self, rows: &[[__m512; 2]], half: usize, to: &mut [bf16]) {
+        let (even, odd) = (rows[0][half], rows[1][half]);
+        let to = &mut to[..2 * Self::LANES];
+        // SAFETY: 32 16-bit elements, checked above; the store needs no alignment. Each 32-bit lane gets the
+        // even row's value in its low half and the odd row's in its high half.
+        unsafe {
+            let even = _mm512_cvtepu16_epi32(std::mem::transmute::<__m256bh, __m256i>(
+                _mm512_cvtneps_pbh(even),
+            ));
+            let odd = _mm512_cvtepu16_epi32(std::mem::transmute::<__m256bh, __m256i>(
+                _mm512_cvtneps_pbh(odd),
+            ));
+            let pairs = _mm512_or_si512(even, _mm512_slli_epi32(odd, 16));
+            to.as_mut_ptr().cast::<__m512i>().write_unaligned(pairs);
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn load_groups(self, from: *const bf16) -> __m512bh {
+        // SAFETY: the caller promises 32 values.
+        unsafe { from.cast::<__m512bh>().read_unaligned() }
+    }
+
+    #[inline(always)]
+    unsafe fn broadcast_group(self, from: *const bf16) -> __m512bh {
+        // SAFETY: the caller promises two values: one 32-bit lane.
+        unsafe {
+            let pair = from.cast::<i32>().read_unaligned();
+            std::mem::transmute::<__m512i, __m512bh>(_mm512_set1_epi32(pair))
+        }
+    }
+
+    #[inline(always)]
+    fn dot(self, sum: __m512, a: __m512bh, b: __m512bh) -> __m512 {
+        on_avx512!(_mm512_dpbf16_ps(sum, a, b))
+    }
+}

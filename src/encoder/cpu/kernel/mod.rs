@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: MPL-2.0
+//! What one instruction set offers, so that every loop above is written once.
+//!
+//! [`Lanes`] is plain f32 vector arithmetic; [`Kernel`] adds the inner product that matrix multiplication
+//! consists of, in whatever number format the instruction set multiplies fastest.
+
+#[cfg(target_arch = "x86_64")]
+pub mod avx2;
+#[cfg(target_arch = "x86_64")]
+pub mod avx512;
+#[cfg(target_arch = "aarch64")]
+pub mod neon;
+pub mod portable;
+
+/// f32 arithmetic on vectors of [`Lanes::LANES`] elements.
+///
+/// A value of an implementing type is the proof that this machine has the instructions: such a value comes
+/// only from the type's `detect`. The methods are always inlined; they become single instructions inside
+/// [`Kernel::vectorize`].
+pub trait Lanes: Copy + Send + Sync + 'static {
+    type Vector: Copy;
+    const LANES: usize;
+
+    fn splat(self, x: f32) -> Self::Vector;
+    /// The first [`Lanes::LANES`] elements; panics when there are fewer.
+    fn load(self, from: &[f32]) -> Self::Vector;
+    /// To the first [`Lanes::LANES`] elements; panics when there are fewer.
+    fn store(self, x: Self::Vector, to: &mut [f32]);
+    fn add(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
+    fn sub(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
+    fn mul(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
+    /// `a b + c`
+    fn mul_add(self, a: Self::Vector, b: Self::Vector, c: Self::Vector) -> Self::Vector;
+    fn max(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
+    /// `x - ⌊x⌋`; 0 or 1 for whole numbers.
+    fn fraction(self, x: Self::Vector) -> Self::Vector;
+    /// `p 2^⌊x⌋`, with the same notion of ⌊x⌋ as [`Lanes::fraction`]. Below x = -126 the result is some number
+    /// in `[0, p 2^-126]`.
+    fn scale_by_exp2(self, p: Self::Vector, x: Self::Vector) -> Self::Vector;
+    /// Sum of all lanes.
+    fn sum(self, x: Self::Vector) -> f32;
+    /// Largest of all lanes.
+    fn largest(self, x: Self::Vector) -> f32;
+}
+
+/// Matrix multiplication by tiles: [`Tile::ROWS`] rows of the left operand times two vectors of columns of the
+/// right one, all sums held in registers.
+///
+/// Both operands hold [`Kernel::Value`]s. The instruction set multiplies groups of [`Kernel::GROUP`] values
+/// that are adjacent along the depth (the axis that is summed over): the left operand is row-major, so that a
+/// group is contiguous; the right operand keeps, for each step of GROUP in depth, its columns side by side with
+/// each column's group together.
+pub trait Kernel: Lanes {
+    /// A matrix element in memory.
+    type Value: Copy + Default + Into<f32> + Send + Sync + 'static;
+    /// A register of LANES groups of values.
+    type Operand: Copy;
+    /// The sums of one tile.
+    type Tile: Tile<Self::Vector>;
+    const GROUP: usize;
+    /// Columns of a tile: two vectors.
+    const COLUMNS: usize = 2 * Self::LANES;
+    /// The name users see.
+    const NAME: &'static str;
+
+    /// Runs `operation` compiled for this instruction set.
+    fn vectorize<O: Operation<Self>>(self, operation: O) -> O::Output;
+
+    fn value(x: f32) -> Self::Value;
+    /// Rounds to values, stored in order; panics when `to` has fewer than LANES elements.
+    fn narrow(self, x: Self::Vector, to: &mut [Self::Value]);
+    /// Rounds GROUP rows to values, stored column by column; panics when `to` has fewer than LANES * GROUP.
+    fn narrow_group(self, rows: &[[Self::Vector; 2]], half: usize, to: &mut [Self::Value]);
+
+    /// # Safety
+    /// LANES * GROUP values must be readable at `from`.
+    unsafe fn load_groups(self, from: *const Self::Value) -> Self::Operand;
+    /// # Safety
+    /// GROUP values must be readable at `from`.
+    unsafe fn broadcast_group(self, from: *const Self::Value) -> Self::Operand;
+    /// Adds to each lane of `sum` the inner product of that lane's groups in `a` and `b`.
+    fn dot(self, sum: Self::Vector, a: Self::Operand, b: Self::Operand) -> Self::Vector;
+}
+
+/// A loop nest that [`Kernel::vectorize`] compiles per instruction set. `run` must be `#[inline(always)]`.
+pub trait Operation<K> {
+    type Output;
+    fn run(self, kernel: K) -> Self::Output;
+}
+
+/// The sums of a tile: rows of two vectors.
+pub trait Tile<V>: Copy {
+    const ROWS: usize;
+    fn splat(x: [V; 2]) -> Self;
+    fn rows(&self) -> &[[V; 2]];
+    fn rows_mut(&mut self) -> &mut [[V; 2]];
+}
+
+impl<V: Copy, const ROWS: usize> Tile<V> for [[V; 2]; ROWS] {
+    const ROWS: usize = ROWS;
+
+    #[inline(always)]
+    fn splat(x: [V; 2]) -> Self {
+        [x; ROWS]
+    }
+
+    #[inline(always)]
+    fn rows(&self) -> &[[V; 2]] {
+        self
+    }
+
+    #[inline(always)]
+    fn rows_mut(&mut self) -> &mut [[V; 2]] {
+        self
+    }
+}
+
+/// What no kernel's tile exceeds.
+pub const MOST_TILE_ROWS: usize = 12;
+pub const MOST_COLUMNS: usize = 32;
+
+/// Rows of a tile of `K`.
+pub const fn tile_rows<K: Kernel>() -> usize {
+    <K::Tile as Tile<K::Vector>>::ROWS
+}
+
+/// `tile + a b` over `steps` groups of depth: the innermost loop of everything.
+///
+/// `a` is the left operand's first row, its rows `a_stride` values apart. `b` is the right operand's first
+/// group in this tile's first column; consecutive groups of depth are `b_stride` values apart.
+///
+/// # Safety
+/// For each row r of the tile `steps * GROUP` values must be readable from `a + r a_stride`, and for each step
+/// s `COLUMNS * GROUP` values from `b + s b_stride`.
+#[inline(always)]
+pub unsafe fn multiply<K: Kernel>(
+    kernel: K,
+    mut tile: K::Tile,
+    steps: usize,
+    (a, a_stride): (*const K::Value, usize),
+    (b, b_stride): (*const K::Value, usize),
+) -> K::Tile {
+    for step in 0..steps {
+        // SAFETY: within what the caller promises for this step and these columns.
+        let columns = unsafe {
+            let b = b.add(step * b_stride);
+            [
+                kernel.load_groups(b),
+                kernel.load_groups(b.add(K::LANES * K::GROUP)),
+            ]
+        };
+        for (row, sums) in tile.rows_mut().iter_mut().enumerate() {
+            // SAFETY: within what the caller promises for this row.
+            let left = unsafe { kernel.broadcast_group(a.add(row * a_stride + step * K::GROUP)) };
+            sums[0] = kernel.dot(sums[0], left, columns[0]);
+            sums[1] = kernel.dot(sums[1], left, columns[1]);
+        }
+    }
+    tile
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: MPL-2.0
+//! 64-bit Arm with NEON, in f32.
+
+use std::arch::aarch64::*;
+
+use super::{Kernel, Lanes, Operation};
+
+/// Exists only where NEON does.
+#[derive(Clone, Copy, Debug)]
+pub struct Neon(());
+
+impl Neon {
+    pub fn detect() -> Option<Self> {
+        std::arch::is_aarch64_feature_detected!("neon").then_some(Self(()))
+    }
+}
+
+/// Evaluates intrinsics that touch no memory.
+macro_rules! on_neon {
+    ($intrinsics:expr) => {
+        // SAFETY: `self` exists, so this machine has NEON.
+        unsafe { $intrinsics }
+    };
+}
+
+impl Lanes for Neon {
+    type Vector = float32x4_t;
+    const LANES: usize = 4;
+
+    #[inline(always)]
+    fn splat(self, x: f32) -> float32x4_t {
+        on_neon!(vdupq_n_f32(x))
+    }
+
+    #[inline(always)]
+    fn load(self, from: &[f32]) -> float32x4_t {
+        let from = &from[..Self::LANES];
+        // SAFETY: four elements, checked above.
+        unsafe { vld1q_f32(from.as_ptr()) }
+    }
+
+    #[inline(always)]
+    fn store(self, x: float32x4_t, to: &mut [f32]) {
+        let to = &mut to[..Self::LANES];
+        // SAFETY: four elements, checked above.
+        unsafe { vst1q_f32(to.as_mut_ptr(), x) }
+    }
+
+    #[inline(always)]
+    fn add(self, a: float32x4_t, b: float32x4_t) -> float32x4_t {
+        on_neon!(vaddq_f32(a, b))
+    }
+
+    #[inline(always)]
+    fn sub(self, a: float32x4_t, b: float32x4_t) -> float32x4_t {
+        on_neon!(vsubq_f32(a, b))
+    }
+
+    #[inline(always)]
+    fn mul(self, a: float32x4_t, b: float32x4_t) -> float32x4_t {
+        on_neon!(vmulq_f32(a, b))
+    }
+
+    #[inline(always)]
+    fn mul_add(self, a: float32x4_t, b: float32x4_t, c: float32x4_t) -> float32x4_t {
+        on_neon!(vfmaq_f32(c, a, b))
+    }
+
+    #[inline(always)]
+    fn max(self, a: float32x4_t, b: float32x4_t) -> float32x4_t {
+        on_neon!(vmaxq_f32(a, b))
+    }
+
+    #[inline(always)]
+    fn fraction(self, x: float32x4_t) -> float32x4_t {
+        on_neon!({
+            let x = vmaxq_f32(x, vdupq_n_f32(-126.0));
+            vsubq_f32(x, vrndmq_f32(x))
+        })
+    }
+
+    #[inline(always)]
+    fn scale_by_exp2(self, p: float32x4_t, x: float32x4_t) -> float32x4_t {
+        on_neon!({
+            let floor = vcvtmq_s32_f32(vmaxq_f32(x, vdupq_n_f32(-126.0)));
+            let exponent = vaddq_s32(floor, vdupq_n_s32(127));
+            vmulq_f32(p, vreinterpretq_f32_s32(vshlq_n_s32::<23>(exponent)))
+        })
+    }
+
+    #[inline(always)]
+    fn sum(self, x: float32x4_t) -> f32 {
+        on_neon!(vaddvq_f32(x))
+    }
+
+    #[inline(always)]
+    fn largest(self, x: float32x4_t) -> f32 {
+        on_neon!(vmaxvq_f32(x))
+    }
+}
+
+impl Kernel for Neon {
+    type Value = f32;
+    type Operand = float32x4_t;
+    /// 24 sums, two columns and the broadcasts: 27 of 32 registers.
+    type Tile = [[float32x4_t; 2]; 12];
+    const GROUP: usize = 1;
+    const NAME: &'static str = "neon";
+
+    #[inline(always)]
+    fn vectorize<O: Operation<Self>>(self, operation: O) -> O::Output {
+        #[target_feature(enable = "neon")]
+        fn run<O: Operation<Neon>>(kernel: Neon, operation: O) -> O::Output {
+            operation.run(kernel)
+        }
+        on_neon!(run(self, operation))
+    }
+
+    #[inline(always)]
+    fn value(x: f32) -> f32 {
+        x
+    }
+
+    #[inline(always)]
+    fn narrow(self, x: float32x4_t, to: &mut [f32]) {
+        self.store(x, to);
+    }
+
+    #[inline(always)]
+    fn narrow_group(self, rows: &[[float32x4_t; 2]], half: usize, to: &mut [f32]) {
+        self.store(rows[0][half], to);
+    }
+
+    #[inline(always)]
+    unsafe fn load_groups(self, from: *const f32) -> float32x4_t {
+        // SAFETY: the caller promises four values.
+        unsafe { vld1q_f32(from) }
+    }
+
+    #[inline(always)]
+    unsafe fn broadcast_group(self, from: *const f32) -> float32x4_t {
+        // SAFETY: the caller promises one value.
+        unsafe { vdupq_n_f32(*from) }
+    }
+
+    #[inline(always)]
+    fn dot(self, sum: float32x4_t, a: float32x4_t, b: float32x4_t) -> float32x4_t {
+        self.mul_add(a, b, sum)
+    }
+}

@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: MPL-2.0
+//! Any machine: arrays that the compiler turns into whatever vectors it has.
+
+use std::array::from_fn;
+
+use super::{Kernel, Lanes, Operation};
+
+const LANES: usize = 4;
+
+#[derive(Clone, Copy, Debug)]
+pub struct Portable;
+
+/// 1.5 · 2²³: adding and subtracting it rounds to a whole number, left in the low bits of the sum.
+const ROUND: f32 = 12_582_912.0;
+
+/// ⌊x⌋ + ROUND: rounds half a unit lower. Whole numbers may go to the one below.
+#[inline(always)]
+fn floor_in_low_bits(x: f32) -> f32 {
+    (x.max(-126.0) - 0.5) + ROUND
+}
+
+impl Lanes for Portable {
+    type Vector = [f32; LANES];
+    const LANES: usize = LANES;
+
+    #[inline(always)]
+    fn splat(self, x: f32) -> Self::Vector {
+        [x; LANES]
+    }
+
+    #[inline(always)]
+    fn load(self, from: &[f32]) -> Self::Vector {
+        from_fn(|i| from[i])
+    }
+
+    #[inline(always)]
+    fn store(self, x: Self::Vector, to: &mut [f32]) {
+        to[..LANES].copy_from_slice(&x);
+    }
+
+    #[inline(always)]
+    fn add(self, a: Self::Vector, b: Self::Vector) -> Self::Vector {
+        from_fn(|i| a[i] + b[i])
+    }
+
+    #[inline(always)]
+    fn sub(self, a: Self::Vector, b: Self::Vector) -> Self::Vector {
+        from_fn(|i| a[i] - b[i])
+    }
+
+    #[inline(always)]
+    fn mul(self, a: Self::Vector, b: Self::Vector) -> Self::Vector {
+        from_fn(|i| a[i] * b[i])
+    }
+
+    // Not `f32::mul_add`, which is a library call where there is no such instruction.
+    #[inline(always)]
+    fn mul_add(self, a: Self::Vector, b: Self::Vector, c: Self::Vector) -> Self::Vector {
+        from_fn(|i| a[i] * b[i] + c[i])
+    }
+
+    #[inline(always)]
+    fn max(self, a: Self::Vector, b: Self::Vector) -> Self::Vector {
+        from_fn(|i| if a[i] > b[i] { a[i] } else { b[i] })
+    }
+
+    #[inline(always)]
+    fn fraction(self, x: Self::Vector) -> Self::Vector {
+        from_fn(|i| x[i].max(-126.0) - (floor_in_low_bits(x[i]) - ROUND))
+    }
+
+    #[inline(always)]
+    fn scale_by_exp2(self, p: Self::Vector, x: Self::Vector) -> Self::Vector {
+        from_fn(|i| {
+            let exponent = floor_in_low_bits(x[i])
+                .to_bits()
+                .wrapping_sub(ROUND.to_bits())
+                .wrapping_add(127);
+            // The lowest exponent, -127 after rounding down, gives 0.
+            p[i] * f32::from_bits(exponent << 23)
+        })
+    }
+
+    #[inline(always)]
+    fn sum(self, x: Self::Vector) -> f32 {
+        (x[0] + x[1]) + (x[2] + x[3])
+    }
+
+    #[inline(always)]
+    fn largest(self, x: Self::Vector) -> f32 {
+        x[0].max(x[1]).max(x[2].max(x[3]))
+    }
+}
+
+impl Kernel for Portable {
+    type Value = f32;
+    type Operand = [f32; LANES];
+    type Tile = [[[f32; LANES]; 2]; 4];
+    const GROUP: usize = 1;
+    const NAME: &'static str = "portable";
+
+    #[inline(always)]
+    fn vectorize<O: Operation<Self>>(self, operation: O) -> O::Output {
+        operation.run(self)
+    }
+
+    #[inline(always)]
+    fn value(x: f32) -> f32 {
+        x
+    }
+
+    #[inline(always)]
+    fn narrow(self, x: Self::Vector, to: &mut [f32]) {
+        self.store(x, to);
+    }
+
+    #[inline(always)]
+    fn narrow_group(self, rows: &[[Self::Vector; 2]], half: usize, to: &mut [f32]) {
+        self.store(rows[0][half], to);
+    }
+
+    #[inline(always)]
+    unsafe fn load_groups(self, from: *const f32) -> Self::Operand {
+        // SAFETY: the caller promises LANES values; an array of them needs no more alignment than one.
+        unsafe { from.cast::<[f32; LANES]>().read() }
+    }
+
+    #[inline(always)]
+    unsafe fn broadcast_group(self, from: *const f32) -> Self::Operand {
+        // SAFETY: the caller promises one value.
+        [unsafe { from.read() }; LANES]
+    }
+
+    #[inline(always)]
+    fn dot(self, sum: Self::Vector, a: Self::Operand, b: Self::Operand) -> Self::Vector {
+        self.mul_add(a, b, sum)
+    }
+}

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: MPL-2.0
+//! Weights in the order in which the kernel reads them.
+
+use std::ops::Range;
+
+use super::buffer::Buffer;
+use super::kernel::Kernel;
+
+/// The right operand of `y = x Wᵀ + b`, rounded and rearranged once, when the model is loaded.
+///
+/// One panel per [`Kernel::COLUMNS`] outputs, each panel contiguous and in the order of
+/// [`Kernel::load_groups`]. What the last panel and the last group lack is zeros.
+pub struct Packed<K: Kernel> {
+    values: Buffer<K::Value>,
+    bias: Buffer<f32>,
+    depth: usize,
+}
+
+/// The right operand of a multiplication, wherever it comes from: panels of [`Kernel::COLUMNS`] columns.
+pub struct Panels<'a, K: Kernel> {
+    pub values: &'a [K::Value],
+    /// One per column, added to the product; nothing is added when this is empty.
+    pub bias: &'a [f32],
+    pub columns: usize,
+    /// Rounded up to whole groups.
+    pub depth: usize,
+    /// From one panel to the next, in values.
+    pub panel_stride: usize,
+    /// From one group of depth to the next within a panel, in values.
+    pub group_stride: usize,
+}
+
+// Not derived: that would ask for `K::Value`'s own bounds in vain.
+impl<K: Kernel> Clone for Panels<'_, K> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<K: Kernel> Copy for Panels<'_, K> {}
+
+impl<'a, K: Kernel> Panels<'a, K> {
+    /// (panel, group of depth, column, place in the group): each panel contiguous.
+    pub fn contiguous(values: &'a [K::Value], bias: &'a [f32], depth: usize) -> Self {
+        let (panel_stride, group_stride) = (depth * K::COLUMNS, K::COLUMNS * K::GROUP);
+        Self {
+            values,
+            bias,
+            columns: values.len() / depth,
+            depth,
+            panel_stride,
+            group_stride,
+        }
+    }
+
+    /// (group of depth, column, place in the group): all columns of a group side by side, no bias.
+    pub fn side_by_side(values: &'a [K::Value], columns: usize, depth: usize) -> Self {
+        let (panel_stride, group_stride) = (K::COLUMNS * K::GROUP, columns * K::GROUP);
+        Self {
+            values,
+            bias: &[],
+            columns,
+            depth,
+            panel_stride,
+            group_stride,
+        }
+    }
+}
+
+impl<K: Kernel> Packed<K> {
+    /// `weight` is `W` row-major, (columns, depth); `bias` is zero when empty. All is multiplied by `scale`.
+    pub fn new(weight: &[f32], bias: &[f32], depth: usize, scale: f32) -> Self {
+        let columns = weight.len() / depth;
+        let panels = columns.div_ceil(K::COLUMNS);
+        let groups = depth.div_ceil(K::GROUP);
+        let mut packed = Self {
+            values: Buffer::new(panels * groups * K::COLUMNS * K::GROUP),
+            bias: Buffer::new(panels * K::COLUMNS),
+            depth: groups * K::GROUP,
+        };
+        for (to, from) in packed.bias.iter_mut().zip(bias) {
+            *to = from * scale;
+        }
+        for (column, row) in weight.chunks_exact(depth).enumerate() {
+            let (panel, lane) = (column / K::COLUMNS, column % K::COLUMNS);
+            for (k, &weight) in row.iter().enumerate() {
+                let group = (panel * groups + k / K::GROUP) * K::COLUMNS + lane;
+                packed.values[group * K::GROUP + k % K::GROUP] = K::value(weight * scale);
+            }
+        }
+        packed
+    }
+
+    pub fn all(&self) -> Panels<'_, K> {
+        Panels::contiguous(&self.values, &self.bias, self.depth)
+    }
+
+    /// The outputs in `range`, whose ends must be multiples of [`Kernel::COLUMNS`].
+    pub fn columns(&self, range: Range<usize>) -> Panels<'_, K> {
+        debug_assert!(
+            range.start.is_multiple_of(K::COLUMNS) && range.end.is_multiple_of(K::COLUMNS)
+        );
+        let values = &self.values[range.start * self.depth..range.end * self.depth];
+        Panels::contiguous(values, &self.bias[range], self.depth)
+    }
+}

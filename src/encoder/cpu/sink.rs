@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: MPL-2.0
+//! What the layers do with the sums of a matrix multiplication while these are still in registers.
+
+use std::marker::PhantomData;
+
+use super::gemm::Sink;
+use super::kernel::{Kernel, Lanes, MOST_COLUMNS, Tile};
+use super::math;
+
+/// An elementwise function.
+pub trait Activation {
+    fn apply<L: Lanes>(lanes: L, x: L::Vector) -> L::Vector;
+}
+
+pub struct Identity;
+pub struct Gelu;
+
+impl Activation for Identity {
+    #[inline(always)]
+    fn apply<L: Lanes>(_: L, x: L::Vector) -> L::Vector {
+        x
+    }
+}
+
+impl Activation for Gelu {
+    #[inline(always)]
+    fn apply<L: Lanes>(lanes: L, x: L::Vector) -> L::Vector {
+        math::gelu(lanes, x)
+    }
+}
+
+/// Rows of values `stride` apart: the left operand of a following multiplication.
+pub struct ToValues<'a, K: Kernel, A> {
+    out: &'a mut [K::Value],
+    stride: usize,
+    activation: PhantomData<A>,
+}
+
+impl<'a, K: Kernel, A: Activation> ToValues<'a, K, A> {
+    pub fn new(out: &'a mut [K::Value], stride: usize, _: A) -> Self {
+        Self {
+            out,
+            stride,
+            activation: PhantomData,
+        }
+    }
+}
+
+impl<K: Kernel, A: Activation> Sink<K> for ToValues<'_, K, A> {
+    #[inline(always)]
+    fn write(&mut self, kernel: K, row: usize, column: usize, tile: &K::Tile) {
+        for (i, sums) in tile.rows().iter().enumerate() {
+            let out = &mut self.out[(row + i) * self.stride + column..][..K::COLUMNS];
+            kernel.narrow(A::apply(kernel, sums[0]), out);
+            kernel.narrow(A::apply(kernel, sums[1]), &mut out[K::LANES..]);
+        }
+    }
+}
+
+/// Rows of values, each multiplied by a number of its own.
+pub struct Scaled<'a, K: Kernel> {
+    pub scales: &'a [f32],
+    pub out: &'a mut [K::Value],
+    pub stride: usize,
+}
+
+impl<K: Kernel> Sink<K> for Scaled<'_, K> {
+    #[inline(always)]
+    fn write(&mut self, kernel: K, row: usize, column: usize, tile: &K::Tile) {
+        for (i, sums) in tile.rows().iter().enumerate() {
+            let scale = kernel.splat(self.scales[row + i]);
+            let out = &mut self.out[(row + i) * self.stride + column..][..K::COLUMNS];
+            kernel.narrow(kernel.mul(sums[0], scale), out);
+            kernel.narrow(kernel.mul(sums[1], scale), &mut out[K::LANES..]);
+        }
+    }
+}
+
+/// Rows of f32, as many as there is room for.
+pub struct ToFloats<'a> {
+    pub out: &'a mut [f32],
+    pub width: usize,
+}
+
+impl<K: Kernel> Sink<K> for ToFloats<'_> {
+    #[inline(always)]
+    fn write(&mut self, kernel: K, row: usize, column: usize, tile: &K::Tile) {
+        for (out, sums) in self
+            .out
+            .chunks_exact_mut(self.width)
+            .skip(row)
+            .zip(tile.rows())
+        {
+            let out = &mut out[column..][..K::COLUMNS];
+            kernel.store(sums[0], out);
+            kernel.store(sums[1], &mut out[K::LANES..]);
+        }
+    }
+}
+
+/// Adds to rows of f32: the residual connection.
+pub struct AddTo<'a> {
+    pub out: &'a mut [f32],
+    pub width: usize,
+}
+
+impl<K: Kernel> Sink<K> for AddTo<'_> {
+    #[inline(always)]
+    fn write(&mut self, kernel: K, row: usize, column: usize, tile: &K::Tile) {
+        for (i, sums) in tile.rows().iter().enumerate() {
+            let out = &mut self.out[(row + i) * self.width + column..][..K::COLUMNS];
+            for (sum, out) in sums.iter().zip(out.chunks_exact_mut(K::LANES)) {
+                let x = kernel.load(out);
+                kernel.store(kernel.add(x, *sum), out);
+            }
+        }
+    }
+}
+
+/// GELU plus a table's row of the same number, in f32: the second convolution. Rows that the table does not
+/// have stay as they are.
+pub struct GeluPlus<'a> {
+    pub table: &'a [f32],
+    pub out: &'a mut [f32],
+    pub width: usize,
+}
+
+impl<K: Kernel> Sink<K> for GeluPlus<'_> {
+    #[inline(always)]
+    fn write(&mut self, kernel: K, row: usize, column: usize, tile: &K::Tile) {
+        let rows = self
+            .out
+            .chunks_exact_mut(self.width)
+            .zip(self.table.chunks_exact(self.width));
+        for ((out, table), sums) in rows.skip(row).zip(tile.rows()) {
+            let out = out[column..][..K::COLUMNS].chunks_exact_mut(K::LANES);
+            let table = table[column..][..K::COLUMNS].chunks_exact(K::LANES);
+            for ((out, table), sum) in out.zip(table).zip(sums) {
+                kernel.store(
+                    kernel.add(math::gelu(kernel, *sum), kernel.load(table)),
+                    out,
+                );
+            }
+        }
+    }
+}
+
+/// Keys of one head, transposed to the right operand of `q · kᵀ`: panels of [`Kernel::COLUMNS`] keys, the depth
+/// being the head's width.
+pub struct Keys<'a, K: Kernel> {
+    pub out: &'a mut [K::Value],
+    pub head_width: usize,
+}
+
+impl<K: Kernel> Sink<K> for Keys<'_, K> {
+    #[inline(always)]
+    fn write(&mut self, kernel: K, row: usize, column: usize, tile: &K::Tile) {
+        for (i, sums) in tile.rows().iter().enumerate() {
+            let mut values = [K::Value::default(); MOST_COLUMNS];
+            let values = &mut values[..K::COLUMNS];
+            kernel.narrow(sums[0], values);
+            kernel.narrow(sums[1], &mut values[K::LANES..]);
+
+            let (panel, lane) = ((row + i) / K::COLUMNS, (row + i) % K::COLUMNS);
+            let first = (panel * self.head_width + column) * K::COLUMNS + lane * K::GROUP;
+            let step = K::COLUMNS * K::GROUP;
+            let out = &mut self.out[first..][..step * (K::COLUMNS / K::GROUP - 1) + K::GROUP];
+            for (group, from) in values.chunks_exact(K::GROUP).enumerate() {
+                out[group * step..][..K::GROUP].copy_from_slice(from);
+            }
+        }
+    }
+}
+
+/// Values of one head as the right operand of `weights · v`: the depth is the keys, all of the head's width
+/// side by side.
+pub struct Values<'a, K: Kernel> {
+    pub out: &'a mut [K::Value],
+    pub head_width: usize,
+}
+
+impl<K: Kernel> Sink<K> for Values<'_, K> {
+    #[inline(always)]
+    fn write(&mut self, kernel: K, row: usize, column: usize, tile: &K::Tile) {
+        for (i, rows) in tile.rows().chunks_exact(K::GROUP).enumerate() {
+            let group = row / K::GROUP + i;
+            let out = &mut self.out[(group * self.head_width + column) * K::GROUP..]
+                [..K::COLUMNS * K::GROUP];
+            for (half, out) in out.chunks_exact_mut(K::LANES * K::GROUP).enumerate() {
+                kernel.narrow_group(rows, half, out);
+            }
+        }
+    }
+}

@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: MPL-2.0
+//! The encoder's weights, packed for one kernel.
+
+use std::f32::consts::LOG2_E;
+
+use super::kernel::Kernel;
+use super::norm::Norm;
+use super::pack::Packed;
+use crate::model::{Model, ModelError};
+
+pub struct Weights<K: Kernel> {
+    /// Outputs by (place in the window of 3, input): the order of time-major rows.
+    pub conv1: Packed<K>,
+    pub conv2: Packed<K>,
+    /// (audio_ctx, d)
+    pub positions: Vec<f32>,
+    pub layers: Vec<Layer<K>>,
+    pub norm: Norm,
+    /// Key and value projections of each decoder layer's cross-attention.
+    pub cross: Vec<(Packed<K>, Packed<K>)>,
+}
+
+pub struct Layer<K: Kernel> {
+    pub attention_norm: Norm,
+    /// Scaled by log2 e / √(head width), as [`super::attention::Attend`] wants its queries.
+    pub q: Packed<K>,
+    pub k: Packed<K>,
+    pub v: Packed<K>,
+    pub out: Packed<K>,
+    pub feed_forward_norm: Norm,
+    pub fc1: Packed<K>,
+    pub fc2: Packed<K>,
+}
+
+impl<K: Kernel> Weights<K> {
+    pub fn load(model: &Model) -> Result<Self, ModelError> {
+        let config = &model.config;
+        let cross = |i| {
+            let name = format!("model.decoder.layers.{i}.encoder_attn");
+            Ok((
+                linear(model, &format!("{name}.k_proj"), 1.0)?,
+                linear(model, &format!("{name}.v_proj"), 1.0)?,
+            ))
+        };
+        Ok(Self {
+            conv1: convolution(model, "model.encoder.conv1")?,
+            conv2: convolution(model, "model.encoder.conv2")?,
+            positions: model
+                .weight("model.encoder.embed_positions.weight")?
+                .to_f32(),
+            layers: (0..config.audio_layers)
+                .map(|i| Layer::load(model, i))
+                .collect::<Result<_, _>>()?,
+            norm: norm(model, "model.encoder.layer_norm")?,
+            cross: (0..config.text_layers)
+                .map(cross)
+                .collect::<Result<_, _>>()?,
+        })
+    }
+}
+
+impl<K: Kernel> Layer<K> {
+    fn load(model: &Model, index: usize) -> Result<Self, ModelError> {
+        let name = format!("model.encoder.layers.{index}");
+        let head_width = model.config.audio_state / model.config.audio_heads;
+        Ok(Self {
+            attention_norm: norm(model, &format!("{name}.self_attn_layer_norm"))?,
+            q: linear(
+                model,
+                &format!("{name}.self_attn.q_proj"),
+                LOG2_E / (head_width as f32).sqrt(),
+            )?,
+            k: linear(model, &format!("{name}.self_attn.k_proj"), 1.0)?,
+            v: linear(model, &format!("{name}.self_attn.v_proj"), 1.0)?,
+            out: linear(model, &format!("{name}.self_attn.out_proj"), 1.0)?,
+            feed_forward_norm: norm(model, &format!("{name}.final_layer_norm"))?,
+            fc1: linear(model, &format!("{name}.fc1"), 1.0)?,
+            fc2: linear(model, &format!("{name}.fc2"), 1.0)?,
+        })
+    }
+}
+
+/// `name.weight`, and `name.bias` where the model has one (Whisper's key projections have none).
+fn linear<K: Kernel>(model: &Model, name: &str, scale: f32) -> Result<Packed<K>, ModelError> {
+    let weight = model.weight(&format!("{name}.weight"))?;
+    let bias = format!("{name}.bias");
+    let bias = if model.has_weight(&bias) {
+        model.weight(&bias)?.to_f32()
+    } else {
+        Vec::new()
+    };
+    Ok(Packed::new(&weight.to_f32(), &bias, weight.shape[1], scale))
+}
+
+/// (out, in, 3) in the file; a row of the left operand has all inputs of one frame, then those of the next.
+fn convolution<K: Kernel>(model: &Model, name: &str) -> Result<Packed<K>, ModelError> {
+    let weight = model.weight(&format!("{name}.weight"))?;
+    let (inputs, taps) = (weight.shape[1], weight.shape[2]);
+    let values = weight.to_f32();
+    let by_frame: Vec<f32> = values
+        .chunks_exact(inputs * taps)
+        .flat_map(|output| {
+            (0..taps).flat_map(move |tap| output[tap..].iter().step_by(taps).copied())
+        })
+        .collect();
+    let bias = model.weight(&format!("{name}.bias"))?.to_f32();
+    Ok(Packed::new(&by_frame, &bias, inputs * taps, 1.0))
+}
+
+fn norm(model: &Model, name: &str) -> Result<Norm, ModelError> {
+    Ok(Norm {
+        weight: model.weight(&format!("{name}.weight"))?.to_f32(),
+        bias: model.weight(&format!("{name}.bias"))?.to_f32(),
+    })
+}

@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: MPL-2.0
+//! The memory that windows pass through, allocated once per encoder.
+
+use std::sync::{Mutex, PoisonError};
+
+use super::attention::{Scores, scores_width};
+use super::buffer::{Buffer, stride};
+use super::kernel::{Kernel, tile_rows};
+use crate::model::Config;
+
+/// Rows that one task works on: a multiple of every kernel's tile rows and columns.
+pub const BLOCK: usize = 96;
+
+/// Activations of a whole window. All row counts are rounded up to whole blocks.
+pub struct Workspace<K: Kernel> {
+    /// (1 + frames + 1, n_mels): a row of zeros before and after the frames, as the convolution pads.
+    pub mel: Buffer<K::Value>,
+    /// (1 + frames + 1, d): the first convolution's output, padded alike for the second one.
+    pub stem: Buffer<K::Value>,
+    /// (rows, d): the residual stream.
+    pub x: Buffer<f32>,
+    /// (rows, [`stride`] of d): the residual stream normalised for what reads it next.
+    pub normed: Buffer<K::Value>,
+    /// (heads, rows, head width), row-major for queries and attention's output; for keys and values in the
+    /// layouts of [`super::sink::Keys`] and [`super::sink::Values`].
+    pub queries: Buffer<K::Value>,
+    pub keys: Buffer<K::Value>,
+    pub values: Buffer<K::Value>,
+    pub mixed: Buffer<K::Value>,
+}
+
+impl<K: Kernel> Workspace<K> {
+    pub fn new(config: &Config) -> Self {
+        let (rows, width) = (config.audio_ctx.next_multiple_of(BLOCK), config.audio_state);
+        let frames = 2 * rows;
+        Self {
+            mel: Buffer::new((frames + 2) * config.n_mels),
+            stem: Buffer::new((frames + 2) * width),
+            x: Buffer::new(rows * width),
+            normed: Buffer::new(rows * stride::<K::Value>(width)),
+            queries: Buffer::new(rows * width),
+            keys: Buffer::new(rows * width),
+            values: Buffer::new(rows * width),
+            mixed: Buffer::new(rows * width),
+        }
+    }
+}
+
+/// What one task needs besides, small enough for the second-level cache.
+pub struct Scratch<K: Kernel> {
+    scores: Buffer<f32>,
+    mask: Buffer<f32>,
+    weights: Buffer<K::Value>,
+    /// (BLOCK, [`stride`] of d)
+    pub rows: Buffer<K::Value>,
+    /// (BLOCK, [`stride`] of 4 d)
+    pub hidden: Buffer<K::Value>,
+}
+
+impl<K: Kernel> Scratch<K> {
+    fn new(config: &Config) -> Self {
+        let keys = scores_width::<K>(config.audio_ctx);
+        let rows = tile_rows::<K>();
+        Self {
+            scores: Buffer::new(rows * keys),
+            mask: Buffer::new(keys),
+            weights: Buffer::new(rows * keys),
+            rows: Buffer::new(BLOCK * stride::<K::Value>(config.audio_state)),
+            hidden: Buffer::new(BLOCK * stride::<K::Value>(4 * config.audio_state)),
+        }
+    }
+
+    pub fn attention(&mut self) -> Scores<'_, K> {
+        Scores {
+            scores: &mut self.scores,
+            mask: &mut self.mask,
+            weights: &mut self.weights,
+        }
+    }
+}
+
+/// Scratches that no task is using; as many exist as tasks have ever run at once.
+pub struct Scratches<K: Kernel> {
+    config: Config,
+    idle: Mutex<Vec<Scratch<K>>>,
+}
+
+impl<K: Kernel> Scratches<K> {
+    pub fn new(config: &Config) -> Self {
+        Self {
+            config: config.clone(),
+            idle: Mutex::default(),
+        }
+    }
+
+    /// Lends a scratch to `task`.
+    pub fn with<R>(&self, task: impl FnOnce(&mut Scratch<K>) -> R) -> R {
+        let idle = || self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let scratch = idle().pop();
+        let mut scratch = scratch.unwrap_or_else(|| Scratch::new(&self.config));
+        let result = task(&mut scratch);
+        idle().push(scratch);
+        result
+    }
+}
