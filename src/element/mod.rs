@@ -80,6 +80,20 @@ pub enum Task {
     Translate,
 }
 
+/// When text comes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, glib::Enum)]
+#[enum_type(name = "GstWhisperNpuMode")]
+#[non_exhaustive]
+pub enum Mode {
+    #[default]
+    #[enum_value(name = "Auto: live if upstream is", nick = "auto")]
+    Auto,
+    #[enum_value(name = "Live: while it is being said", nick = "live")]
+    Live,
+    #[enum_value(name = "Offline: after 30 seconds, with the best accuracy", nick = "offline")]
+    Offline,
+}
+
 /// What one buffer of text holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, glib::Enum)]
 #[enum_type(name = "GstWhisperNpuGranularity")]
@@ -120,6 +134,7 @@ pub fn register(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
     for enumeration in [
         Device::static_type(),
         Task::static_type(),
+        Mode::static_type(),
         Granularity::static_type(),
     ] {
         enumeration.mark_as_plugin_api(gst::PluginAPIFlags::empty());

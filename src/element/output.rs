@@ -122,7 +122,21 @@ impl Output {
             }
         }
         self.written = true;
+        self.observe_delay(&cue);
         pad.push(buffer)
+    }
+
+    /// How late the last word of a cue is, where upstream is live.
+    fn observe_delay(&self, cue: &Cue) {
+        let Some(element) = self.element.upgrade().filter(|_| self.session.is_live()) else {
+            return;
+        };
+        let said = cue.lines.iter().flatten().last().map(|word| word.end);
+        let said = said.and_then(|said| self.segment.to_running_time(said));
+        let delay = element.current_running_time().zip(said).map(|(now, said)| now.saturating_sub(said));
+        if delay.is_some_and(|delay| self.session.counters.observe_delay(delay)) {
+            element.imp().announce_delay(self.session.counters.max_delay_ms());
+        }
     }
 
     /// A file without a cue still has the header that its format wants.
