@@ -14,6 +14,9 @@ use crate::model::Tokenizer;
 const REWIND: usize = 200;
 /// So many tokens in a row on one frame were not heard there.
 const STUCK: usize = 6;
+/// Tokens at the end of the audio that are decoded although they are not sure: they are what the others are compared
+/// with, and what may be shown as a preview.
+const TAIL: usize = 5;
 /// Frames beyond the audio that the median filter looks at.
 const FILTER_REACH: usize = 3;
 
@@ -60,8 +63,8 @@ pub struct Followed {
     pub begins: Vec<usize>,
     /// Frame that the last token looked at.
     pub attended: Option<usize>,
-    /// The token after the last one, which came too close to the end of the audio.
-    pub next: Option<u32>,
+    /// What the model would go on with at the end of the audio: not sure yet, and never more than a few tokens.
+    pub tail: Vec<u32>,
     /// Mean log-probability over the tokens and what ended them.
     pub avg_logprob: f32,
     /// The probability that nobody speaks, read where the transcript starts.
@@ -96,36 +99,27 @@ impl Decoder {
 
         let mut gaze = Gaze::new(task.content, audio.frames());
         (sot..row).for_each(|row| gaze.add(&attention, row));
+        let first_row = row;
         let mut text = task.prompt[task.prompt.len() - task.committed..].to_vec();
-        let (mut probabilities, mut seen) = (Vec::new(), Vec::new());
-        let (mut next, mut sum) = (None, 0.0);
-        let stop = loop {
+        let mut logprobs = Vec::new();
+        let mut beyond = 0;
+        let ended = loop {
             gaze.add(&attention, row);
-            let frame = gaze.frame(&attention, row);
+            let at_end = task.is_at_end(gaze.frame(&attention, row));
+            beyond = if at_end { beyond + 1 } else { 0 };
             task.rules.apply(&text, &mut logits);
             let token = argmax(&logits);
-            let logprob = logits[token] - log_sum_exp(&logits, 1.0);
+            logprobs.push(logits[token] - log_sum_exp(&logits, 1.0));
             let token = token as u32;
-            sum += logprob;
             if token == special.eot {
                 break Stop::EndOfText;
             }
-            let before = seen.last().copied().or(task.attended);
-            if task.attended.is_some() && before.is_some_and(|before| before > frame + REWIND) {
-                break Stop::Rewound;
-            }
-            if task.content.saturating_sub(frame) <= task.margin {
-                next = Some(token);
+            text.push(token);
+            if beyond >= TAIL {
                 break Stop::EndOfAudio;
             }
-            text.push(token);
-            probabilities.push(logprob.exp());
-            seen.push(frame);
-            if seen.len() >= task.max_tokens {
+            if logprobs.len() >= task.max_tokens + TAIL {
                 break Stop::TooMany;
-            }
-            if is_stuck(&seen) {
-                break Stop::Stuck;
             }
             if is_loop(&text) {
                 break Stop::Loop;
@@ -137,20 +131,53 @@ impl Decoder {
             row += 1;
         };
 
-        let tokens = text.split_off(task.committed);
+        let mut tokens = text.split_off(task.committed);
+        // Against all rows: the first tokens of a window had little to be compared with.
+        let frames: Vec<usize> = (first_row..first_row + tokens.len())
+            .map(|row| gaze.frame(&attention, row))
+            .collect();
+        let kept = frames.iter().position(|frame| task.is_at_end(*frame));
+        let stop = task.stop(&frames[..kept.unwrap_or(frames.len())], kept, ended);
+        let tail = tokens.split_off(kept.unwrap_or(tokens.len()));
         let first_text = task.prompt.len() - task.committed - 1;
         let mut begins = token_frames(&attention, first_text..row + 1, task.content);
-        begins.drain(..begins.len().saturating_sub(tokens.len() + 1));
+        begins.drain(..(first_row - first_text).min(begins.len()));
+        begins.resize(tokens.len() + 1, task.content);
+        let used = &logprobs[..(tokens.len() + 1).min(logprobs.len())];
         Ok(Followed {
-            avg_logprob: sum / (tokens.len() + 1) as f32,
+            avg_logprob: used.iter().sum::<f32>() / used.len().max(1) as f32,
+            probabilities: used[..tokens.len()].iter().map(|p| p.exp()).collect(),
+            attended: tokens.len().checked_sub(1).map(|last| frames[last]),
             tokens,
-            probabilities,
             begins,
-            attended: seen.last().copied(),
-            next,
+            tail,
             no_speech,
             stop,
         })
+    }
+}
+
+impl Follow<'_> {
+    fn is_at_end(&self, frame: usize) -> bool {
+        self.content.saturating_sub(frame) <= self.margin
+    }
+
+    /// Why the tokens that looked at `frames` are the last ones, when one after them looked at the end of the audio
+    /// (`cut`), or decoding `ended` first.
+    fn stop(&self, frames: &[usize], cut: Option<usize>, ended: Stop) -> Stop {
+        let mut before = self.attended;
+        for &frame in frames {
+            if before.is_some_and(|before| before > frame + REWIND) {
+                return Stop::Rewound;
+            }
+            before = self.attended.and(Some(frame));
+        }
+        match cut {
+            _ if is_stuck(frames) => Stop::Stuck,
+            _ if frames.len() > self.max_tokens => Stop::TooMany,
+            Some(_) => Stop::EndOfAudio,
+            None => ended,
+        }
     }
 }
 
@@ -226,8 +253,9 @@ impl Gaze {
 }
 
 fn is_stuck(frames: &[usize]) -> bool {
-    let tail = &frames[frames.len().saturating_sub(STUCK)..];
-    tail.len() == STUCK && tail.iter().all(|frame| *frame == tail[0])
+    frames
+        .windows(STUCK)
+        .any(|some| some.iter().all(|frame| *frame == some[0]))
 }
 
 /// Whether the text ends in the same token eight times, or in 2 to 8 tokens three times with a dozen tokens in all.
@@ -310,5 +338,28 @@ mod tests {
         assert!(is_stuck(&[1, 9, 9, 9, 9, 9, 9]));
         assert!(!is_stuck(&[9, 9, 9, 9, 9]));
         assert!(!is_stuck(&[9, 9, 9, 9, 9, 10]));
+    }
+
+    #[test]
+    fn tokens_are_cut_where_one_looks_at_the_end_and_refused_where_attention_jumps() {
+        let rules = Rules::none();
+        let task = |attended| Follow {
+            prompt: &[],
+            committed: 0,
+            rules: &rules,
+            content: 500,
+            margin: 25,
+            attended,
+            max_tokens: 4,
+        };
+        assert!(task(None).is_at_end(475) && !task(None).is_at_end(474));
+        let stop = |attended, frames: &[usize], cut| task(attended).stop(frames, cut, Stop::EndOfText);
+        assert_eq!(stop(None, &[1, 2, 3], Some(3)), Stop::EndOfAudio);
+        assert_eq!(stop(None, &[1, 2, 3], None), Stop::EndOfText);
+        assert_eq!(stop(Some(300), &[99], None), Stop::Rewound);
+        assert_eq!(stop(Some(300), &[310, 100], None), Stop::Rewound);
+        assert_eq!(stop(None, &[310, 100], None), Stop::EndOfText);
+        assert_eq!(stop(None, &[1, 2, 3, 4, 5], Some(5)), Stop::TooMany);
+        assert_eq!(stop(None, &[8; 6], None), Stop::Stuck);
     }
 }

@@ -329,7 +329,7 @@ impl Live {
         let unspaced = self.is_unspaced(tokenizer);
         let mut words = split_words(&followed.tokens, tokenizer, unspaced);
         let starts_word = |token: u32| unspaced || tokenizer.bytes(token).starts_with(b" ");
-        let is_whole = update != Update::Regular || followed.next.is_some_and(starts_word);
+        let is_whole = update != Update::Regular || followed.tail.first().is_some_and(|&token| starts_word(token));
         let is_broken = |word: &TimedWord| {
             let bytes: Vec<u8> = followed.tokens[word.tokens.clone()]
                 .iter()

@@ -93,7 +93,7 @@ mod tests {
             probabilities: vec![0.5],
             begins: vec![0, 1],
             attended: Some(0),
-            next: None,
+            tail: vec![],
             avg_logprob,
             no_speech,
             stop,
