@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: MPL-2.0
 //! How well and how fast a set of recordings is transcribed: see [`options::USAGE`].
 
+mod live;
 mod manifest;
 mod offline;
 mod options;
+mod timing;
 
 use std::io::Write;
 use std::process::Command;
@@ -29,7 +31,10 @@ fn main() -> Result<()> {
     }
     gst::init()?;
     gstwhispernpu::plugin_register_static()?;
-    let results = transcribe(&options, clips)?;
+    let results = match options.mode {
+        Mode::Live => listen(&options, clips)?,
+        Mode::Offline | Mode::Multi => transcribe(&options, clips)?,
+    };
     if options.mode == Mode::Multi {
         print_languages(&results);
     }
@@ -60,6 +65,87 @@ fn transcribe(options: &Options, clips: Vec<Clip>) -> Result<Vec<(Clip, Transcri
         wall.as_secs_f64(),
         audio / wall.as_secs_f64(),
     );
+    Ok(results)
+}
+
+/// Plays all clips, and says how late their words came.
+fn listen(options: &Options, clips: Vec<Clip>) -> Result<Vec<(Clip, Transcript)>> {
+    let mut results = Vec::with_capacity(clips.len());
+    let (mut late, mut off, mut finals, mut intruders) = (vec![], vec![], vec![], 0);
+    for clip in clips {
+        let listened = live::listen(&clip, options).with_context(|| clip.id.clone())?;
+        let words = &listened.words;
+        println!(
+            "{:<22} {:7.2} s  {}",
+            clip.id,
+            clip.seconds,
+            listened.text()
+        );
+        let gold = timing::spans(
+            &options.speech.join("words.tsv"),
+            &clip,
+            ["word", "start", "end"],
+        )?;
+        let segments = timing::spans(
+            &options.speech.join("segments.tsv"),
+            &clip,
+            ["id", "start", "end"],
+        )?;
+        let delays = timing::latencies(&gold, words);
+        let found = if clip.kind == "nonspeech" {
+            words.iter().collect()
+        } else {
+            timing::intruders(&segments, words)
+        };
+        for word in &found {
+            println!("    nobody said {:?} at {:.2} s", word.text, word.start);
+        }
+        println!(
+            "    {} on {}, {:.0} % of a core; updates {} coalesced {}\n    late: {}",
+            options.model,
+            listened.device,
+            listened.cpu_share * 100.0,
+            listened.stat("updates"),
+            listened.stat("updates-coalesced"),
+            timing::summary(delays.clone()),
+        );
+        let guards = listened
+            .stats
+            .iter()
+            .filter(|(name, _)| name.starts_with("refused-") || *name == "noises-ignored");
+        let guards: Vec<String> = guards
+            .map(|(name, _)| format!("{name} {}", listened.stat(name)))
+            .collect();
+        println!("    {}", guards.join("  "));
+        late.extend(delays);
+        off.extend(timing::start_errors(&gold, words));
+        finals.extend(timing::final_delays(&segments, &gold, words));
+        if !clip.id.starts_with("song") {
+            intruders += found.len();
+        }
+        let text = listened.text();
+        results.push((
+            clip,
+            Transcript {
+                text,
+                language: None,
+                wall: Duration::ZERO,
+            },
+        ));
+    }
+    println!(
+        "\nfrom the end of a word to its text: {}",
+        timing::summary(late)
+    );
+    println!(
+        "starts of words against the gold ones: {}",
+        timing::summary(off)
+    );
+    println!(
+        "from the end of an utterance to its last word: {}",
+        timing::summary(finals)
+    );
+    println!("words where nobody speaks, songs apart: {intruders}\n");
     Ok(results)
 }
 

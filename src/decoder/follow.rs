@@ -261,7 +261,11 @@ fn is_stuck(frames: &[usize]) -> bool {
 /// Whether the text ends in the same token eight times, or in 2 to 8 tokens three times with a dozen tokens in all.
 fn is_loop(text: &[u32]) -> bool {
     (1..=8).any(|n| {
-        let times = if n == 1 { 8 } else { 12usize.div_ceil(n).max(3) };
+        let times = if n == 1 {
+            8
+        } else {
+            12usize.div_ceil(n).max(3)
+        };
         let Some(tail) = text.len().checked_sub(n * times).map(|from| &text[from..]) else {
             return false;
         };
@@ -353,7 +357,8 @@ mod tests {
             max_tokens: 4,
         };
         assert!(task(None).is_at_end(475) && !task(None).is_at_end(474));
-        let stop = |attended, frames: &[usize], cut| task(attended).stop(frames, cut, Stop::EndOfText);
+        let stop =
+            |attended, frames: &[usize], cut| task(attended).stop(frames, cut, Stop::EndOfText);
         assert_eq!(stop(None, &[1, 2, 3], Some(3)), Stop::EndOfAudio);
         assert_eq!(stop(None, &[1, 2, 3], None), Stop::EndOfText);
         assert_eq!(stop(Some(300), &[99], None), Stop::Rewound);

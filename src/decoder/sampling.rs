@@ -94,7 +94,11 @@ impl Decoder {
     }
 
     /// Logits after one row of the hidden state.
-    pub(super) fn row(&self, hidden: &candle_core::Tensor, index: usize) -> Result<Vec<f32>, DecoderError> {
+    pub(super) fn row(
+        &self,
+        hidden: &candle_core::Tensor,
+        index: usize,
+    ) -> Result<Vec<f32>, DecoderError> {
         Ok(self
             .graph
             .project(&hidden.narrow(0, index, 1)?)?

@@ -143,6 +143,11 @@ impl<'a> Captions<'a> {
         self.push(Item::Event(gst::event::CustomDownstream::new(structure)))
     }
 
+    /// Tells applications what may come.
+    pub fn partial(&self, stable: String, text: String, pts: ClockTime) -> Result<(), Stale> {
+        self.push(Item::Partial { stable, text, pts })
+    }
+
     fn gap_until(&mut self, end: ClockTime) -> Result<(), Stale> {
         let start = *self.position.get_or_insert(end);
         if start < end {
@@ -248,6 +253,7 @@ mod tests {
             )),
             Item::Gap(start, _) => Some(format!("gap {}", start.mseconds())),
             Item::Event(event) => Some(event.type_().to_string()),
+            Item::Partial { text, .. } => Some(text),
             Item::Language(code) => (code != end).then_some(code),
         };
         std::iter::from_fn(item).collect()

@@ -90,7 +90,10 @@ pub enum Mode {
     Auto,
     #[enum_value(name = "Live: while it is being said", nick = "live")]
     Live,
-    #[enum_value(name = "Offline: after 30 seconds, with the best accuracy", nick = "offline")]
+    #[enum_value(
+        name = "Offline: after 30 seconds, with the best accuracy",
+        nick = "offline"
+    )]
     Offline,
 }
 
@@ -120,6 +123,11 @@ glib::wrapper! {
  * down when more than a minute of audio lies unrecognised. Subtitles come out of a thread of their own, with gaps
  * between them, so that elements downstream which combine them with video do not stall. What they are written in
  * depends on what is downstream: plain text (preferred), Pango markup, SubRip, WebVTT or JSON lines.
+ *
+ * From a live upstream (or with `mode=live`) text comes about a second after it was said, a word at a time with
+ * `granularity=word`. ELEMENT messages `whispernpu/partial` tell what may come next (`text`, after `stable-prefix`, at
+ * `running-time`); an event `rstranscribe/final-transcript` follows each utterance. Fetch Silero's voice detector with
+ * `scripts/fetch-model silero-vad`: without it music is listened to as if it were speech.
  *
  * ## Example pipelines
  * |[

@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use gst::FlowError;
 
+use super::Mode;
 use super::feed::Feed;
 use super::outbox::Outbox;
-use super::Mode;
 use super::stats::Counters;
 
 pub struct Session {

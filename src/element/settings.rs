@@ -7,8 +7,8 @@ use gst::glib;
 use gst::prelude::*;
 
 use super::{Device, Granularity, Mode, Task};
-use crate::stream::LiveOptions;
 use crate::caption::Layout;
+use crate::stream::LiveOptions;
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
@@ -266,7 +266,11 @@ mod tests {
         gst::init().expect("GStreamer");
         let defaults = Settings::default();
         let mut settings = Settings::default();
-        for spec in recogniser_specs().iter().chain(&live_specs()).chain(&text_specs()) {
+        for spec in recogniser_specs()
+            .iter()
+            .chain(&live_specs())
+            .chain(&text_specs())
+        {
             let value = defaults
                 .get(spec.name())
                 .expect("every property has a value");

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MPL-2.0
 //! The `stats` property.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use super::lock;

@@ -144,7 +144,10 @@ impl Worker {
             return Box::new(Offline::new(request, model));
         }
         if !Live::suits(model) {
-            gst::warning!(CAT, "no live text from this model: its text comes after 30 seconds");
+            gst::warning!(
+                CAT,
+                "no live text from this model: its text comes after 30 seconds"
+            );
             return Box::new(Offline::new(request, model));
         }
         Box::new(Live::new(request, model, self.settings.live()))
@@ -185,6 +188,14 @@ impl Worker {
                     Output::Language(code) if !translate => captions.language(iso_639(&code))?,
                     Output::Language(_) => {}
                     Output::Words(words) => captions.words(base, words),
+                    Output::Partial {
+                        stable,
+                        text,
+                        start,
+                    } => {
+                        captions.put_out()?;
+                        captions.partial(stable, text, after(base, start))?;
+                    }
                     Output::Pause => {
                         captions.pause();
                         ended = self.session.wants_live_text();

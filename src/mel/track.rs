@@ -100,7 +100,11 @@ impl Track {
 
     /// The row after the last one whose voice is known, or the last one if nobody tells.
     pub fn heard(&self) -> u64 {
-        if self.voice_end == 0 { self.end } else { self.voice_end.min(self.end) }
+        if self.voice_end == 0 {
+            self.end
+        } else {
+            self.voice_end.min(self.end)
+        }
     }
 
     /// Rows `[from, from + frames)` as far as they are there, each (rows, n_mels): the ring's end may part them in two,

@@ -35,7 +35,7 @@ const MOST: u64 = 2900;
 /// Speech that is needed to tell its language.
 const LANGUAGE: u64 = 200;
 /// Words are left for later if they look at the last frames (20 ms) of the audio; of all audio that there will be, less.
-const MARGIN: usize = 25;
+const MARGIN: usize = 35;
 const LAST_MARGIN: usize = 4;
 /// Tokens that an update may add at first and with each second, more in scripts with many tokens a word.
 const TOKENS: u64 = 8;
@@ -155,7 +155,9 @@ impl Live {
     }
 
     fn begin(&mut self) {
-        let Some(speech) = self.gate.speech() else { return };
+        let Some(speech) = self.gate.speech() else {
+            return;
+        };
         let start = speech.start.saturating_sub(PRE_ROLL).max(self.settled);
         if speech.start > self.last_end + FORGET {
             self.context.clear();
@@ -173,16 +175,27 @@ impl Live {
         outputs: &mut Vec<Output>,
     ) -> Result<(), EngineError> {
         let position = self.gate.position();
-        let Some(mut utterance) = self.utterance.take() else { return Ok(()) };
+        let Some(mut utterance) = self.utterance.take() else {
+            return Ok(());
+        };
         if utterance.settled < position {
             let began = Instant::now();
             self.tally.updates += 1;
             self.tally.coalesced += self.pace.coalesced(position - utterance.heard);
-            let followed = engine.turn(|turn| self.follow(turn, run, engine.model(), &utterance, update, outputs))?;
+            let followed = engine
+                .turn(|turn| self.follow(turn, run, engine.model(), &utterance, update, outputs))?;
             self.pace.took(began.elapsed());
             utterance.heard = position;
             if let Some(followed) = followed {
-                self.judge(&mut utterance, followed, update, voiced, run, &engine.model().tokenizer, outputs);
+                let judged = self.judge(
+                    &mut utterance,
+                    followed,
+                    update,
+                    voiced,
+                    run,
+                    &engine.model().tokenizer,
+                );
+                outputs.extend(judged);
             }
             if update != Update::Regular {
                 utterance.settled = position;
@@ -217,7 +230,11 @@ impl Live {
             let code = tokenizer.language_code(token);
             outputs.extend(code.map(|code| Output::Language(code.into())));
         }
-        let per_second = if self.is_unspaced(tokenizer) { TOKENS_UNSPACED } else { TOKENS };
+        let per_second = if self.is_unspaced(tokenizer) {
+            TOKENS_UNSPACED
+        } else {
+            TOKENS
+        };
         let unheard = self.gate.position() - self.settled.max(utterance.start);
         let is_last = update != Update::Regular;
         let task = Follow {
@@ -273,8 +290,7 @@ impl Live {
         voiced: u64,
         run: &Run,
         tokenizer: &Tokenizer,
-        outputs: &mut Vec<Output>,
-    ) {
+    ) -> Vec<Output> {
         let words = self.sure_words(&followed, update, tokenizer);
         let count = words.last().map_or(0, |word| word.tokens.end);
         let text = tokenizer.decode(&followed.tokens[..count]);
@@ -282,14 +298,15 @@ impl Live {
         if refusal.is_none() && !utterance.has_text && guards::is_boilerplate(&text) {
             if update == Update::Regular {
                 // It may be the beginning of something.
-                return;
+                return Vec::new();
             }
             if guards::is_invented(&text, &followed, voiced) {
                 refusal = Some(Refusal::Boilerplate);
             }
         }
         if let Some(refusal) = refusal {
-            return self.refuse(utterance, refusal);
+            self.refuse(utterance, refusal);
+            return Vec::new();
         }
         utterance.refused = 0;
         utterance.attended = followed
@@ -302,9 +319,17 @@ impl Live {
         });
         utterance.commit(&followed.tokens[..count], placed);
         let words: Vec<Word> = words.into_iter().map(|(word, _)| word).collect();
+        let mut outputs = Vec::new();
         if !words.is_empty() {
             outputs.push(Output::Words(words));
         }
+        let rest = [&followed.tokens[count..], &followed.tail].concat();
+        outputs.push(Output::Partial {
+            stable: tokenizer.decode(&utterance.tokens).trim().to_owned(),
+            text: tokenizer.decode(&rest).trim().to_owned(),
+            start: FRAME * self.settled as u32,
+        });
+        outputs
     }
 
     fn refuse(&mut self, utterance: &mut Utterance, refusal: Refusal) {
@@ -325,11 +350,20 @@ impl Live {
     }
 
     /// The words of what was heard that no more audio can change.
-    fn sure_words(&self, followed: &Followed, update: Update, tokenizer: &Tokenizer) -> Vec<TimedWord> {
+    fn sure_words(
+        &self,
+        followed: &Followed,
+        update: Update,
+        tokenizer: &Tokenizer,
+    ) -> Vec<TimedWord> {
         let unspaced = self.is_unspaced(tokenizer);
         let mut words = split_words(&followed.tokens, tokenizer, unspaced);
         let starts_word = |token: u32| unspaced || tokenizer.bytes(token).starts_with(b" ");
-        let is_whole = update != Update::Regular || followed.tail.first().is_some_and(|&token| starts_word(token));
+        let is_whole = update != Update::Regular
+            || followed
+                .tail
+                .first()
+                .is_some_and(|&token| starts_word(token));
         let is_broken = |word: &TimedWord| {
             let bytes: Vec<u8> = followed.tokens[word.tokens.clone()]
                 .iter()
@@ -338,7 +372,10 @@ impl Live {
                 .collect();
             std::str::from_utf8(&bytes).is_err()
         };
-        if words.last().is_some_and(|last| !is_whole || is_broken(last)) {
+        if words
+            .last()
+            .is_some_and(|last| !is_whole || is_broken(last))
+        {
             words.pop();
         }
         words
@@ -361,7 +398,8 @@ impl Live {
                 continue;
             }
             let at = |token: usize| utterance.start + 2 * followed.begins[token] as u64;
-            let Some((start, end)) = self.voiced_part(at(word.tokens.start), at(tokens_end), track) else {
+            let Some((start, end)) = self.voiced_part(at(word.tokens.start), at(tokens_end), track)
+            else {
                 self.tally.refused_words += 1;
                 continue;
             };
@@ -385,7 +423,9 @@ impl Live {
     fn voiced_part(&self, start: u64, end: u64, track: &Track) -> Option<(u64, u64)> {
         let is_voice = |frame: &u64| self.gate.is_voice(track.voice(*frame));
         let end = end.max(start + 1);
-        let voiced = (start..end).find(is_voice).zip((start..end).rfind(is_voice));
+        let voiced = (start..end)
+            .find(is_voice)
+            .zip((start..end).rfind(is_voice));
         match voiced {
             Some((first, last)) => Some((first, last + 1)),
             None => {
@@ -417,7 +457,11 @@ impl Live {
         let position = self.gate.position();
         if self.utterance.is_none() {
             let pending = self.gate.speech().map_or(position, |speech| speech.start);
-            let until = if everything { position } else { pending.saturating_sub(PRE_ROLL) };
+            let until = if everything {
+                position
+            } else {
+                pending.saturating_sub(PRE_ROLL)
+            };
             self.settled = self.settled.max(until);
         }
         Output::Settled(FRAME * self.settled as u32)
@@ -445,7 +489,11 @@ impl Schedule for Live {
                 due = Some(Update::Last);
             }
             if let Some(update) = due {
-                let voiced = self.gate.speech().or(before).map_or(0, |speech| speech.voiced);
+                let voiced = self
+                    .gate
+                    .speech()
+                    .or(before)
+                    .map_or(0, |speech| speech.voiced);
                 self.hear(run, engine, update, voiced, &mut outputs)?;
                 if update == Update::Last {
                     self.finish_utterance(&mut outputs);
@@ -456,7 +504,10 @@ impl Schedule for Live {
                 break;
             }
         }
-        let needed = self.utterance.as_ref().map_or(self.settled, |utterance| utterance.start);
+        let needed = self
+            .utterance
+            .as_ref()
+            .map_or(self.settled, |utterance| utterance.start);
         run.read(|track| track.release(needed));
         Ok(outputs)
     }

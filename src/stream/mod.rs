@@ -37,6 +37,13 @@ pub enum Output {
     Language(String),
     /// Final words: later outputs start no earlier, and never change them.
     Words(Vec<Word>),
+    /// What may come after the words so far; it changes until it is said in [`Output::Words`].
+    Partial {
+        /// Words of the utterance that are final.
+        stable: String,
+        text: String,
+        start: Duration,
+    },
     /// The speaker paused or the window closed here: a cue may end.
     Pause,
     /// No word that is still to come starts before this time.

@@ -62,7 +62,9 @@ impl Net {
 static WEIGHTS: LazyLock<Mutex<Weak<silero::Weights>>> = LazyLock::new(Mutex::default);
 
 fn silero_weights() -> Option<Arc<silero::Weights>> {
-    let mut shared = WEIGHTS.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let mut shared = WEIGHTS
+        .lock()
+        .unwrap_or_else(|poisoned| poisoned.into_inner());
     if let Some(weights) = shared.upgrade() {
         return Some(weights);
     }
@@ -113,7 +115,11 @@ impl VoiceDetector {
         while !rest.is_empty() {
             let (piece, after) = rest.split_at(length - self.filled);
             for (slot, sample) in self.block[self.filled..].iter_mut().zip(piece.iter()) {
-                *slot = if sample.is_finite() { sample.clamp(-1.0, 1.0) } else { 0.0 };
+                *slot = if sample.is_finite() {
+                    sample.clamp(-1.0, 1.0)
+                } else {
+                    0.0
+                };
             }
             self.filled += piece.len();
             if self.filled == length {
@@ -171,7 +177,12 @@ mod tests {
         for bytes in samples.chunks(piece * 2) {
             analyzer.push(Samples::S16Le(bytes), &mut track);
             detector.push(Samples::S16Le(bytes), &mut track);
-            assert!(track.end() - track.heard() <= 4, "{} {}", track.end(), track.heard());
+            assert!(
+                track.end() - track.heard() <= 4,
+                "{} {}",
+                track.end(),
+                track.heard()
+            );
         }
         analyzer.finish(&mut track);
         detector.finish(&mut track);

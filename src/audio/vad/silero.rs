@@ -65,7 +65,9 @@ impl Weights {
                 return Err(SileroError::Tensor(name));
             }
             let values = tensor.data().as_chunks().0.iter();
-            Ok(values.map(|bytes| f32::from_le_bytes(*bytes)).collect::<Vec<f32>>())
+            Ok(values
+                .map(|bytes| f32::from_le_bytes(*bytes))
+                .collect::<Vec<f32>>())
         };
         let convolution = |weight, bias, channels, inputs, stride| {
             Ok::<_, SileroError>(Convolution {
@@ -157,7 +159,9 @@ impl State {
         let mut gates = [0.0; 4 * WIDE];
         for (row, gate) in gates.iter_mut().enumerate() {
             let of = |weights: &[f32], x: &[f32]| dot(&weights[row * WIDE..][..WIDE], x);
-            *gate = of(&weights.input, features) + of(&weights.state, &self.hidden) + weights.gates[row];
+            *gate = of(&weights.input, features)
+                + of(&weights.state, &self.hidden)
+                + weights.gates[row];
         }
         for unit in 0..WIDE {
             let gate = |index: usize| gates[index * WIDE + unit];
@@ -178,7 +182,9 @@ impl Convolution {
             for (channel, taps) in patch.chunks_exact_mut(TAPS).take(inputs).enumerate() {
                 for (tap, slot) in taps.iter_mut().enumerate() {
                     let at = (step * self.stride + tap).checked_sub(1);
-                    *slot = at.filter(|at| *at < steps).map_or(0.0, |at| from[at * inputs + channel]);
+                    *slot = at
+                        .filter(|at| *at < steps)
+                        .map_or(0.0, |at| from[at * inputs + channel]);
                 }
             }
             let patch = &patch[..inputs * TAPS];
@@ -236,6 +242,9 @@ mod tests {
     fn other_files_are_refused() {
         let file = tempfile::NamedTempFile::new().expect("a file");
         std::fs::write(file.path(), b"not weights").expect("written");
-        assert!(matches!(Weights::open(file.path()), Err(SileroError::Container(_))));
+        assert!(matches!(
+            Weights::open(file.path()),
+            Err(SileroError::Container(_))
+        ));
     }
 }

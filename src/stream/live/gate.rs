@@ -145,7 +145,10 @@ mod tests {
         assert_eq!(changes(0.5, &[(10, 0.1), (20, 0.9), (200, 0.1)]), []);
         let mut gate = Gate::new(0.5);
         gate.advance(300, |frame| if frame < 20 { 0.9 } else { 0.0 });
-        assert_eq!((gate.speech(), gate.take_ignored(), gate.take_ignored()), (None, 1, 0));
+        assert_eq!(
+            (gate.speech(), gate.take_ignored(), gate.take_ignored()),
+            (None, 1, 0)
+        );
     }
 
     #[test]

@@ -116,9 +116,18 @@ mod tests {
     fn guesses_over_silence_are_refused_and_short_utterances_need_more_trust() {
         let end = Stop::EndOfText;
         assert_eq!(judge(&followed(end, -0.2, 0.9), 900, true), None);
-        assert_eq!(judge(&followed(end, -1.1, 0.7), 900, false), Some(Refusal::Silence));
-        assert_eq!(judge(&followed(end, -0.2, 0.5), 60, true), Some(Refusal::Silence));
-        assert_eq!(judge(&followed(end, -0.8, 0.1), 60, true), Some(Refusal::Silence));
+        assert_eq!(
+            judge(&followed(end, -1.1, 0.7), 900, false),
+            Some(Refusal::Silence)
+        );
+        assert_eq!(
+            judge(&followed(end, -0.2, 0.5), 60, true),
+            Some(Refusal::Silence)
+        );
+        assert_eq!(
+            judge(&followed(end, -0.8, 0.1), 60, true),
+            Some(Refusal::Silence)
+        );
         assert_eq!(judge(&followed(end, -0.8, 0.1), 60, false), None);
         assert_eq!(judge(&followed(end, -0.5, 0.2), 60, true), None);
     }

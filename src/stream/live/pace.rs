@@ -39,7 +39,9 @@ impl Pace {
         if !self.adapts {
             return;
         }
-        let needed = time.mul_f64(BREATH).clamp(self.wanted, LONGEST.max(self.wanted));
+        let needed = time
+            .mul_f64(BREATH)
+            .clamp(self.wanted, LONGEST.max(self.wanted));
         self.current = needed.max((self.current + needed) / 2);
     }
 }
@@ -71,7 +73,10 @@ mod tests {
     #[test]
     fn updates_that_came_too_late_are_counted() {
         let pace = Pace::new(MS(500), true);
-        assert_eq!([10, 50, 99, 100, 260].map(|frames| pace.coalesced(frames)), [0, 0, 0, 1, 4]);
+        assert_eq!(
+            [10, 50, 99, 100, 260].map(|frames| pace.coalesced(frames)),
+            [0, 0, 0, 1, 4]
+        );
     }
 
     #[test]

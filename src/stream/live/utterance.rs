@@ -69,7 +69,9 @@ impl Utterance {
             return self.restart(kept);
         };
         self.start = word.start.saturating_sub(LEAD).max(self.start);
-        let cut = first.checked_sub(1).map_or(0, |before| self.words[before].tokens_end);
+        let cut = first
+            .checked_sub(1)
+            .map_or(0, |before| self.words[before].tokens_end);
         self.words.drain(..first);
         for word in &mut self.words {
             word.tokens_end -= cut;
@@ -102,7 +104,10 @@ mod tests {
         utterance.commit(&[4, 5, 6], [word(1300, 1), word(1500, 3)]);
         assert!(utterance.scroll(2100).is_empty());
         assert_eq!(utterance.scroll(2101), [1, 2, 3]);
-        assert_eq!((utterance.start, &utterance.tokens[..]), (1295, &[4, 5, 6][..]));
+        assert_eq!(
+            (utterance.start, &utterance.tokens[..]),
+            (1295, &[4, 5, 6][..])
+        );
         utterance.commit(&[7], [word(3000, 1)]);
         assert_eq!(utterance.scroll(3900), [4, 5, 6]);
         assert_eq!((utterance.start, &utterance.tokens[..]), (2995, &[7][..]));
