@@ -15,7 +15,11 @@ fn bench(criterion: &mut Criterion, name: &str, model: &Model, encoder: &mut dyn
         *x = ((frame * (band + 3)) as f32 * 0.01).sin() * 0.7;
     }
     criterion.bench_function(name, |bencher| {
-        bencher.iter(|| encoder.encode(&mut features).unwrap());
+        bencher.iter(|| {
+            encoder
+                .encode(model.config.audio_ctx, &mut features)
+                .unwrap()
+        });
     });
 }
 

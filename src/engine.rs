@@ -175,12 +175,21 @@ impl Turn<'_> {
         &self.engine.decoder
     }
 
-    /// Encodes `frames` rows of `run` from row `from`, padded with silence to a whole window.
-    pub fn listen(&mut self, run: &Run, from: u64, frames: usize) -> Result<Audio, EngineError> {
+    /// Encodes `frames` rows of `run` from row `from`, and silence after them: up to the end of a whole window, or for
+    /// `slack` rows of the encoder's output (20 ms), which is less work.
+    pub fn listen(
+        &mut self,
+        run: &Run,
+        from: u64,
+        frames: usize,
+        slack: Option<usize>,
+    ) -> Result<Audio, EngineError> {
+        let whole = self.engine.model.config.audio_ctx;
+        let context = slack.map_or(whole, |slack| whole.min(frames / 2 + slack));
         let began = Instant::now();
         let mut features = self.engine.features.acquire();
         run.read(|track| track.pack_window(from, frames, self.encoder.input()));
-        self.encoder.encode(&mut features)?;
+        self.encoder.encode(context, &mut features)?;
         add(&self.engine.encoder_nanos, began.elapsed());
         self.engine.windows.fetch_add(1, Relaxed);
         Ok(self.engine.decoder.listen(&features)?)

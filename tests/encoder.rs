@@ -64,8 +64,8 @@ fn every_instruction_set_encodes_whole_and_shortened_windows_as_the_reference_do
             encoder.input().assign(&mel);
             // A short window after a long one, so that rows of the long one lie where the short one ends.
             for context in [model.config.audio_ctx, 601] {
-                reference.encode_context(context, &mut expected).unwrap();
-                encoder.encode_context(context, &mut found).unwrap();
+                reference.encode(context, &mut expected).unwrap();
+                encoder.encode(context, &mut found).unwrap();
                 let cosine = agreement(&found, &expected, context);
                 println!(
                     "{} {isa} {context}: cosine {cosine:.7}",
@@ -88,7 +88,7 @@ fn a_window_gives_the_same_bits_whatever_the_number_of_threads() {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
         let mut features = AudioFeatures::new(&model.config);
         pool.unwrap()
-            .install(|| encoder.encode(&mut features))
+            .install(|| encoder.encode(model.config.audio_ctx, &mut features))
             .unwrap();
         features
     };
@@ -102,6 +102,6 @@ fn a_context_that_the_model_does_not_have_is_refused() {
     };
     let mut encoder = CpuEncoder::new(&model).unwrap();
     let mut features = AudioFeatures::new(&model.config);
-    assert!(encoder.encode_context(0, &mut features).is_err());
-    assert!(encoder.encode_context(1501, &mut features).is_err());
+    assert!(encoder.encode(0, &mut features).is_err());
+    assert!(encoder.encode(1501, &mut features).is_err());
 }

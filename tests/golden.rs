@@ -45,7 +45,9 @@ fn encode_with(encoder: &mut dyn Encoder, model: &Model, mel: &Path) -> AudioFea
     let mel: Array2<f32> = ndarray_npy::read_npy(mel).unwrap();
     let mut features = AudioFeatures::new(&model.config);
     encoder.input().assign(&mel);
-    encoder.encode(&mut features).unwrap();
+    encoder
+        .encode(model.config.audio_ctx, &mut features)
+        .unwrap();
     features
 }
 

@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: MPL-2.0
 //! How well and how fast a set of recordings is transcribed: see [`options::USAGE`].
 
+mod live;
 mod manifest;
 mod offline;
 mod options;
+mod report;
+mod simulate;
+mod timing;
 
 use std::io::Write;
 use std::process::Command;
@@ -29,7 +33,10 @@ fn main() -> Result<()> {
     }
     gst::init()?;
     gstwhispernpu::plugin_register_static()?;
-    let results = transcribe(&options, clips)?;
+    let results = match options.mode {
+        Mode::Live | Mode::Simulate => report::listen(&options, clips)?,
+        Mode::Offline | Mode::Multi => transcribe(&options, clips)?,
+    };
     if options.mode == Mode::Multi {
         print_languages(&results);
     }

@@ -24,6 +24,21 @@ impl Clip {
     pub fn has_old_spelling(&self) -> bool {
         self.id.starts_with("sonnet-") || self.id == "de-simplicissimus"
     }
+
+    /// The clip as S16LE, 16 kHz mono.
+    pub fn samples(&self) -> Result<Vec<u8>> {
+        let path = || self.path.display().to_string();
+        let mut reader = claxon::FlacReader::open(&self.path).with_context(path)?;
+        let info = reader.streaminfo();
+        if (info.sample_rate, info.channels, info.bits_per_sample) != (16_000, 1, 16) {
+            bail!("{} is not 16-bit mono at 16 kHz", path());
+        }
+        let mut bytes = Vec::new();
+        for sample in reader.samples() {
+            bytes.extend((sample? as i16).to_le_bytes());
+        }
+        Ok(bytes)
+    }
 }
 
 /// The clips of `DIR/manifest.tsv`, in its order.

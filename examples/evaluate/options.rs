@@ -15,14 +15,19 @@ Usage: cargo run --release --example evaluate -- MODE [OPTION]...
 Modes:
   offline    each clip as fast as it goes, its language told to the element
   multi      the same, the language to be detected
+  live       each clip in real time, as a live stream of words through a pipeline; says how late they come
+  simulate   the same on a clock that is not the machine's: it moves on with the audio, and by the time that each
+             update took; through the live schedule alone, without a pipeline
 
 Options:
   --model NAME    model, a name or a path (tiny.en; for multi: base)
   --speech DIR    the set, with manifest.tsv (../shared/speech beside the repository)
-  --kind KIND     only clips of this kind, may be given often (offline: en-* but the sonnets)
+  --kind KIND     only clips of this kind, may be given often (offline: en-* but the sonnets;
+                  live: en-stream, nonspeech)
   --id PREFIX     only clips whose id begins so, may be given often
   --device NAME   auto, npu or cpu (auto)
   --threads N     0 for all (0)
+  --interval MS   update interval (live, simulate)
   --out FILE      the transcripts (evaluate/MODE-MODEL.tsv in the build directory)
   --worst N       print the N clips with most errors";
 
@@ -30,6 +35,8 @@ Options:
 pub enum Mode {
     Offline,
     Multi,
+    Live,
+    Simulate,
 }
 
 impl Mode {
@@ -37,6 +44,8 @@ impl Mode {
         match self {
             Self::Offline => "offline",
             Self::Multi => "multi",
+            Self::Live => "live",
+            Self::Simulate => "simulate",
         }
     }
 }
@@ -47,6 +56,7 @@ pub struct Options {
     pub speech: PathBuf,
     pub device: String,
     pub threads: u32,
+    pub interval: Option<u32>,
     pub out: PathBuf,
     pub worst: String,
     kinds: Vec<String>,
@@ -58,6 +68,8 @@ impl Options {
         let mode = match arguments.next().as_deref() {
             Some("offline") => Mode::Offline,
             Some("multi") => Mode::Multi,
+            Some("live") => Mode::Live,
+            Some("simulate") => Mode::Simulate,
             Some(other) => bail!("unknown mode {other:?}"),
             None => bail!("no mode"),
         };
@@ -70,6 +82,7 @@ impl Options {
         let mut speech = repository().join("../shared/speech");
         let (mut device, mut threads, mut out, mut worst) =
             ("auto".to_owned(), 0, None, "0".to_owned());
+        let mut interval = None;
         let (mut kinds, mut ids) = (Vec::new(), Vec::new());
         while let Some(option) = arguments.next() {
             let value = arguments
@@ -82,6 +95,7 @@ impl Options {
                 "--id" => ids.push(value),
                 "--device" => device = value,
                 "--threads" => threads = value.parse().context("--threads")?,
+                "--interval" => interval = Some(value.parse().context("--interval")?),
                 "--out" => out = Some(PathBuf::from(value)),
                 "--worst" => worst = value,
                 _ => bail!("unknown option {option:?}"),
@@ -94,6 +108,7 @@ impl Options {
             speech,
             device,
             threads,
+            interval,
             out,
             worst,
             kinds,
@@ -107,6 +122,9 @@ impl Options {
             (false, _) => self.kinds.contains(&clip.kind),
             (true, Mode::Offline) => clip.kind.starts_with("en-") && !clip.has_old_spelling(),
             (true, Mode::Multi) => clip.kind == "multi",
+            (true, Mode::Live | Mode::Simulate) => {
+                clip.kind == "en-stream" || clip.kind == "nonspeech"
+            }
         };
         of_kind && (self.ids.is_empty() || self.ids.iter().any(|id| clip.id.starts_with(id)))
     }

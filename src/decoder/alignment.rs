@@ -108,7 +108,7 @@ fn standardize_columns(rows: &mut [f32], width: usize) {
 }
 
 /// Adds the median-filtered row (edges reflected) to `sum`.
-fn add_median_filtered(row: &[f32], sum: &mut [f32]) {
+pub(super) fn add_median_filtered(row: &[f32], sum: &mut [f32]) {
     let half = MEDIAN_WIDTH / 2;
     if row.len() <= half {
         sum.iter_mut().zip(row).for_each(|(sum, x)| *sum += x);

@@ -88,6 +88,7 @@ impl Graph {
             .iter()
             .map(|pair| {
                 let tensor = |x: &ndarray::Array2<f32>| {
+                    let x = x.slice(ndarray::s![..features.context, ..]);
                     Tensor::from_iter(x.iter().copied(), &Device::Cpu)?.reshape(x.dim())
                 };
                 let k = nn::split_heads(&tensor(&pair.k)?, self.heads)?;

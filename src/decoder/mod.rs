@@ -5,6 +5,7 @@
 //! ([`Audio`], [`Cache`]) is the caller's.
 
 mod alignment;
+mod follow;
 mod graph;
 mod quality;
 mod rules;
@@ -12,6 +13,7 @@ mod sampling;
 mod words;
 
 pub use alignment::{Attention, token_frames};
+pub use follow::{Follow, Followed, Stop};
 pub use graph::{Audio, Cache};
 pub use quality::{Limits, Verdict, compression_ratio};
 pub use rules::Rules;

@@ -43,6 +43,18 @@ impl Rules {
         }
     }
 
+    /// Allows everything.
+    #[cfg(test)]
+    pub(super) fn none() -> Self {
+        Self {
+            suppressed: Vec::new(),
+            blank: Vec::new(),
+            eot: 0,
+            no_timestamps: 0,
+            timestamps: None,
+        }
+    }
+
     /// Sets the logits of forbidden tokens to -∞. `sampled` are the tokens that follow the prompt so far.
     pub fn apply(&self, sampled: &[u32], logits: &mut [f32]) {
         forbid(logits, self.suppressed.iter().copied());

@@ -94,7 +94,11 @@ impl Decoder {
     }
 
     /// Logits after one row of the hidden state.
-    fn row(&self, hidden: &candle_core::Tensor, index: usize) -> Result<Vec<f32>, DecoderError> {
+    pub(super) fn row(
+        &self,
+        hidden: &candle_core::Tensor,
+        index: usize,
+    ) -> Result<Vec<f32>, DecoderError> {
         Ok(self
             .graph
             .project(&hidden.narrow(0, index, 1)?)?
@@ -104,11 +108,11 @@ impl Decoder {
 }
 
 /// Softmax of one logit.
-fn probability(logits: &[f32], token: u32) -> f32 {
+pub(super) fn probability(logits: &[f32], token: u32) -> f32 {
     (logits[token as usize] - log_sum_exp(logits, 1.0)).exp()
 }
 
-fn log_sum_exp(logits: &[f32], scale: f32) -> f32 {
+pub(super) fn log_sum_exp(logits: &[f32], scale: f32) -> f32 {
     let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let sum: f32 = logits.iter().map(|x| ((x - max) * scale).exp()).sum();
     max * scale + sum.ln()
@@ -156,7 +160,7 @@ impl Draw {
     }
 }
 
-fn argmax(logits: &[f32]) -> usize {
+pub(super) fn argmax(logits: &[f32]) -> usize {
     let best = logits.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1));
     best.map_or(0, |(token, _)| token)
 }

@@ -136,6 +136,18 @@ impl<'a> Captions<'a> {
         self.put_out()
     }
 
+    /// The speaker is done: shows all that was said, and says so downstream, as gst-plugins-rs' transcribers do.
+    pub fn end_utterance(&mut self) -> Result<(), Stale> {
+        self.drain()?;
+        let structure = gst::Structure::new_empty("rstranscribe/final-transcript");
+        self.push(Item::Event(gst::event::CustomDownstream::new(structure)))
+    }
+
+    /// Tells applications what may come.
+    pub fn partial(&self, stable: String, text: String, pts: ClockTime) -> Result<(), Stale> {
+        self.push(Item::Partial { stable, text, pts })
+    }
+
     fn gap_until(&mut self, end: ClockTime) -> Result<(), Stale> {
         let start = *self.position.get_or_insert(end);
         if start < end {
@@ -201,7 +213,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::element::feed;
+    use crate::element::{Mode, feed};
     use crate::stream::{Request, Run};
 
     fn s(seconds: u64) -> ClockTime {
@@ -241,6 +253,7 @@ mod tests {
             )),
             Item::Gap(start, _) => Some(format!("gap {}", start.mseconds())),
             Item::Event(event) => Some(event.type_().to_string()),
+            Item::Partial { text, .. } => Some(text),
             Item::Language(code) => (code != end).then_some(code),
         };
         std::iter::from_fn(item).collect()
@@ -248,7 +261,7 @@ mod tests {
 
     #[test]
     fn the_flag_of_a_hole_is_on_the_cue_after_it_even_if_one_before_was_held_back() {
-        let session = Session::new();
+        let session = Session::new(Mode::Auto);
         let mut captions = captions(&session);
         captions.begin_run(s(0), true).unwrap();
         say(&mut captions, s(0), &[1]);
@@ -264,7 +277,7 @@ mod tests {
 
     #[test]
     fn a_run_that_goes_on_within_the_last_cue_follows_it_and_a_jump_back_goes_back() {
-        let session = Session::new();
+        let session = Session::new(Mode::Auto);
         let mut captions = captions(&session);
         captions.begin_run(s(10), true).unwrap();
         say(&mut captions, s(10), &[1]);
@@ -292,7 +305,7 @@ mod tests {
 
     #[test]
     fn an_event_within_a_run_comes_out_before_the_first_cue_that_starts_after_it() {
-        let session = Session::new();
+        let session = Session::new(Mode::Auto);
         let mut captions = captions(&session);
         let take = feed::Take {
             run: Arc::new(Run::new(80)),
@@ -323,7 +336,7 @@ mod tests {
 
     #[test]
     fn no_text_goes_beyond_the_segment() {
-        let session = Session::new();
+        let session = Session::new(Mode::Auto);
         let mut captions = captions(&session);
         let mut segment = gst::FormattedSegment::<ClockTime>::new();
         segment.set_stop(ClockTime::from_mseconds(1200));

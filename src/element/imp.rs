@@ -124,6 +124,11 @@ impl ObjectImpl for WhisperNpu {
                 .engine()
                 .map(|engine| engine.active_device())
                 .to_value(),
+            "max-observed-delay" => {
+                let session = self.session();
+                let delay = session.map_or(0, |session| session.counters.max_delay_ms());
+                delay.to_value()
+            }
             "stats" => self.stats().to_value(),
             name => {
                 let value = lock(&self.settings).get(name);
@@ -267,7 +272,7 @@ impl WhisperNpu {
             .clone()
             .ok_or(gst::StateChangeError)?;
         let settings = lock(&self.settings).clone();
-        let session = Arc::new(Session::new());
+        let session = Arc::new(Session::new(settings.mode));
         *lock(&self.input) = Some(Input::new(session.clone(), recogniser.n_mels()));
         *lock(&self.session) = Some(session.clone());
         self.request_changed.store(false, Ordering::Relaxed);
@@ -345,6 +350,22 @@ impl WhisperNpu {
                     "Recognising on {}: this build cannot drive an NPU",
                     engine.active_device()
                 )
+            );
+        }
+    }
+
+    /// A word went out later than any before.
+    pub(super) fn announce_delay(&self, milliseconds: u32) {
+        self.obj().notify("max-observed-delay");
+        if milliseconds > lock(&self.settings).latency {
+            let details = gst::Structure::builder("whispernpu/excessive-delay")
+                .field("new-observed-max-delay", milliseconds)
+                .build();
+            gst::element_imp_warning!(
+                self,
+                gst::CoreError::Clock,
+                ("Text comes {milliseconds} ms after it was said, later than the latency property says"),
+                details: details
             );
         }
     }

@@ -10,7 +10,7 @@ use gst_audio::AudioFormat;
 use super::CAT;
 use super::feed::{Item, Refused, Take};
 use super::session::Session;
-use crate::audio::{Placement, Samples, Timeline};
+use crate::audio::{Placement, Samples, Timeline, VoiceDetector};
 use crate::mel::{Analyzer, SAMPLE_RATE};
 use crate::stream::{Request, Run};
 
@@ -23,6 +23,8 @@ pub struct Input {
     segment: gst::FormattedSegment<ClockTime>,
     timeline: Timeline,
     analyzer: Analyzer,
+    /// Only for live text.
+    voice: Option<VoiceDetector>,
     /// The run that samples go into; it begins with the first of them.
     run: Option<Arc<Run>>,
     /// PTS of the first sample of the next run.
@@ -50,6 +52,7 @@ impl Input {
             segment: gst::FormattedSegment::new(),
             timeline: Timeline::new(ClockTime::ZERO),
             analyzer: Analyzer::new(n_mels),
+            voice: None,
             run: None,
             base: ClockTime::ZERO,
             discont: true,
@@ -89,7 +92,7 @@ impl Input {
     /// A flush came: forgets the run, which was cancelled, and the segment.
     pub fn flush(&mut self) {
         self.run = None;
-        self.analyzer.reset();
+        self.reset_analysis();
         self.set_segment(&gst::FormattedSegment::new());
         self.overloaded = false;
     }
@@ -254,7 +257,13 @@ impl Input {
         }
         let mut rest = samples;
         while let Some(run) = &self.run {
-            let taken = run.write(|track| self.analyzer.push(rest, track));
+            let taken = run.write(|track| {
+                let taken = self.analyzer.push(rest, track);
+                if let Some(voice) = &mut self.voice {
+                    voice.push(rest.split_at(taken).0, track);
+                }
+                taken
+            });
             rest = rest.split_at(taken).1;
             if rest.is_empty() {
                 break;
@@ -280,6 +289,11 @@ impl Input {
         if self.overloaded && !self.session.feed.is_idle() {
             return Ok(false);
         }
+        if self.voice.is_none() && self.session.wants_live_text() {
+            let voice = VoiceDetector::new();
+            gst::info!(CAT, "listening for voice with {}", voice.description());
+            self.voice = Some(voice);
+        }
         let run = Arc::new(Run::new(self.n_mels));
         let take = Take {
             run: run.clone(),
@@ -303,6 +317,13 @@ impl Input {
         }
     }
 
+    fn reset_analysis(&mut self) {
+        self.analyzer.reset();
+        if let Some(voice) = &mut self.voice {
+            voice.reset();
+        }
+    }
+
     fn close_run(&mut self) {
         let Some(run) = self.run.take() else { return };
         // Without room for its last rows: a live upstream cannot wait for it.
@@ -311,8 +332,11 @@ impl Input {
                 break;
             }
         }
+        if let Some(voice) = &mut self.voice {
+            run.write(|track| voice.finish(track));
+        }
         run.finish();
-        self.analyzer.reset();
+        self.reset_analysis();
     }
 
     fn give_up(&mut self, samples: usize) -> Taken {

@@ -80,6 +80,23 @@ pub enum Task {
     Translate,
 }
 
+/// When text comes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, glib::Enum)]
+#[enum_type(name = "GstWhisperNpuMode")]
+#[non_exhaustive]
+pub enum Mode {
+    #[default]
+    #[enum_value(name = "Auto: live if upstream is", nick = "auto")]
+    Auto,
+    #[enum_value(name = "Live: while it is being said", nick = "live")]
+    Live,
+    #[enum_value(
+        name = "Offline: after 30 seconds, with the best accuracy",
+        nick = "offline"
+    )]
+    Offline,
+}
+
 /// What one buffer of text holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, glib::Enum)]
 #[enum_type(name = "GstWhisperNpuGranularity")]
@@ -107,6 +124,11 @@ glib::wrapper! {
  * between them, so that elements downstream which combine them with video do not stall. What they are written in
  * depends on what is downstream: plain text (preferred), Pango markup, SubRip, WebVTT or JSON lines.
  *
+ * From a live upstream (or with `mode=live`) text comes about a second after it was said, a word at a time with
+ * `granularity=word`. ELEMENT messages `whispernpu/partial` tell what may come next (`text`, after `stable-prefix`, at
+ * `running-time`); an event `rstranscribe/final-transcript` follows each utterance. Fetch Silero's voice detector with
+ * `scripts/fetch-model silero-vad`: without it music is listened to as if it were speech.
+ *
  * ## Example pipelines
  * |[
  * gst-launch-1.0 -q filesrc location=speech.ogg ! decodebin ! audioconvert ! audioresample ! whispernpu ! application/x-subtitle ! filesink location=speech.srt
@@ -120,6 +142,7 @@ pub fn register(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
     for enumeration in [
         Device::static_type(),
         Task::static_type(),
+        Mode::static_type(),
         Granularity::static_type(),
     ] {
         enumeration.mark_as_plugin_api(gst::PluginAPIFlags::empty());

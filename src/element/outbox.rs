@@ -22,6 +22,12 @@ pub enum Item {
     },
     /// Nothing is said from the one to the other PTS.
     Gap(ClockTime, ClockTime),
+    /// What may come after the text so far, for applications.
+    Partial {
+        stable: String,
+        text: String,
+        pts: ClockTime,
+    },
     /// Language of the text, as an ISO 639 code.
     Language(String),
     Event(gst::Event),

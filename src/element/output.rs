@@ -74,6 +74,10 @@ impl Output {
                 );
                 Ok(FlowSuccess::Ok)
             }
+            Item::Partial { stable, text, pts } => {
+                self.partial(stable, text, pts);
+                Ok(FlowSuccess::Ok)
+            }
             Item::Gap(start, end) => {
                 self.negotiate(pad)?;
                 let gap = gst::event::Gap::builder(start).duration(end.saturating_sub(start));
@@ -122,7 +126,41 @@ impl Output {
             }
         }
         self.written = true;
+        self.observe_delay(&cue);
         pad.push(buffer)
+    }
+
+    fn partial(&self, stable: String, text: String, pts: ClockTime) {
+        let Some(element) = self.element.upgrade() else {
+            return;
+        };
+        let structure = gst::Structure::builder("whispernpu/partial")
+            .field("text", text)
+            .field("stable-prefix", stable)
+            .field("running-time", self.segment.to_running_time(pts))
+            .build();
+        let message = gst::message::Element::builder(structure)
+            .src(&element)
+            .build();
+        let _ = element.post_message(message);
+    }
+
+    /// How late the last word of a cue is, where upstream is live.
+    fn observe_delay(&self, cue: &Cue) {
+        let Some(element) = self.element.upgrade().filter(|_| self.session.is_live()) else {
+            return;
+        };
+        let said = cue.lines.iter().flatten().last().map(|word| word.end);
+        let said = said.and_then(|said| self.segment.to_running_time(said));
+        let delay = element
+            .current_running_time()
+            .zip(said)
+            .map(|(now, said)| now.saturating_sub(said));
+        if delay.is_some_and(|delay| self.session.counters.observe_delay(delay)) {
+            element
+                .imp()
+                .announce_delay(self.session.counters.max_delay_ms());
+        }
     }
 
     /// A file without a cue still has the header that its format wants.

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use gst::FlowError;
 
+use super::Mode;
 use super::feed::Feed;
 use super::outbox::Outbox;
 use super::stats::Counters;
@@ -13,6 +14,7 @@ pub struct Session {
     pub feed: Feed,
     pub outbox: Outbox,
     pub counters: Counters,
+    mode: Mode,
     /// Whether upstream is live: it must not be slowed down.
     live: AtomicBool,
     /// Whether upstream has said that nothing more comes.
@@ -20,11 +22,12 @@ pub struct Session {
 }
 
 impl Session {
-    pub fn new() -> Self {
+    pub fn new(mode: Mode) -> Self {
         Self {
             feed: Feed::new(),
             outbox: Outbox::new(),
             counters: Counters::default(),
+            mode,
             live: AtomicBool::new(false),
             ended: AtomicBool::new(false),
         }
@@ -32,6 +35,15 @@ impl Session {
 
     pub fn is_live(&self) -> bool {
         self.live.load(Ordering::Relaxed)
+    }
+
+    /// Whether text is to come while it is being said.
+    pub fn wants_live_text(&self) -> bool {
+        match self.mode {
+            Mode::Auto => self.is_live(),
+            Mode::Live => true,
+            Mode::Offline => false,
+        }
     }
 
     pub fn set_live(&self, live: bool) {

@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: MPL-2.0
 //! The properties that users set, with their defaults and descriptions.
 
+use std::time::Duration;
+
 use gst::glib;
 use gst::prelude::*;
 
-use super::{Device, Granularity, Task};
+use super::{Device, Granularity, Mode, Task};
 use crate::caption::Layout;
+use crate::stream::LiveOptions;
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
@@ -22,6 +25,10 @@ pub struct Settings {
     pub max_lines: u32,
     pub initial_prompt: Option<String>,
     pub threads: u32,
+    pub mode: Mode,
+    /// Milliseconds.
+    pub update_interval: u32,
+    pub vad_threshold: f32,
 }
 
 impl Default for Settings {
@@ -38,6 +45,9 @@ impl Default for Settings {
             max_lines: 2,
             initial_prompt: None,
             threads: 0,
+            mode: Mode::Auto,
+            update_interval: LiveOptions::default().interval.as_millis() as u32,
+            vad_threshold: LiveOptions::default().vad_threshold,
         }
     }
 }
@@ -49,6 +59,14 @@ impl Settings {
 
     pub fn lateness(&self) -> gst::ClockTime {
         gst::ClockTime::from_mseconds(self.lateness.into())
+    }
+
+    pub fn live(&self) -> LiveOptions {
+        LiveOptions {
+            interval: Duration::from_millis(self.update_interval.into()),
+            vad_threshold: self.vad_threshold,
+            ..LiveOptions::default()
+        }
     }
 
     pub fn layout(&self) -> Layout {
@@ -72,6 +90,9 @@ impl Settings {
             "max-lines" => self.max_lines = value.get().ok()?,
             "initial-prompt" => self.initial_prompt = not_blank(value.get().ok()?),
             "threads" => self.threads = value.get().ok()?,
+            "mode" => self.mode = value.get().ok()?,
+            "update-interval" => self.update_interval = value.get().ok()?,
+            "vad-threshold" => self.vad_threshold = value.get().ok()?,
             _ => return None,
         }
         Some(())
@@ -90,6 +111,9 @@ impl Settings {
             "max-lines" => self.max_lines.to_value(),
             "initial-prompt" => self.initial_prompt.to_value(),
             "threads" => self.threads.to_value(),
+            "mode" => self.mode.to_value(),
+            "update-interval" => self.update_interval.to_value(),
+            "vad-threshold" => self.vad_threshold.to_value(),
             _ => return None,
         })
     }
@@ -102,6 +126,7 @@ fn not_blank(text: Option<String>) -> Option<String> {
 /// All properties of the element, the read-only ones included.
 pub fn param_specs() -> Vec<glib::ParamSpec> {
     let mut specs = recogniser_specs();
+    specs.extend(live_specs());
     specs.extend(text_specs());
     specs.extend(observed_specs());
     specs
@@ -141,6 +166,33 @@ fn recogniser_specs() -> Vec<glib::ParamSpec> {
             .blurb("Number of threads to recognise with, 0 = one per core")
             .maximum(1024)
             .default_value(default.threads)
+            .mutable_ready()
+            .build(),
+    ]
+}
+
+fn live_specs() -> Vec<glib::ParamSpec> {
+    let default = Settings::default();
+    vec![
+        glib::ParamSpecEnum::builder_with_default("mode", default.mode)
+            .nick("Mode")
+            .blurb("Whether text comes while it is being said, or later and better")
+            .mutable_ready()
+            .build(),
+        glib::ParamSpecUInt::builder("update-interval")
+            .nick("Update interval")
+            .blurb("Time between two looks at what is being said, in milliseconds, longer while the machine is busy (live only)")
+            .minimum(100)
+            .maximum(10_000)
+            .default_value(default.update_interval)
+            .mutable_ready()
+            .build(),
+        glib::ParamSpecFloat::builder("vad-threshold")
+            .nick("Voice threshold")
+            .blurb("Probability of voice from which on somebody speaks, 0 = take everything for speech (live only)")
+            .minimum(0.0)
+            .maximum(1.0)
+            .default_value(default.vad_threshold)
             .mutable_ready()
             .build(),
     ]
@@ -192,6 +244,11 @@ fn observed_specs() -> Vec<glib::ParamSpec> {
             .blurb("What the encoder really runs on, once the model is loaded")
             .read_only()
             .build(),
+        glib::ParamSpecUInt::builder("max-observed-delay")
+            .nick("Maximum observed delay")
+            .blurb("Longest time from the end of a word to its way out since the element went to PAUSED, in milliseconds (live pipelines only)")
+            .read_only()
+            .build(),
         glib::ParamSpecBoxed::builder::<gst::Structure>("stats")
             .nick("Statistics")
             .blurb("Audio taken and work done since the element went to PAUSED")
@@ -209,7 +266,11 @@ mod tests {
         gst::init().expect("GStreamer");
         let defaults = Settings::default();
         let mut settings = Settings::default();
-        for spec in recogniser_specs().iter().chain(&text_specs()) {
+        for spec in recogniser_specs()
+            .iter()
+            .chain(&live_specs())
+            .chain(&text_specs())
+        {
             let value = defaults
                 .get(spec.name())
                 .expect("every property has a value");

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: MPL-2.0
 //! The `stats` property.
 
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
+use super::lock;
 use crate::engine::Engine;
 use crate::pool;
-use crate::stream;
+use crate::stream::{self, Tally};
 
 /// What happened to the samples since the element went to PAUSED.
 #[derive(Default)]
@@ -25,6 +27,9 @@ pub struct Counters {
     recognised: AtomicU64,
     /// Time that it took, waiting for other streams' turns included, in nanoseconds.
     busy: AtomicU64,
+    /// Longest time from the end of a word to its way out, in milliseconds.
+    max_delay: AtomicU64,
+    tally: Mutex<Tally>,
 }
 
 impl Counters {
@@ -34,6 +39,20 @@ impl Counters {
 
     pub fn add_busy(&self, time: Duration) {
         self.busy.fetch_add(time.as_nanos() as u64, Relaxed);
+    }
+
+    pub fn add_tally(&self, tally: Tally) {
+        *lock(&self.tally) += tally;
+    }
+
+    /// A word goes out so long after it was said. True if none was that late before.
+    pub fn observe_delay(&self, delay: gst::ClockTime) -> bool {
+        let delay = delay.mseconds();
+        self.max_delay.fetch_max(delay, Relaxed) < delay
+    }
+
+    pub fn max_delay_ms(&self) -> u32 {
+        u32::try_from(self.max_delay.load(Relaxed)).unwrap_or(u32::MAX)
     }
 
     /// Seconds of work per second of audio: below 1 is faster than real time.
@@ -63,6 +82,9 @@ pub fn structure(counters: &Counters, n_mels: usize, engine: Option<&Engine>) ->
         )
         .field("real-time-factor", counters.real_time_factor());
     let mut structure = builder.build();
+    for (name, count) in lock(&counters.tally).counters() {
+        structure.set(name, count);
+    }
     set_pool(&mut structure, "track-pool", stream::track_counters(n_mels));
     if let Some(engine) = engine {
         set_engine(&mut structure, engine);

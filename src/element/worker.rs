@@ -17,7 +17,7 @@ use super::session::Session;
 use super::settings::Settings;
 use super::{CAT, WhisperNpu};
 use crate::engine::{Engine, EngineError};
-use crate::stream::{Offline, Output, Schedule, Wake};
+use crate::stream::{Live, Offline, Output, Request, Schedule, Wake};
 
 /// When upstream sends nothing for so long, what is there is recognised: it may be waiting for our text.
 const STALL: Duration = Duration::from_millis(500);
@@ -138,6 +138,21 @@ impl Worker {
         }
     }
 
+    fn schedule(&self, request: Request, engine: &Engine) -> Box<dyn Schedule> {
+        let model = engine.model();
+        if !self.session.wants_live_text() {
+            return Box::new(Offline::new(request, model));
+        }
+        if !Live::suits(model) {
+            gst::warning!(
+                CAT,
+                "no live text from this model: its text comes after 30 seconds"
+            );
+            return Box::new(Offline::new(request, model));
+        }
+        Box::new(Live::new(request, model, self.settings.live()))
+    }
+
     /// One run from its first row to its last.
     fn recognise(&self, engine: &Engine, take: Take, captions: &mut Captions) -> Result<(), Leave> {
         let Take {
@@ -152,7 +167,7 @@ impl Worker {
             captions.language(code)?;
         }
         let translate = request.translate;
-        let mut schedule = Offline::new(request, engine.model());
+        let mut schedule = self.schedule(request, engine);
         let mut settled = Duration::ZERO;
         loop {
             let wake = run.wait(schedule.wants(), STALL);
@@ -166,12 +181,25 @@ impl Worker {
             let began = Instant::now();
             let outputs = schedule.update(&run, engine, wake != Wake::Ready)?;
             self.session.counters.add_busy(began.elapsed());
+            self.session.counters.add_tally(schedule.take_tally());
+            let mut ended = false;
             for output in outputs {
                 match output {
                     Output::Language(code) if !translate => captions.language(iso_639(&code))?,
                     Output::Language(_) => {}
                     Output::Words(words) => captions.words(base, words),
-                    Output::Pause => captions.pause(),
+                    Output::Partial {
+                        stable,
+                        text,
+                        start,
+                    } => {
+                        captions.put_out()?;
+                        captions.partial(stable, text, after(base, start))?;
+                    }
+                    Output::Pause => {
+                        captions.pause();
+                        ended = self.session.wants_live_text();
+                    }
                     Output::Settled(until) => {
                         settled = until;
                         captions.settled(after(base, until));
@@ -182,6 +210,9 @@ impl Worker {
                 .counters
                 .add_recognised(settled.saturating_sub(before));
             captions.put_out()?;
+            if ended {
+                captions.end_utterance()?;
+            }
             if wake == Wake::Stalled && settled >= end {
                 // Whoever holds up upstream may wait for a cue that would grow if there were more audio.
                 captions.drain()?;

@@ -41,6 +41,8 @@ pub struct CrossKv {
 /// What the encoder makes of one window.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AudioFeatures {
+    /// Rows that were encoded; those after them are of windows before.
+    pub context: usize,
     /// Output of the last layer normalisation, (audio_ctx, d); one row per 20 ms.
     pub hidden: Array2<f32>,
     /// One pair per decoder layer.
@@ -56,6 +58,7 @@ impl AudioFeatures {
             v: Array2::zeros(shape),
         };
         Self {
+            context: 0,
             hidden: Array2::zeros(shape),
             cross: vec![pair; config.text_layers],
         }
@@ -70,8 +73,10 @@ pub trait Encoder: Send {
     /// (WINDOW_FRAMES, n_mels), C-contiguous: Whisper's normalised log-mel, time-major.
     fn input(&mut self) -> ArrayViewMut2<'_, f32>;
 
-    /// Encodes what [`Encoder::input`] holds. `out` must have been made for the same model.
-    fn encode(&mut self, out: &mut AudioFeatures) -> Result<(), EncoderError>;
+    /// Encodes the first `2 * context` frames of what [`Encoder::input`] holds, as if the window ended there, to the
+    /// first `context` rows of `out`, which must have been made for the same model. A backend whose shape is fixed may
+    /// encode more, and says so in `out.context`.
+    fn encode(&mut self, context: usize, out: &mut AudioFeatures) -> Result<(), EncoderError>;
 
     /// What runs, for users: `cpu (f32)`.
     fn description(&self) -> String;

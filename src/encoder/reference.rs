@@ -66,21 +66,6 @@ impl ReferenceEncoder {
         })
     }
 
-    /// Encodes the first `2 * context` frames as if the window ended there, to the first `context` rows of `out`.
-    pub fn encode_context(
-        &self,
-        context: usize,
-        out: &mut AudioFeatures,
-    ) -> Result<(), EncoderError> {
-        let hidden = self.hidden(context)?;
-        copy(&hidden, &mut out.hidden)?;
-        for ((k, v), out) in self.cross.iter().zip(&mut out.cross) {
-            copy(&k.forward(&hidden)?, &mut out.k)?;
-            copy(&v.forward(&hidden)?, &mut out.v)?;
-        }
-        Ok(())
-    }
-
     /// The encoder's graph over the first `2 * context` frames: (context, d).
     fn hidden(&self, context: usize) -> candle_core::Result<Tensor> {
         // `as_standard_layout` is what it is already: the window is C-contiguous by construction.
@@ -161,8 +146,15 @@ impl Encoder for ReferenceEncoder {
         self.input.view_mut()
     }
 
-    fn encode(&mut self, out: &mut AudioFeatures) -> Result<(), EncoderError> {
-        self.encode_context(self.positions.dim(0)?, out)
+    fn encode(&mut self, context: usize, out: &mut AudioFeatures) -> Result<(), EncoderError> {
+        let hidden = self.hidden(context)?;
+        copy(&hidden, &mut out.hidden)?;
+        for ((k, v), out) in self.cross.iter().zip(&mut out.cross) {
+            copy(&k.forward(&hidden)?, &mut out.k)?;
+            copy(&v.forward(&hidden)?, &mut out.v)?;
+        }
+        out.context = context;
+        Ok(())
     }
 
     fn description(&self) -> String {

@@ -17,7 +17,14 @@ pub struct Track {
     capacity: usize,
     start: u64,
     end: u64,
+    /// Probability of voice, a ring like that of the rows; a little longer, as voice may be known before its row is.
+    voice: Box<[f32]>,
+    /// Row up to which voice is known.
+    voice_end: u64,
 }
+
+/// Rows by which voice may be ahead.
+const VOICE_AHEAD: usize = 4;
 
 impl Track {
     /// An empty track for `buffer.len() / n_mels` rows.
@@ -29,6 +36,8 @@ impl Track {
             capacity,
             start: 0,
             end: 0,
+            voice: vec![0.0; capacity + VOICE_AHEAD].into(),
+            voice_end: 0,
         }
     }
 
@@ -70,6 +79,32 @@ impl Track {
     /// Rows before that frame are not needed any more.
     pub fn release(&mut self, before: u64) {
         self.start = before.clamp(self.start, self.end);
+    }
+
+    /// Tells how likely it is that somebody speaks in the next row of which that is not known yet.
+    pub fn push_voice(&mut self, probability: f32) {
+        if self.voice_end < self.start + self.voice.len() as u64 {
+            let slot = (self.voice_end % self.voice.len() as u64) as usize;
+            self.voice[slot] = probability;
+            self.voice_end += 1;
+        }
+    }
+
+    /// Probability that somebody speaks in a row that is there; 1 where nothing says otherwise.
+    pub fn voice(&self, frame: u64) -> f32 {
+        if !(self.start..self.voice_end).contains(&frame) {
+            return 1.0;
+        }
+        self.voice[(frame % self.voice.len() as u64) as usize]
+    }
+
+    /// The row after the last one whose voice is known, or the last one if nobody tells.
+    pub fn heard(&self) -> u64 {
+        if self.voice_end == 0 {
+            self.end
+        } else {
+            self.voice_end.min(self.end)
+        }
     }
 
     /// Rows `[from, from + frames)` as far as they are there, each (rows, n_mels): the ring's end may part them in two,

@@ -242,7 +242,7 @@ fn reverse_playback_passes_time_without_text() {
 #[test]
 fn a_live_upstream_is_never_held_up_and_what_is_left_out_is_counted() {
     init();
-    let mut listener = Listener::before_data("", "ANY");
+    let mut listener = Listener::before_data("mode=offline", "ANY");
     listener.harness.set_live(true);
     listener.harness.set_src_caps_str(AUDIO);
     // Three minutes within a moment.

@@ -6,6 +6,7 @@ mod support;
 
 mod errors;
 mod input;
+mod live;
 mod negotiation;
 mod pipelines;
 mod stream;

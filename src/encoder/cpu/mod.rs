@@ -54,22 +54,6 @@ impl CpuEncoder {
             graph: graph(model, isa)?,
         })
     }
-
-    /// Encodes the first `2 * context` frames as if the window ended there, to the first `context` rows of
-    /// `out`: time for what was said, not for the silence after it. The other rows stay as they are.
-    pub fn encode_context(
-        &mut self,
-        context: usize,
-        out: &mut AudioFeatures,
-    ) -> Result<(), EncoderError> {
-        if context == 0 || context > self.context {
-            return Err(EncoderError(format!(
-                "a context of {context}, the model has {}",
-                self.context
-            )));
-        }
-        self.graph.encode(&self.input, context, out)
-    }
 }
 
 fn graph(model: &Model, isa: Isa) -> Result<Box<dyn Encode>, EncoderError> {
@@ -104,8 +88,15 @@ impl Encoder for CpuEncoder {
         self.input.view_mut()
     }
 
-    fn encode(&mut self, out: &mut AudioFeatures) -> Result<(), EncoderError> {
-        self.encode_context(self.context, out)
+    fn encode(&mut self, context: usize, out: &mut AudioFeatures) -> Result<(), EncoderError> {
+        if context == 0 || context > self.context {
+            return Err(EncoderError(format!(
+                "a context of {context}, the model has {}",
+                self.context
+            )));
+        }
+        out.context = context;
+        self.graph.encode(&self.input, context, out)
     }
 
     fn description(&self) -> String {

@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: MPL-2.0
+//! Clips through the live schedule as fast as it goes, on a clock of their own: it shows how much audio there is, and
+//! moves on by the time that each update took to compute. What the element does around the schedule is left out.
+
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use gstwhispernpu::audio::{Samples, VoiceDetector};
+use gstwhispernpu::engine::{Device, Engine};
+use gstwhispernpu::mel::Analyzer;
+use gstwhispernpu::model::Model;
+use gstwhispernpu::stream::{Live, LiveOptions, Output, Request, Run, Schedule, Tally};
+
+use crate::live::{BUFFER, Heard, Listened, RATE};
+use crate::manifest::Clip;
+use crate::options::Options;
+
+/// Plays a clip; the first one loads the model.
+pub fn listen(clip: &Clip, options: &Options) -> Result<Listened> {
+    let engine = Engine::shared(
+        &Model::find(&options.model)?,
+        Device::Auto,
+        options.threads as usize,
+    )?;
+    let request = Request {
+        language: (clip.language != "-").then(|| clip.language.clone()),
+        ..Request::default()
+    };
+    let interval = options.interval.map(|ms| Duration::from_millis(ms.into()));
+    let default = LiveOptions::default();
+    let live = LiveOptions {
+        interval: interval.unwrap_or(default.interval),
+        ..default
+    };
+    let mut player = Player {
+        live: Live::new(request, engine.model(), live),
+        run: Run::new(engine.model().config.n_mels),
+        now: Duration::ZERO,
+        computed: Duration::ZERO,
+        words: Vec::new(),
+        tally: Tally::default(),
+    };
+    player.play(&engine, &clip.samples()?)?;
+    Ok(Listened {
+        cpu_share: player.computed.as_secs_f64() / clip.seconds,
+        words: player.words,
+        counters: player
+            .tally
+            .counters()
+            .map(|(name, count)| (name.to_owned(), count))
+            .to_vec(),
+        device: engine.active_device(),
+    })
+}
+
+struct Player {
+    live: Live,
+    run: Run,
+    /// The clock, from the clip's first sample.
+    now: Duration,
+    /// Time that updates took.
+    computed: Duration,
+    words: Vec<Heard>,
+    tally: Tally,
+}
+
+impl Player {
+    fn play(&mut self, engine: &Engine, samples: &[u8]) -> Result<()> {
+        let n_mels = engine.model().config.n_mels;
+        let (mut analyzer, mut voice) = (Analyzer::new(n_mels), VoiceDetector::new());
+        for (index, chunk) in samples.chunks(2 * BUFFER).enumerate() {
+            let recorded = duration(index * BUFFER + chunk.len() / 2);
+            // What is recorded while an update is computed waits for it.
+            if recorded > self.now {
+                self.update(engine, false)?;
+                self.now = self.now.max(recorded);
+            }
+            self.run.write(|track| {
+                analyzer.push(Samples::S16Le(chunk), track);
+                voice.push(Samples::S16Le(chunk), track);
+            });
+        }
+        self.update(engine, false)?;
+        self.run.write(|track| {
+            analyzer.finish(track);
+            voice.finish(track);
+        });
+        self.run.finish();
+        self.update(engine, true)
+    }
+
+    /// Lets the schedule do what is due.
+    fn update(&mut self, engine: &Engine, settle: bool) -> Result<()> {
+        if !settle && self.run.read(|track| track.end()) < self.live.wants() {
+            return Ok(());
+        }
+        let began = Instant::now();
+        let outputs = self.live.update(&self.run, engine, settle)?;
+        self.computed += began.elapsed();
+        self.now += began.elapsed();
+        self.tally += self.live.take_tally();
+        for output in outputs {
+            let Output::Words(words) = output else {
+                continue;
+            };
+            self.words.extend(words.into_iter().map(|word| Heard {
+                text: word.text,
+                start: word.start.as_secs_f64(),
+                end: word.end.as_secs_f64(),
+                at: self.now.as_secs_f64(),
+            }));
+        }
+        Ok(())
+    }
+}
+
+fn duration(samples: usize) -> Duration {
+    Duration::from_secs_f64(samples as f64 / RATE as f64)
+}

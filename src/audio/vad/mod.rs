@@ -1,0 +1,229 @@
+// SPDX-License-Identifier: MPL-2.0
+//! Does anybody speak? One probability for each row of a track.
+
+mod silero;
+
+use std::sync::{Arc, LazyLock, Mutex, Weak};
+
+use super::Samples;
+use crate::mel::{HOP, Track};
+use crate::model::Model;
+
+/// The name under which Silero's weights are found among the models.
+const SILERO: &str = "silero-vad";
+/// Samples that `earshot` takes at once, 16 ms.
+const EARSHOT_BLOCK: usize = 256;
+
+/// Voice activity detection beside the mel analysis, on the same samples. Allocates nothing after `new`.
+///
+/// With Silero's weights if they are among the models (`scripts/fetch-model silero-vad`). Else with the crate
+/// `earshot`, which brings its own, but takes most music for voice.
+pub struct VoiceDetector {
+    net: Net,
+    /// Full scale ±1.
+    block: [f32; silero::BLOCK],
+    filled: usize,
+    /// Samples of this run in whole blocks.
+    position: u64,
+    /// Rows of this run that were told.
+    rows: u64,
+    last: f32,
+}
+
+enum Net {
+    Silero(Arc<silero::Weights>, Box<silero::State>),
+    Earshot(Box<earshot::Detector>),
+}
+
+impl Net {
+    fn block(&self) -> usize {
+        match self {
+            Self::Silero(..) => silero::BLOCK,
+            Self::Earshot(_) => EARSHOT_BLOCK,
+        }
+    }
+
+    fn hear(&mut self, block: &[f32; silero::BLOCK]) -> f32 {
+        match self {
+            Self::Silero(weights, state) => state.hear(weights, block),
+            Self::Earshot(detector) => detector.predict_f32(&block[..EARSHOT_BLOCK]),
+        }
+    }
+
+    fn reset(&mut self) {
+        match self {
+            Self::Silero(_, state) => **state = silero::State::new(),
+            Self::Earshot(detector) => detector.reset(),
+        }
+    }
+}
+
+/// Silero's weights, as long as anybody uses them.
+static WEIGHTS: LazyLock<Mutex<Weak<silero::Weights>>> = LazyLock::new(Mutex::default);
+
+fn silero_weights() -> Option<Arc<silero::Weights>> {
+    let mut shared = WEIGHTS
+        .lock()
+        .unwrap_or_else(|poisoned| poisoned.into_inner());
+    if let Some(weights) = shared.upgrade() {
+        return Some(weights);
+    }
+    let directory = Model::find(SILERO).ok()?;
+    let weights = Arc::new(silero::Weights::open(&directory.join("model.safetensors")).ok()?);
+    *shared = Arc::downgrade(&weights);
+    Some(weights)
+}
+
+impl VoiceDetector {
+    /// The best detector that there is. Reads Silero's weights (1 MB) if nobody has.
+    pub fn new() -> Self {
+        match silero_weights() {
+            Some(weights) => Self::with(Net::Silero(weights, Box::new(silero::State::new()))),
+            None => Self::earshot(),
+        }
+    }
+
+    /// The detector that needs no file.
+    pub fn earshot() -> Self {
+        Self::with(Net::Earshot(earshot::Detector::default_boxed()))
+    }
+
+    fn with(net: Net) -> Self {
+        Self {
+            net,
+            block: [0.0; silero::BLOCK],
+            filled: 0,
+            position: 0,
+            rows: 0,
+            last: 0.0,
+        }
+    }
+
+    /// What runs, for users.
+    pub fn description(&self) -> &'static str {
+        match self.net {
+            Net::Silero(..) => "silero",
+            Net::Earshot(_) => "earshot",
+        }
+    }
+
+    /// Takes the run's next samples, and tells `track` about the rows whose middle lies in blocks that are complete:
+    /// up to 32 ms behind the rows.
+    pub fn push(&mut self, samples: Samples<'_>, track: &mut Track) {
+        let length = self.net.block();
+        let mut rest = samples;
+        while !rest.is_empty() {
+            let (piece, after) = rest.split_at(length - self.filled);
+            for (slot, sample) in self.block[self.filled..].iter_mut().zip(piece.iter()) {
+                *slot = if sample.is_finite() {
+                    sample.clamp(-1.0, 1.0)
+                } else {
+                    0.0
+                };
+            }
+            self.filled += piece.len();
+            if self.filled == length {
+                self.filled = 0;
+                self.position += length as u64;
+                self.last = self.net.hear(&self.block);
+                self.tell(self.position.div_ceil(HOP as u64), track);
+            }
+            rest = after;
+        }
+    }
+
+    /// Ends the run: its last rows are as the block before them.
+    pub fn finish(&mut self, track: &mut Track) {
+        self.tell(track.end(), track);
+    }
+
+    /// Begins a new run.
+    pub fn reset(&mut self) {
+        self.net.reset();
+        self.filled = 0;
+        self.position = 0;
+        self.rows = 0;
+        self.last = 0.0;
+    }
+
+    fn tell(&mut self, until: u64, track: &mut Track) {
+        for _ in self.rows..until {
+            track.push_voice(self.last);
+        }
+        self.rows = self.rows.max(until);
+    }
+}
+
+impl Default for VoiceDetector {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mel::Analyzer;
+    use crate::pool::Pool;
+
+    fn track(rows: usize) -> Track {
+        Track::new(Pool::new(1, move || vec![0.0; rows * 80]).acquire(), 80)
+    }
+
+    /// Voice of the rows when the samples come in pieces.
+    fn voice(mut detector: VoiceDetector, samples: &[u8], piece: usize) -> Vec<f32> {
+        let mut track = track(400);
+        let mut analyzer = Analyzer::new(80);
+        for bytes in samples.chunks(piece * 2) {
+            analyzer.push(Samples::S16Le(bytes), &mut track);
+            detector.push(Samples::S16Le(bytes), &mut track);
+            assert!(
+                track.end() - track.heard() <= 4,
+                "{} {}",
+                track.end(),
+                track.heard()
+            );
+        }
+        analyzer.finish(&mut track);
+        detector.finish(&mut track);
+        assert_eq!(track.heard(), track.end());
+        (0..track.end()).map(|row| track.voice(row)).collect()
+    }
+
+    #[test]
+    fn every_row_gets_its_probability_however_the_samples_are_cut() {
+        let samples: Vec<u8> = (0..32_123i32)
+            .flat_map(|i| (((i * i) % 7919) as i16).to_le_bytes())
+            .collect();
+        for make in [VoiceDetector::earshot, VoiceDetector::new] {
+            let whole = voice(make(), &samples, 32_123);
+            assert_eq!(whole.len(), 201);
+            for piece in [1, 160, 333] {
+                assert_eq!(voice(make(), &samples, piece), whole);
+            }
+        }
+    }
+
+    #[test]
+    fn nobody_speaks_in_digital_silence() {
+        for make in [VoiceDetector::earshot, VoiceDetector::new] {
+            let voice = voice(make(), &[0; 64_000], 160);
+            assert!(voice.iter().all(|&voice| voice < 0.3));
+        }
+    }
+
+    #[test]
+    fn hostile_floats_are_no_voice_and_no_panic() {
+        let bytes: Vec<u8> = [f32::NAN, f32::INFINITY, -1e30, 1e30]
+            .iter()
+            .cycle()
+            .take(2000)
+            .flat_map(|x| x.to_le_bytes())
+            .collect();
+        let mut track = track(400);
+        let mut detector = VoiceDetector::new();
+        detector.push(Samples::F32Le(&bytes), &mut track);
+        detector.reset();
+        detector.push(Samples::Silence(4000), &mut track);
+    }
+}

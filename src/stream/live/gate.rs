@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: MPL-2.0
+//! Where an utterance begins and ends, by the probability of voice.
+
+/// Silence that ends an utterance, in frames of 10 ms.
+pub const HANG_OVER: u64 = 50;
+/// Voice that makes an utterance; less is a noise.
+const SHORTEST: u64 = 25;
+/// How far below the threshold voice may fall without being over (as Silero's iterator has it).
+const HYSTERESIS: f32 = 0.15;
+
+/// Speech as far as it was heard, in frames from the run's start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Speech {
+    pub start: u64,
+    /// The last frame with voice.
+    pub last_voice: u64,
+    /// Frames over the threshold.
+    pub voiced: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// There was enough voice for an utterance.
+    Began,
+    Ended,
+}
+
+pub struct Gate {
+    threshold: f32,
+    position: u64,
+    speech: Option<Speech>,
+    ignored: u64,
+}
+
+impl Gate {
+    /// Threshold 0 takes everything for speech.
+    pub fn new(threshold: f32) -> Self {
+        Self {
+            threshold,
+            position: 0,
+            speech: None,
+            ignored: 0,
+        }
+    }
+
+    /// The frame after the last one that was looked at.
+    pub fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// What is being said, or may become an utterance.
+    pub fn speech(&self) -> Option<Speech> {
+        self.speech
+    }
+
+    /// Noises since the last call.
+    pub fn take_ignored(&mut self) -> u64 {
+        std::mem::take(&mut self.ignored)
+    }
+
+    /// Whether a frame with this probability goes on with speech that was there.
+    pub fn is_voice(&self, probability: f32) -> bool {
+        probability >= self.threshold - HYSTERESIS
+    }
+
+    /// Looks at frames before `until`, up to the first change.
+    pub fn advance(&mut self, until: u64, voice: impl Fn(u64) -> f32) -> Option<Change> {
+        while self.position < until {
+            let frame = self.position;
+            self.position += 1;
+            let change = self.look(frame, voice(frame));
+            if change.is_some() {
+                return change;
+            }
+        }
+        None
+    }
+
+    /// Ends the utterance here, whatever comes next.
+    pub fn close(&mut self) {
+        self.speech = None;
+    }
+
+    fn look(&mut self, frame: u64, probability: f32) -> Option<Change> {
+        let goes_on = self.is_voice(probability);
+        let is_sure = probability >= self.threshold;
+        let Some(speech) = &mut self.speech else {
+            self.speech = is_sure.then_some(Speech {
+                start: frame,
+                last_voice: frame,
+                voiced: 1,
+            });
+            return None;
+        };
+        if goes_on {
+            speech.last_voice = frame;
+            speech.voiced += u64::from(is_sure);
+            return (is_sure && speech.voiced == SHORTEST).then_some(Change::Began);
+        }
+        if frame - speech.last_voice < HANG_OVER {
+            return None;
+        }
+        let was_utterance = speech.voiced >= SHORTEST;
+        self.speech = None;
+        self.ignored += u64::from(!was_utterance);
+        was_utterance.then_some(Change::Ended)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Changes, and the position after each.
+    fn changes(threshold: f32, voice: &[(usize, f32)]) -> Vec<(Change, u64)> {
+        let voice: Vec<f32> = voice
+            .iter()
+            .flat_map(|&(frames, p)| std::iter::repeat_n(p, frames))
+            .collect();
+        let mut gate = Gate::new(threshold);
+        let mut changes = Vec::new();
+        while gate.position() < voice.len() as u64 {
+            let change = gate.advance(voice.len() as u64, |frame| voice[frame as usize]);
+            changes.extend(change.map(|change| (change, gate.position())));
+        }
+        changes
+    }
+
+    #[test]
+    fn an_utterance_begins_after_a_quarter_second_of_voice_and_ends_after_half_a_second_without() {
+        assert_eq!(
+            changes(0.5, &[(100, 0.1), (200, 0.9), (100, 0.2)]),
+            [(Change::Began, 125), (Change::Ended, 350)]
+        );
+    }
+
+    #[test]
+    fn a_short_pause_and_a_weak_voice_end_nothing() {
+        let weak = [(100, 0.9), (49, 0.0), (30, 0.9), (300, 0.36), (49, 0.1)];
+        assert_eq!(changes(0.5, &weak), [(Change::Began, 25)]);
+    }
+
+    #[test]
+    fn a_click_is_no_utterance() {
+        assert_eq!(changes(0.5, &[(10, 0.1), (20, 0.9), (200, 0.1)]), []);
+        let mut gate = Gate::new(0.5);
+        gate.advance(300, |frame| if frame < 20 { 0.9 } else { 0.0 });
+        assert_eq!(
+            (gate.speech(), gate.take_ignored(), gate.take_ignored()),
+            (None, 1, 0)
+        );
+    }
+
+    #[test]
+    fn without_a_threshold_everything_is_speech() {
+        assert_eq!(changes(0.0, &[(1000, 0.0)]), [(Change::Began, 25)]);
+    }
+}

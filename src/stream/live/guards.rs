@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: MPL-2.0
+//! What is not printed although the model wrote it: text that nobody said.
+
+use crate::decoder::{Followed, Stop};
+
+/// Above this probability of no speech, a guess means that nobody speaks (openai/whisper `transcribe.py`).
+const NO_SPEECH: f32 = 0.6;
+const GUESS: f32 = -1.0;
+/// The same for utterances with little voice, where either is enough.
+const SHORT_NO_SPEECH: f32 = 0.45;
+const SHORT_GUESS: f32 = -0.7;
+/// Frames of 10 ms with voice that make an utterance a short one.
+const SHORT: u64 = 150;
+/// A boilerplate phrase needs at least so much voice and trust to be believed.
+const BOILERPLATE_NO_SPEECH: f32 = 0.3;
+const BOILERPLATE_VOICE: u64 = 100;
+const BOILERPLATE_GUESS: f32 = -0.5;
+
+/// What models learned from subtitles to write over noise, in any case and punctuation.
+const BOILERPLATE: [&str; 18] = [
+    "thank you",
+    "thank you very much",
+    "thanks for watching",
+    "thank you for watching",
+    "please subscribe",
+    "subtitles by the amara org community",
+    "you",
+    "bye",
+    "so",
+    "oh",
+    "the end",
+    "music",
+    "ご視聴ありがとうございました",
+    "untertitel im auftrag des zdf",
+    "sous titres réalisés par la communauté d amara org",
+    "subtítulos realizados por la comunidad de amara org",
+    "请不吝点赞 订阅 转发 打赏",
+    "字幕由amara org社区提供",
+];
+
+/// Why an update was thrown away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// The model guesses, and hears nobody.
+    Silence,
+    /// More text than can be said in the time.
+    TooMuch,
+    Loop,
+    /// Attention jumped back, or stood still.
+    Unsteady,
+    /// The whole utterance is a phrase that models invent.
+    Boilerplate,
+}
+
+/// Judges what was added to an utterance of which `voiced` frames hold voice. `last` says that no update will follow.
+pub fn judge(followed: &Followed, voiced: u64, last: bool) -> Option<Refusal> {
+    match followed.stop {
+        Stop::TooMany => return Some(Refusal::TooMuch),
+        Stop::Loop => return Some(Refusal::Loop),
+        Stop::Rewound | Stop::Stuck => return Some(Refusal::Unsteady),
+        Stop::EndOfText | Stop::EndOfAudio => {}
+    }
+    let guess = followed.avg_logprob < GUESS && followed.no_speech > NO_SPEECH;
+    let doubtful = followed.no_speech > SHORT_NO_SPEECH || followed.avg_logprob < SHORT_GUESS;
+    (guess || (last && voiced < SHORT && doubtful)).then_some(Refusal::Silence)
+}
+
+/// Whether an utterance is to be refused because all of it is a phrase that models invent.
+pub fn is_invented(text: &str, followed: &Followed, voiced: u64) -> bool {
+    is_boilerplate(text)
+        && (followed.no_speech > BOILERPLATE_NO_SPEECH
+            || voiced < BOILERPLATE_VOICE
+            || followed.avg_logprob < BOILERPLATE_GUESS)
+}
+
+/// Whether the text is such a phrase, and nothing else.
+pub fn is_boilerplate(text: &str) -> bool {
+    let words: Vec<String> = text
+        .split(|c: char| !c.is_alphanumeric())
+        .filter(|word| !word.is_empty())
+        .map(str::to_lowercase)
+        .collect();
+    BOILERPLATE.contains(&words.join(" ").as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn followed(stop: Stop, avg_logprob: f32, no_speech: f32) -> Followed {
+        Followed {
+            tokens: vec![1],
+            probabilities: vec![0.5],
+            begins: vec![0, 1],
+            attended: Some(0),
+            tail: vec![],
+            avg_logprob,
+            no_speech,
+            stop,
+        }
+    }
+
+    #[test]
+    fn runaway_text_is_refused_whatever_it_says() {
+        for (stop, refusal) in [
+            (Stop::TooMany, Refusal::TooMuch),
+            (Stop::Loop, Refusal::Loop),
+            (Stop::Rewound, Refusal::Unsteady),
+            (Stop::Stuck, Refusal::Unsteady),
+        ] {
+            assert_eq!(judge(&followed(stop, -0.1, 0.0), 900, false), Some(refusal));
+        }
+    }
+
+    #[test]
+    fn guesses_over_silence_are_refused_and_short_utterances_need_more_trust() {
+        let end = Stop::EndOfText;
+        assert_eq!(judge(&followed(end, -0.2, 0.9), 900, true), None);
+        assert_eq!(
+            judge(&followed(end, -1.1, 0.7), 900, false),
+            Some(Refusal::Silence)
+        );
+        assert_eq!(
+            judge(&followed(end, -0.2, 0.5), 60, true),
+            Some(Refusal::Silence)
+        );
+        assert_eq!(
+            judge(&followed(end, -0.8, 0.1), 60, true),
+            Some(Refusal::Silence)
+        );
+        assert_eq!(judge(&followed(end, -0.8, 0.1), 60, false), None);
+        assert_eq!(judge(&followed(end, -0.5, 0.2), 60, true), None);
+    }
+
+    #[test]
+    fn a_phrase_that_models_invent_is_refused_unless_it_was_clearly_said() {
+        let sure = followed(Stop::EndOfText, -0.2, 0.05);
+        let unsure = followed(Stop::EndOfText, -0.2, 0.4);
+        assert!(is_invented(" Thank you.", &unsure, 300));
+        assert!(is_invented("Thank you!", &sure, 60));
+        assert!(!is_invented("Thank you.", &sure, 130));
+        assert!(!is_invented("Thank you, Mr. Hale.", &unsure, 60));
+        assert!(!is_invented("", &unsure, 60));
+    }
+}

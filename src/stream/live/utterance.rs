@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: MPL-2.0
+//! The text that was committed within the window of audio that is encoded.
+
+/// A window that is longer than this is cut at its beginning, frames of 10 ms.
+pub const LONGEST: u64 = 2000;
+/// What is left of a window that was cut.
+const KEPT: u64 = 1000;
+/// Audio before a word that is kept with it: attention may place it late.
+const LEAD: u64 = 5;
+
+/// A committed word in the window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Placed {
+    /// Frame at which it starts.
+    pub start: u64,
+    /// Its tokens end before this index in the window's text.
+    pub tokens_end: usize,
+}
+
+/// What is being said, from the frame at which the window starts.
+#[derive(Debug, Default)]
+pub struct Utterance {
+    pub start: u64,
+    /// Committed text in the window, as the model wrote it.
+    pub tokens: Vec<u32>,
+    words: Vec<Placed>,
+    /// Frame that the last committed token looked at.
+    pub attended: Option<u64>,
+    /// Frame up to which audio was heard.
+    pub heard: u64,
+    /// The same, when all of it was committed because the speaker paused.
+    pub settled: u64,
+    /// Whether anything of the utterance was committed, in the window or before.
+    pub has_text: bool,
+    /// Updates in a row that were thrown away.
+    pub refused: u32,
+}
+
+impl Utterance {
+    pub fn new(start: u64) -> Self {
+        Self {
+            start,
+            heard: start,
+            settled: start,
+            ..Self::default()
+        }
+    }
+
+    /// Appends committed words, given by where each starts and where its tokens end within `tokens`.
+    pub fn commit(&mut self, tokens: &[u32], words: impl IntoIterator<Item = Placed>) {
+        let before = self.tokens.len();
+        self.tokens.extend_from_slice(tokens);
+        self.words.extend(words.into_iter().map(|word| Placed {
+            tokens_end: before + word.tokens_end,
+            ..word
+        }));
+        self.has_text |= !self.words.is_empty();
+    }
+
+    /// Cuts a window that would be too long at `end`, where a committed word starts. Gives the text that was cut off.
+    pub fn scroll(&mut self, end: u64) -> Vec<u32> {
+        if end.saturating_sub(self.start) <= LONGEST {
+            return Vec::new();
+        }
+        let kept = end - KEPT;
+        let first = self.words.partition_point(|word| word.start < kept);
+        let Some(word) = self.words.get(first) else {
+            // Nobody was understood for a long time, or the last word is long ago.
+            return self.restart(kept);
+        };
+        self.start = word.start.saturating_sub(LEAD).max(self.start);
+        let cut = first
+            .checked_sub(1)
+            .map_or(0, |before| self.words[before].tokens_end);
+        self.words.drain(..first);
+        for word in &mut self.words {
+            word.tokens_end -= cut;
+        }
+        self.tokens.drain(..cut).collect()
+    }
+
+    /// Begins an empty window at a frame. Gives the text that was in it.
+    pub fn restart(&mut self, start: u64) -> Vec<u32> {
+        self.start = start.max(self.start);
+        self.words.clear();
+        self.attended = None;
+        self.refused = 0;
+        std::mem::take(&mut self.tokens)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn word(start: u64, tokens_end: usize) -> Placed {
+        Placed { start, tokens_end }
+    }
+
+    #[test]
+    fn a_long_window_is_cut_where_a_committed_word_starts() {
+        let mut utterance = Utterance::new(100);
+        utterance.commit(&[1, 2, 3], [word(120, 2), word(900, 3)]);
+        utterance.commit(&[4, 5, 6], [word(1300, 1), word(1500, 3)]);
+        assert!(utterance.scroll(2100).is_empty());
+        assert_eq!(utterance.scroll(2101), [1, 2, 3]);
+        assert_eq!(
+            (utterance.start, &utterance.tokens[..]),
+            (1295, &[4, 5, 6][..])
+        );
+        utterance.commit(&[7], [word(3000, 1)]);
+        assert_eq!(utterance.scroll(3900), [4, 5, 6]);
+        assert_eq!((utterance.start, &utterance.tokens[..]), (2995, &[7][..]));
+    }
+
+    #[test]
+    fn a_long_window_without_recent_words_begins_anew() {
+        let mut utterance = Utterance::new(0);
+        utterance.commit(&[1], [word(10, 1)]);
+        assert_eq!(utterance.scroll(2500), [1]);
+        assert_eq!((utterance.start, utterance.tokens.len()), (1500, 0));
+        assert!(utterance.has_text);
+        assert!(utterance.scroll(3500).is_empty());
+    }
+}

@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: MPL-2.0
+//! The live schedule on real speech, fed as it would come in.
+
+use std::path::Path;
+use std::time::Duration;
+
+use gstwhispernpu::audio::{Samples, VoiceDetector};
+use gstwhispernpu::engine::{Device, Engine};
+use gstwhispernpu::mel::Analyzer;
+use gstwhispernpu::model::Model;
+use gstwhispernpu::stream::{Live, LiveOptions, Output, Request, Run, Schedule, Tally, Word};
+
+/// Samples that come at once: 100 ms.
+const CHUNK: usize = 1600;
+
+/// What came out, with the audio time at which it did.
+struct Heard {
+    words: Vec<(Duration, Word)>,
+    pauses: Vec<Duration>,
+    settled: Duration,
+    tally: Tally,
+}
+
+impl Heard {
+    fn text(&self) -> String {
+        let words: Vec<&str> = self
+            .words
+            .iter()
+            .map(|(_, word)| word.text.as_str())
+            .collect();
+        words.join(" ")
+    }
+}
+
+fn clip(name: &str) -> Option<Vec<u8>> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../shared/speech")
+        .join(name);
+    let Ok(mut clip) = claxon::FlacReader::open(path) else {
+        println!("skipped: no {name}");
+        return None;
+    };
+    Some(
+        clip.samples()
+            .flat_map(|sample| (sample.unwrap_or(0) as i16).to_le_bytes())
+            .collect(),
+    )
+}
+
+/// Feeds a clip and updates after each piece, as if computing took no time.
+fn listen(samples: &[u8], model: &str, options: LiveOptions) -> Heard {
+    let path = Model::find(model).unwrap_or_else(|error| panic!("{error}"));
+    let engine = Engine::shared(&path, Device::Cpu, 0).unwrap_or_else(|error| panic!("{error}"));
+    let run = Run::new(engine.model().config.n_mels);
+    let (mut analyzer, mut voice) = (
+        Analyzer::new(engine.model().config.n_mels),
+        VoiceDetector::new(),
+    );
+    let request = Request {
+        language: Some("en".into()),
+        ..Request::default()
+    };
+    let mut live = Live::new(request, engine.model(), options);
+    let mut heard = Heard {
+        words: vec![],
+        pauses: vec![],
+        settled: Duration::ZERO,
+        tally: Tally::default(),
+    };
+    let mut now = Duration::ZERO;
+    let mut keep = |outputs: Vec<Output>, now| {
+        for output in outputs {
+            match output {
+                Output::Words(words) => heard
+                    .words
+                    .extend(words.into_iter().map(|word| (now, word))),
+                Output::Pause => heard.pauses.push(now),
+                Output::Settled(until) => {
+                    assert!(until >= heard.settled, "settled time goes back");
+                    heard.settled = until;
+                }
+                Output::Language(_) | Output::Partial { .. } => {}
+            }
+        }
+    };
+    for chunk in samples.chunks(2 * CHUNK) {
+        run.write(|track| {
+            assert_eq!(analyzer.push(Samples::S16Le(chunk), track), chunk.len() / 2);
+            voice.push(Samples::S16Le(chunk), track);
+        });
+        now += Duration::from_millis(chunk.len() as u64 / 32);
+        keep(live.update(&run, &engine, false).unwrap(), now);
+    }
+    run.write(|track| {
+        assert!(analyzer.finish(track));
+        voice.finish(track);
+    });
+    run.finish();
+    keep(live.update(&run, &engine, true).unwrap(), now);
+    heard.tally = live.take_tally();
+    println!("{:?}\n{}", heard.tally, heard.text());
+    heard
+}
+
+fn steady() -> LiveOptions {
+    LiveOptions {
+        adapts: false,
+        ..LiveOptions::default()
+    }
+}
+
+#[test]
+fn words_come_while_they_are_said_in_order_and_never_change() {
+    let Some(samples) = clip("en-speech/jfk-inaugural.flac") else {
+        return;
+    };
+    let heard = listen(&samples, "tiny.en", steady());
+    let text = heard.text().to_lowercase();
+    for words in [
+        "fellow americans",
+        "country can do for you",
+        "what you can do for your country",
+    ] {
+        assert!(text.replace([',', '.'], "").contains(words), "{text}");
+    }
+    assert!(heard.words.is_sorted_by_key(|(_, word)| word.start));
+    for (now, word) in &heard.words {
+        assert!(
+            word.end >= word.start && word.end <= *now,
+            "{word:?} at {now:?}"
+        );
+    }
+    let mut delays: Vec<_> = heard
+        .words
+        .iter()
+        .map(|(now, word)| *now - word.end)
+        .collect();
+    delays.sort();
+    println!("delays {delays:?}");
+    assert!(delays[delays.len() / 2] <= Duration::from_millis(1500));
+}
+
+#[test]
+fn nothing_is_printed_when_nobody_speaks() {
+    if VoiceDetector::new().description() != "silero" {
+        return println!(
+            "skipped: needs Silero's weights, get them with: scripts/fetch-model silero-vad"
+        );
+    }
+    for name in [
+        "music-vibe-ace",
+        "music-sugar-plum",
+        "whale",
+        "ambience-a",
+        "room-tone",
+        "silence",
+        "pink-30db",
+    ] {
+        let Some(samples) = clip(&format!("nonspeech/{name}.flac")) else {
+            return;
+        };
+        let heard = listen(&samples, "tiny.en", steady());
+        assert_eq!(heard.text(), "", "{name}");
+        let end = Duration::from_millis(samples.len() as u64 / 32);
+        assert!(
+            heard.settled + Duration::from_millis(20) >= end,
+            "{name}: {:?}",
+            heard.settled
+        );
+    }
+}
+
+#[test]
+fn silence_is_never_encoded() {
+    let heard = listen(&vec![0; 32_000 * 10], "tiny.en", steady());
+    assert_eq!(heard.tally, Tally::default());
+    assert!(heard.settled >= Duration::from_millis(9990));
+}
