@@ -104,7 +104,7 @@ fn listen(samples: &[u8], model: &str, options: LiveOptions) -> Heard {
 
 fn steady() -> LiveOptions {
     LiveOptions {
-        adapts: false,
+        real_time: false,
         ..LiveOptions::default()
     }
 }

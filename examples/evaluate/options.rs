@@ -16,8 +16,8 @@ Modes:
   offline    each clip as fast as it goes, its language told to the element
   multi      the same, the language to be detected
   live       each clip in real time, as a live stream of words through a pipeline; says how late they come
-  simulate   the same on a clock that is not the machine's: it moves on with the audio, and by the time that each
-             update took; through the live schedule alone, without a pipeline
+  simulate   the same as if computing took no time, as fast as it goes, through the live schedule alone: what the
+             policy costs, the same in each run
 
 Options:
   --model NAME    model, a name or a path (tiny.en; for multi: base)

@@ -33,6 +33,13 @@ impl Attention {
         self.heads[head].extend_from_slice(rows);
     }
 
+    /// Forgets all tokens but the first `tokens`.
+    pub(super) fn truncate(&mut self, tokens: usize) {
+        for rows in &mut self.heads {
+            rows.truncate(tokens * self.frames);
+        }
+    }
+
     pub fn heads(&self) -> usize {
         self.heads.len()
     }

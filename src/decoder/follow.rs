@@ -26,11 +26,14 @@ pub struct Follow<'a> {
     pub prompt: &'a [u32],
     /// How many tokens at the end of `prompt` are text of this window.
     pub committed: usize,
+    /// What may come next, from the update before: fed with the prompt, and kept as far as the model would have written
+    /// it anyway.
+    pub draft: &'a [u32],
     pub rules: &'a Rules,
     /// 20 ms frames of the window that hold audio.
     pub content: usize,
-    /// Tokens that look at the last `margin` frames are left for later.
-    pub margin: usize,
+    /// Tokens that look at the last `margin` frames are left for later; `None` where attention does not tell.
+    pub margin: Option<usize>,
     /// Frame that the last token of the update before looked at; `None` allows attention to go back.
     pub attended: Option<usize>,
     pub max_tokens: usize,
@@ -75,7 +78,7 @@ pub struct Followed {
 impl Decoder {
     /// Continues the text of a window as far as its audio carries it: greedy, without timestamps.
     ///
-    /// One batched pass over the prompt, then one pass a token.
+    /// One batched pass over the prompt and the draft, then one pass a token from where the draft is wrong.
     pub fn follow(
         &self,
         task: &Follow,
@@ -85,21 +88,23 @@ impl Decoder {
         let special = tokenizer.special();
         let mut attention = Attention::new(audio.frames());
         let mut cache = Cache::default();
-        let hidden = self
+        let fed = [task.prompt, task.draft].concat();
+        let mut hidden = self
             .graph
-            .forward(task.prompt, &mut cache, audio, Some(&mut attention))?;
-        let mut row = task.prompt.len().saturating_sub(1);
+            .forward(&fed, &mut cache, audio, Some(&mut attention))?;
+        // Rows that `hidden` holds: each says what follows the token of its number.
+        let mut rows = 0..fed.len();
         let sot = task
             .prompt
             .iter()
             .rposition(|&token| token == special.sot)
             .unwrap_or(0);
         let no_speech = probability(&self.row(&hidden, sot)?, special.no_speech);
-        let mut logits = self.row(&hidden, row)?;
 
         let mut gaze = Gaze::new(task.content, audio.frames());
-        (sot..row).for_each(|row| gaze.add(&attention, row));
-        let first_row = row;
+        let first_row = task.prompt.len().saturating_sub(1);
+        (sot..first_row).for_each(|row| gaze.add(&attention, row));
+        let mut row = first_row;
         let mut text = task.prompt[task.prompt.len() - task.committed..].to_vec();
         let mut logprobs = Vec::new();
         let mut beyond = 0;
@@ -107,6 +112,7 @@ impl Decoder {
             gaze.add(&attention, row);
             let at_end = task.is_at_end(gaze.frame(&attention, row));
             beyond = if at_end { beyond + 1 } else { 0 };
+            let mut logits = self.row(&hidden, row - rows.start)?;
             task.rules.apply(&text, &mut logits);
             let token = argmax(&logits);
             logprobs.push(logits[token] - log_sum_exp(&logits, 1.0));
@@ -124,42 +130,66 @@ impl Decoder {
             if is_loop(&text) {
                 break Stop::Loop;
             }
-            let hidden = self
-                .graph
-                .forward(&[token], &mut cache, audio, Some(&mut attention))?;
-            logits = self.row(&hidden, 0)?;
             row += 1;
+            if !(rows.contains(&row) && fed[row] == token) {
+                cache.truncate(row)?;
+                attention.truncate(row);
+                hidden = self
+                    .graph
+                    .forward(&[token], &mut cache, audio, Some(&mut attention))?;
+                rows = row..row + 1;
+            }
         };
-
-        let mut tokens = text.split_off(task.committed);
+        let tokens = text.split_off(task.committed);
         // Against all rows: the first tokens of a window had little to be compared with.
         let frames: Vec<usize> = (first_row..first_row + tokens.len())
             .map(|row| gaze.frame(&attention, row))
             .collect();
-        let kept = frames.iter().position(|frame| task.is_at_end(*frame));
-        let stop = task.stop(&frames[..kept.unwrap_or(frames.len())], kept, ended);
-        let tail = tokens.split_off(kept.unwrap_or(tokens.len()));
-        let first_text = task.prompt.len() - task.committed - 1;
-        let mut begins = token_frames(&attention, first_text..row + 1, task.content);
-        begins.drain(..(first_row - first_text).min(begins.len()));
-        begins.resize(tokens.len() + 1, task.content);
-        let used = &logprobs[..(tokens.len() + 1).min(logprobs.len())];
-        Ok(Followed {
-            avg_logprob: used.iter().sum::<f32>() / used.len().max(1) as f32,
-            probabilities: used[..tokens.len()].iter().map(|p| p.exp()).collect(),
-            attended: tokens.len().checked_sub(1).map(|last| frames[last]),
-            tokens,
-            begins,
-            tail,
-            no_speech,
-            stop,
-        })
+        let begins = task.begins(&attention, row + 1, tokens.len());
+        Ok(task.result(tokens, frames, begins, logprobs, no_speech, ended))
     }
 }
 
 impl Follow<'_> {
     fn is_at_end(&self, frame: usize) -> bool {
-        self.content.saturating_sub(frame) <= self.margin
+        self.margin
+            .is_some_and(|margin| self.content.saturating_sub(frame) <= margin)
+    }
+
+    /// Where each of `count` new tokens begins, and where the last one ends, by all rows before `until`.
+    fn begins(&self, attention: &Attention, until: usize, count: usize) -> Vec<usize> {
+        let first_text = self.prompt.len() - self.committed - 1;
+        let mut begins = token_frames(attention, first_text..until, self.content);
+        begins.drain(..self.committed.min(begins.len()));
+        begins.resize(count + 1, self.content);
+        begins
+    }
+
+    /// What is kept of `tokens`, which looked at `frames` when decoding `ended`.
+    fn result(
+        &self,
+        mut tokens: Vec<u32>,
+        frames: Vec<usize>,
+        mut begins: Vec<usize>,
+        logprobs: Vec<f32>,
+        no_speech: f32,
+        ended: Stop,
+    ) -> Followed {
+        let cut = frames.iter().position(|frame| self.is_at_end(*frame));
+        let kept = cut.unwrap_or(tokens.len());
+        let tail = tokens.split_off(kept);
+        begins.truncate(kept + 1);
+        let used = &logprobs[..(kept + 1).min(logprobs.len())];
+        Followed {
+            avg_logprob: used.iter().sum::<f32>() / used.len().max(1) as f32,
+            probabilities: used[..kept].iter().map(|p| p.exp()).collect(),
+            attended: kept.checked_sub(1).map(|last| frames[last]),
+            stop: self.stop(&frames[..kept], cut, ended),
+            tokens,
+            begins,
+            tail,
+            no_speech,
+        }
     }
 
     /// Why the tokens that looked at `frames` are the last ones, when one after them looked at the end of the audio
@@ -173,7 +203,7 @@ impl Follow<'_> {
             before = self.attended.and(Some(frame));
         }
         match cut {
-            _ if is_stuck(frames) => Stop::Stuck,
+            _ if self.margin.is_some() && is_stuck(frames) => Stop::Stuck,
             _ if frames.len() > self.max_tokens => Stop::TooMany,
             Some(_) => Stop::EndOfAudio,
             None => ended,
@@ -352,7 +382,8 @@ mod tests {
             committed: 0,
             rules: &rules,
             content: 500,
-            margin: 25,
+            draft: &[],
+            margin: Some(25),
             attended,
             max_tokens: 4,
         };

@@ -61,11 +61,11 @@ impl Settings {
         gst::ClockTime::from_mseconds(self.lateness.into())
     }
 
-    pub fn live(&self) -> LiveOptions {
+    pub fn live(&self, real_time: bool) -> LiveOptions {
         LiveOptions {
             interval: Duration::from_millis(self.update_interval.into()),
             vad_threshold: self.vad_threshold,
-            ..LiveOptions::default()
+            real_time,
         }
     }
 

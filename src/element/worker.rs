@@ -143,14 +143,8 @@ impl Worker {
         if !self.session.wants_live_text() {
             return Box::new(Offline::new(request, model));
         }
-        if !Live::suits(model) {
-            gst::warning!(
-                CAT,
-                "no live text from this model: its text comes after 30 seconds"
-            );
-            return Box::new(Offline::new(request, model));
-        }
-        Box::new(Live::new(request, model, self.settings.live()))
+        let real_time = self.session.is_live();
+        Box::new(Live::new(request, model, self.settings.live(real_time)))
     }
 
     /// One run from its first row to its last.

@@ -4,21 +4,27 @@
 //! Each update encodes the utterance anew, feeds the committed text as a prompt, and commits the words that no
 //! longer look at the end of the audio. Committed text never changes. Nobody speaks: nothing is encoded.
 
+mod context;
 mod gate;
 mod guards;
 mod pace;
+mod place;
+mod policy;
 mod utterance;
 
 use std::time::{Duration, Instant};
 
 use super::{Output, Request, Run, Schedule, Tally, Word};
-use crate::decoder::{Follow, Followed, Rules, TimedWord, is_unspaced, split_words};
+use crate::decoder::{Follow, Followed, Rules, TimedWord};
 use crate::engine::{Engine, EngineError, Turn};
 use crate::mel::Track;
 use crate::model::{Model, Tokenizer};
+use context::Context;
 use gate::{Change, Gate};
 use guards::Refusal;
 use pace::Pace;
+use place::{Place, frame, time};
+use policy::{Policy, Writing};
 use utterance::{Placed, Utterance};
 
 const FRAME: Duration = Duration::from_millis(10);
@@ -34,21 +40,14 @@ const FORGET: u64 = 500;
 const MOST: u64 = 2900;
 /// Speech that is needed to tell its language.
 const LANGUAGE: u64 = 200;
-/// Words are left for later if they look at the last frames (20 ms) of the audio; of all audio that there will be, less.
-const MARGIN: usize = 35;
-const LAST_MARGIN: usize = 4;
 /// Tokens that an update may add at first and with each second, more in scripts with many tokens a word.
 const TOKENS: u64 = 8;
 const TOKENS_UNSPACED: u64 = 16;
-/// Text carried over, in tokens: small models copy the errors of longer prompts and loop (whisper.cpp #2446).
-const CONTEXT: usize = 64;
+/// Silence that is encoded after the audio, in rows of 20 ms. With 256 base begins to loop (31.8 % of words wrong
+/// instead of 11.1 %, whisper.cpp); with 512 no accuracy is lost.
+const SLACK: usize = 512;
 /// After so many refused updates the window begins anew.
 const PATIENCE: u32 = 4;
-/// Silence that is encoded after the audio, in rows of 20 ms. With 256 base begins to loop (31.8 % of words wrong instead
-/// of 11.1 %, whisper.cpp); with 512 no accuracy is lost.
-const SLACK: usize = 512;
-/// Frames around a word in which voice is looked for: attention is that inexact.
-const VOICE_REACH: u64 = 20;
 
 /// How to be live.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -57,8 +56,9 @@ pub struct LiveOptions {
     pub interval: Duration,
     /// Probability from which on a frame is voice; 0 takes everything for speech.
     pub vad_threshold: f32,
-    /// Whether updates become rarer when they take long.
-    pub adapts: bool,
+    /// Whether audio comes in real time: updates become rarer when they take long, and what came meanwhile is heard at
+    /// once. Otherwise each update hears what it would have heard if it had taken no time.
+    pub real_time: bool,
 }
 
 impl Default for LiveOptions {
@@ -66,17 +66,15 @@ impl Default for LiveOptions {
         Self {
             interval: Duration::from_millis(500),
             vad_threshold: 0.5,
-            adapts: true,
+            real_time: true,
         }
     }
 }
 
 pub struct Live {
-    request: Request,
-    language: Option<u32>,
-    initial_prompt: Vec<u32>,
-    /// Text before the window.
-    context: Vec<u32>,
+    context: Context,
+    policy: Policy,
+    real_time: bool,
     gate: Gate,
     pace: Pace,
     utterance: Option<Utterance>,
@@ -99,30 +97,13 @@ enum Update {
 }
 
 impl Live {
-    /// Whether attention of this model's heads tells where it is in the audio. Those of large-v3-turbo, with four
-    /// layers on a large encoder, do not well enough (WhisperLiveKit's benchmarks: 18 against 5 % WER).
-    pub fn suits(model: &Model) -> bool {
-        let config = &model.config;
-        !config.alignment_heads.is_empty() && config.text_layers == config.audio_layers
-    }
-
     pub fn new(request: Request, model: &Model, options: LiveOptions) -> Self {
-        let tokenizer = &model.tokenizer;
-        let language = request
-            .language
-            .as_deref()
-            .and_then(|code| tokenizer.language_token(code));
-        let initial_prompt = match request.initial_prompt.as_deref().map(str::trim) {
-            Some(text) if !text.is_empty() => tokenizer.encode(&format!(" {text}")),
-            _ => Vec::new(),
-        };
         Self {
-            request,
-            language,
-            initial_prompt,
-            context: Vec::new(),
+            context: Context::new(request, &model.tokenizer),
+            policy: Policy::of(&model.config),
+            real_time: options.real_time,
             gate: Gate::new(options.vad_threshold),
-            pace: Pace::new(options.interval, options.adapts),
+            pace: Pace::new(options.interval, options.real_time),
             utterance: None,
             settled: 0,
             last_end: 0,
@@ -132,7 +113,10 @@ impl Live {
 
     /// Looks at the voice of frames that are new, up to where an update is due.
     fn look(&mut self, track: &Track) -> Option<Update> {
-        let heard = track.heard();
+        let mut heard = track.heard();
+        if !self.real_time {
+            heard = heard.min(self.gate.position() + LOOK);
+        }
         loop {
             let until = match &self.utterance {
                 Some(utterance) => heard.min(utterance.start + MOST),
@@ -163,7 +147,7 @@ impl Live {
         };
         let start = speech.start.saturating_sub(PRE_ROLL).max(self.settled);
         if speech.start > self.last_end + FORGET {
-            self.context.clear();
+            self.context.forget();
         }
         self.utterance = Some(Utterance::new(start));
     }
@@ -190,21 +174,20 @@ impl Live {
             self.pace.took(began.elapsed());
             utterance.heard = position;
             if let Some(followed) = followed {
-                let judged = self.judge(
+                let tokenizer = &engine.model().tokenizer;
+                outputs.extend(self.judge(
                     &mut utterance,
                     followed,
                     update,
                     voiced,
                     run,
-                    &engine.model().tokenizer,
-                );
-                outputs.extend(judged);
+                    tokenizer,
+                ));
             }
             if update != Update::Regular {
                 utterance.settled = position;
             }
-            let scrolled = utterance.scroll(position);
-            self.remember(&scrolled);
+            self.context.remember(&utterance.scroll(position));
         }
         self.utterance = Some(utterance);
         Ok(())
@@ -222,18 +205,18 @@ impl Live {
     ) -> Result<Option<Followed>, EngineError> {
         let tokenizer = &model.tokenizer;
         let frames = self.gate.position() - utterance.start;
-        let must_detect = self.language.is_none() && tokenizer.is_multilingual();
+        let must_detect = self.context.must_detect(tokenizer);
         if must_detect && frames < LANGUAGE && update == Update::Regular {
             return Ok(None);
         }
         let audio = turn.listen(run, utterance.start, frames as usize, Some(SLACK))?;
         if must_detect {
             let token = turn.decoder().detect_language(&audio, tokenizer)?;
-            self.language = Some(token);
+            self.context.set_language(token);
             let code = tokenizer.language_code(token);
             outputs.extend(code.map(|code| Output::Language(code.into())));
         }
-        let per_second = if self.is_unspaced(tokenizer) {
+        let per_second = if self.context.is_unspaced(tokenizer) {
             TOKENS_UNSPACED
         } else {
             TOKENS
@@ -241,11 +224,12 @@ impl Live {
         let unheard = self.gate.position() - self.settled.max(utterance.start);
         let is_last = update != Update::Regular;
         let task = Follow {
-            prompt: &self.prompt(utterance, tokenizer),
+            prompt: &self.context.prompt(&utterance.tokens, tokenizer),
             committed: utterance.tokens.len(),
+            draft: &utterance.guess,
             rules: &Rules::new(tokenizer, turn.decoder().vocab(), false),
             content: frames as usize / 2,
-            margin: if is_last { LAST_MARGIN } else { MARGIN },
+            margin: self.policy.margin(is_last),
             attended: utterance
                 .attended
                 .filter(|_| !is_last)
@@ -253,35 +237,6 @@ impl Live {
             max_tokens: (TOKENS + per_second * unheard / 100) as usize,
         };
         Ok(Some(turn.decoder().follow(&task, &audio, tokenizer)?))
-    }
-
-    fn prompt(&self, utterance: &Utterance, tokenizer: &Tokenizer) -> Vec<u32> {
-        let special = tokenizer.special();
-        let mut tokens = Vec::new();
-        let fixed = &self.initial_prompt[..self.initial_prompt.len().min(CONTEXT)];
-        if !fixed.is_empty() || !self.context.is_empty() {
-            tokens.push(special.sot_prev);
-            tokens.extend_from_slice(fixed);
-            tokens.extend_from_slice(&self.context);
-        }
-        tokens.push(special.sot);
-        if tokenizer.is_multilingual() {
-            tokens.push(self.language.unwrap_or(special.languages.start));
-            tokens.push(if self.request.translate {
-                special.translate
-            } else {
-                special.transcribe
-            });
-        }
-        tokens.push(special.no_timestamps);
-        tokens.extend_from_slice(&utterance.tokens);
-        tokens
-    }
-
-    fn is_unspaced(&self, tokenizer: &Tokenizer) -> bool {
-        self.language
-            .and_then(|token| tokenizer.language_code(token))
-            .is_some_and(|code| is_unspaced(code) && !self.request.translate)
     }
 
     /// Commits what was heard, unless a guard refuses it.
@@ -294,7 +249,15 @@ impl Live {
         run: &Run,
         tokenizer: &Tokenizer,
     ) -> Vec<Output> {
-        let words = self.sure_words(&followed, update, tokenizer);
+        let writing = Writing {
+            tokenizer,
+            unspaced: self.context.is_unspaced(tokenizer),
+        };
+        let content = (self.gate.position() - utterance.start) as usize / 2;
+        let is_last = update != Update::Regular;
+        let words = self
+            .policy
+            .final_words(&followed, &utterance.guess, content, is_last, writing);
         let count = words.last().map_or(0, |word| word.tokens.end);
         let text = tokenizer.decode(&followed.tokens[..count]);
         let mut refusal = guards::judge(&followed, voiced, update == Update::Last);
@@ -315,24 +278,48 @@ impl Live {
         utterance.attended = followed
             .attended
             .map(|frame| utterance.start + 2 * frame as u64);
-        let words = run.read(|track| self.place(utterance, &followed, words, track));
-        let placed = words.iter().map(|(word, tokens_end)| Placed {
-            start: (word.start.as_millis() / FRAME.as_millis()) as u64,
-            tokens_end: *tokens_end,
-        });
-        utterance.commit(&followed.tokens[..count], placed);
-        let words: Vec<Word> = words.into_iter().map(|(word, _)| word).collect();
+        utterance.guess = [&followed.tokens[count..], &followed.tail].concat();
+        let words = self.place(utterance, &followed, words, run);
         let mut outputs = Vec::new();
         if !words.is_empty() {
             outputs.push(Output::Words(words));
         }
-        let rest = [&followed.tokens[count..], &followed.tail].concat();
         outputs.push(Output::Partial {
             stable: tokenizer.decode(&utterance.tokens).trim().to_owned(),
-            text: tokenizer.decode(&rest).trim().to_owned(),
-            start: FRAME * self.settled as u32,
+            text: tokenizer.decode(&utterance.guess).trim().to_owned(),
+            start: time(self.settled),
         });
         outputs
+    }
+
+    /// Adds final words to the utterance; gives those that were said where somebody speaks.
+    fn place(
+        &mut self,
+        utterance: &mut Utterance,
+        followed: &Followed,
+        words: Vec<TimedWord>,
+        run: &Run,
+    ) -> Vec<Word> {
+        let count = words.last().map_or(0, |word| word.tokens.end);
+        let words = run.read(|track| {
+            let mut place = Place {
+                gate: &self.gate,
+                track,
+                window: utterance.start,
+                settled: self.settled,
+                refused: 0,
+            };
+            let words = place.words(followed, words);
+            self.settled = place.settled;
+            self.tally.refused_words += place.refused;
+            words
+        });
+        let placed = words.iter().map(|(word, tokens_end)| Placed {
+            start: frame(word.start),
+            tokens_end: *tokens_end,
+        });
+        utterance.commit(&followed.tokens[..count], placed);
+        words.into_iter().map(|(word, _)| word).collect()
     }
 
     fn refuse(&mut self, utterance: &mut Utterance, refusal: Refusal) {
@@ -344,111 +331,19 @@ impl Live {
             Refusal::Boilerplate => self.tally.refused_boilerplate += 1,
         }
         utterance.attended = None;
+        utterance.guess.clear();
         utterance.refused += 1;
         if refusal == Refusal::Loop || utterance.refused >= PATIENCE {
             // What misled the model is in the text; the audio that is not committed is heard again.
             utterance.restart(self.settled);
-            self.context.clear();
+            self.context.forget();
         }
-    }
-
-    /// The words of what was heard that no more audio can change.
-    fn sure_words(
-        &self,
-        followed: &Followed,
-        update: Update,
-        tokenizer: &Tokenizer,
-    ) -> Vec<TimedWord> {
-        let unspaced = self.is_unspaced(tokenizer);
-        let mut words = split_words(&followed.tokens, tokenizer, unspaced);
-        let starts_word = |token: u32| unspaced || tokenizer.bytes(token).starts_with(b" ");
-        let is_whole = update != Update::Regular
-            || followed
-                .tail
-                .first()
-                .is_some_and(|&token| starts_word(token));
-        let is_broken = |word: &TimedWord| {
-            let bytes: Vec<u8> = followed.tokens[word.tokens.clone()]
-                .iter()
-                .flat_map(|&token| tokenizer.bytes(token))
-                .copied()
-                .collect();
-            std::str::from_utf8(&bytes).is_err()
-        };
-        if words
-            .last()
-            .is_some_and(|last| !is_whole || is_broken(last))
-        {
-            words.pop();
-        }
-        words
-    }
-
-    /// Times of words, and where their tokens end. Words without any voice are left out.
-    fn place(
-        &mut self,
-        utterance: &Utterance,
-        followed: &Followed,
-        words: Vec<TimedWord>,
-        track: &Track,
-    ) -> Vec<(Word, usize)> {
-        let mut placed: Vec<(Word, usize)> = Vec::new();
-        for word in words {
-            let tokens_end = word.tokens.end;
-            let is_mark = word.text.chars().all(|c| !c.is_alphanumeric());
-            if is_mark && placed.is_empty() {
-                // It belongs to a word that is out.
-                continue;
-            }
-            let at = |token: usize| utterance.start + 2 * followed.begins[token] as u64;
-            let Some((start, end)) = self.voiced_part(at(word.tokens.start), at(tokens_end), track)
-            else {
-                self.tally.refused_words += 1;
-                continue;
-            };
-            let start = start.max(self.settled);
-            let end = end.max(start);
-            self.settled = end;
-            let own = &followed.probabilities[word.tokens];
-            let word = Word {
-                text: word.text,
-                spaced: word.spaced,
-                start: FRAME * start as u32,
-                end: FRAME * end as u32,
-                probability: own.iter().sum::<f32>() / own.len().max(1) as f32,
-            };
-            placed.push((word, tokens_end));
-        }
-        placed
-    }
-
-    /// A word's time without silence at its ends; `None` if all of it is silence.
-    fn voiced_part(&self, start: u64, end: u64, track: &Track) -> Option<(u64, u64)> {
-        let is_voice = |frame: &u64| self.gate.is_voice(track.voice(*frame));
-        let end = end.max(start + 1);
-        let voiced = (start..end)
-            .find(is_voice)
-            .zip((start..end).rfind(is_voice));
-        match voiced {
-            Some((first, last)) => Some((first, last + 1)),
-            None => {
-                let mut around = start.saturating_sub(VOICE_REACH)..end + VOICE_REACH;
-                around.any(|frame| is_voice(&frame)).then_some((start, end))
-            }
-        }
-    }
-
-    /// Keeps text as context: the last tokens, from the start of a word on.
-    fn remember(&mut self, tokens: &[u32]) {
-        self.context.extend_from_slice(tokens);
-        let surplus = self.context.len().saturating_sub(CONTEXT);
-        self.context.drain(..surplus);
     }
 
     fn finish_utterance(&mut self, outputs: &mut Vec<Output>) {
         if let Some(utterance) = self.utterance.take() {
             self.tally.utterances += u64::from(utterance.has_text);
-            self.remember(&utterance.tokens);
+            self.context.remember(&utterance.tokens);
             outputs.push(Output::Pause);
         }
         self.gate.close();
@@ -467,7 +362,7 @@ impl Live {
             };
             self.settled = self.settled.max(until);
         }
-        Output::Settled(FRAME * self.settled as u32)
+        Output::Settled(time(self.settled))
     }
 }
 

@@ -24,6 +24,8 @@ pub struct Utterance {
     /// Committed text in the window, as the model wrote it.
     pub tokens: Vec<u32>,
     words: Vec<Placed>,
+    /// What the last update would have gone on with: it was not sure yet.
+    pub guess: Vec<u32>,
     /// Frame that the last committed token looked at.
     pub attended: Option<u64>,
     /// Frame up to which audio was heard.
@@ -83,6 +85,7 @@ impl Utterance {
     pub fn restart(&mut self, start: u64) -> Vec<u32> {
         self.start = start.max(self.start);
         self.words.clear();
+        self.guess.clear();
         self.attended = None;
         self.refused = 0;
         std::mem::take(&mut self.tokens)
