@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MPL-2.0
 //! Matrix multiplication: a block of rows times packed weights, each finished tile handed to a [`Sink`].
 
-use super::kernel::{Kernel, Operation, Tile, multiply, tile_rows};
 use super::pack::Panels;
+use super::{Kernel, Operation, Tile, multiply, tile_rows};
 
 /// The left operand: rows of `K::Value`s, `stride` apart. They may overlap: a convolution over time-major
 /// frames is a multiplication whose rows are several frames long and one frame (or two) apart.

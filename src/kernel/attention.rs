@@ -5,10 +5,10 @@
 //! full (rows, keys) matrix never exists.
 
 use super::gemm::{Gemm, Rows};
-use super::kernel::{Kernel, MOST_TILE_ROWS, Operation, tile_rows};
 use super::math::exp2;
 use super::pack::Panels;
 use super::sink::{Scaled, ToFloats};
+use super::{Kernel, MOST_TILE_ROWS, Operation, tile_rows};
 
 /// `softmax2(q kᵀ) v` for a block of queries, where softmax2 has base 2: the queries carry the factor
 /// log2 e / √(head width).

@@ -4,8 +4,8 @@
 use std::marker::PhantomData;
 
 use super::gemm::Sink;
-use super::kernel::{Kernel, Lanes, MOST_COLUMNS, Tile};
 use super::math;
+use super::{Kernel, Lanes, MOST_COLUMNS, Tile};
 
 /// An elementwise function.
 pub trait Activation {

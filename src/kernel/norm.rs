@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
 //! Layer normalisation.
 
-use super::kernel::{Kernel, Operation};
+use super::{Kernel, Operation};
 
 /// Whisper's, inside the square root.
 const EPSILON: f32 = 1e-5;

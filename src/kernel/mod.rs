@@ -1,16 +1,34 @@
 // SPDX-License-Identifier: MPL-2.0
-//! What one instruction set offers, so that every loop above is written once.
+//! The arithmetic of encoder and decoder on the CPU, each loop written once for all instruction sets.
 //!
 //! [`Lanes`] is plain f32 vector arithmetic; [`Kernel`] adds the inner product that matrix multiplication
 //! consists of, in whatever number format the instruction set multiplies fastest.
+//!
+//! | room | what it does |
+//! |---|---|
+//! | `isa` | which instruction set, chosen at run time |
+//! | `portable`, `avx2`, `avx512`, `neon` | what each instruction set offers |
+//! | `pack`, `gemm`, `sink` | weights in the kernel's order; the multiplication; what becomes of its tiles |
+//! | `attention`, `norm`, `math` | the other operations |
+//! | `buffer` | memory that starts at a cache line |
 
+pub mod attention;
 #[cfg(target_arch = "x86_64")]
 pub mod avx2;
 #[cfg(target_arch = "x86_64")]
 pub mod avx512;
+pub mod buffer;
+pub mod gemm;
+mod isa;
+pub mod math;
 #[cfg(target_arch = "aarch64")]
 pub mod neon;
+pub mod norm;
+pub mod pack;
 pub mod portable;
+pub mod sink;
+
+pub use isa::{Isa, UnknownIsa, VARIABLE};
 
 /// f32 arithmetic on vectors of [`Lanes::LANES`] elements.
 ///
@@ -80,6 +98,12 @@ pub trait Kernel: Lanes {
     unsafe fn broadcast_group(self, from: *const Self::Value) -> Self::Operand;
     /// Adds to each lane of `sum` the inner product of that lane's groups in `a` and `b`.
     fn dot(self, sum: Self::Vector, a: Self::Operand, b: Self::Operand) -> Self::Vector;
+}
+
+/// Work that is the same whatever the kernel: what [`Isa::dispatch`] calls.
+pub trait ForKernel {
+    type Output;
+    fn run<K: Kernel>(self, kernel: K) -> Self::Output;
 }
 
 /// A loop nest that [`Kernel::vectorize`] compiles per instruction set. `run` must be `#[inline(always)]`.
