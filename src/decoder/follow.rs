@@ -85,17 +85,17 @@ impl Decoder {
         let special = tokenizer.special();
         let mut attention = Attention::new(audio.frames());
         let mut cache = Cache::default();
-        let hidden = self
-            .graph
-            .forward(task.prompt, &mut cache, audio, Some(&mut attention))?;
+        self.forward(task.prompt, &mut cache, audio, Some(&mut attention))?;
         let mut row = task.prompt.len().saturating_sub(1);
         let sot = task
             .prompt
             .iter()
             .rposition(|&token| token == special.sot)
             .unwrap_or(0);
-        let no_speech = probability(&self.row(&hidden, sot)?, special.no_speech);
-        let mut logits = self.row(&hidden, row)?;
+        let mut logits = Vec::new();
+        self.row(&mut cache, sot, &mut logits)?;
+        let no_speech = probability(&logits, special.no_speech);
+        self.row(&mut cache, row, &mut logits)?;
 
         let mut gaze = Gaze::new(task.content, audio.frames());
         (sot..row).for_each(|row| gaze.add(&attention, row));
@@ -124,10 +124,8 @@ impl Decoder {
             if is_loop(&text) {
                 break Stop::Loop;
             }
-            let hidden = self
-                .graph
-                .forward(&[token], &mut cache, audio, Some(&mut attention))?;
-            logits = self.row(&hidden, 0)?;
+            self.forward(&[token], &mut cache, audio, Some(&mut attention))?;
+            self.row(&mut cache, 0, &mut logits)?;
             row += 1;
         };
 

@@ -450,6 +450,7 @@ impl Promise for Attention {
             sink: Keys {
                 out: &mut keys,
                 head_width: WIDTH,
+                first: 0,
             },
         });
         kernel.vectorize(Gemm {
@@ -458,6 +459,7 @@ impl Promise for Attention {
             sink: Values {
                 out: &mut mixed_values,
                 head_width: WIDTH,
+                first: 0,
             },
         });
 

@@ -183,6 +183,7 @@ impl<K: Kernel> Graph<K> {
                 let sink = Keys {
                     out: keys,
                     head_width,
+                    first: 0,
                 };
                 kernel.vectorize(Gemm {
                     left: rows(),
@@ -192,6 +193,7 @@ impl<K: Kernel> Graph<K> {
                 let sink = Values {
                     out: values,
                     head_width,
+                    first: 0,
                 };
                 kernel.vectorize(Gemm {
                     left: rows(),
