@@ -3,9 +3,10 @@
 //! fastest; `encoder/<model>/30s/<isa>` with each other one, `…/reference` on candle-core.
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use gstwhispernpu::encoder::cpu::{CpuEncoder, Isa};
+use gstwhispernpu::encoder::cpu::CpuEncoder;
 use gstwhispernpu::encoder::reference::ReferenceEncoder;
 use gstwhispernpu::encoder::{AudioFeatures, Encoder};
+use gstwhispernpu::kernel::Isa;
 use gstwhispernpu::model::Model;
 
 /// Time depends on the window's size only, so any numbers will do.

@@ -9,6 +9,7 @@ pub mod decoder;
 pub mod element;
 pub mod encoder;
 pub mod engine;
+pub mod kernel;
 pub mod mel;
 pub mod model;
 pub mod nn;

@@ -3,9 +3,10 @@
 
 use std::path::Path;
 
-use gstwhispernpu::encoder::cpu::{CpuEncoder, Isa};
+use gstwhispernpu::encoder::cpu::CpuEncoder;
 use gstwhispernpu::encoder::reference::ReferenceEncoder;
 use gstwhispernpu::encoder::{AudioFeatures, Encoder};
+use gstwhispernpu::kernel::Isa;
 use gstwhispernpu::model::Model;
 use ndarray::{Array2, ArrayView2, s};
 

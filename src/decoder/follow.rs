@@ -89,17 +89,17 @@ impl Decoder {
         let mut attention = Attention::new(audio.frames());
         let mut cache = Cache::default();
         let fed = [task.prompt, task.draft].concat();
-        let mut hidden = self
-            .graph
-            .forward(&fed, &mut cache, audio, Some(&mut attention))?;
-        // Rows that `hidden` holds: each says what follows the token of its number.
+        self.forward(&fed, &mut cache, audio, Some(&mut attention))?;
+        // Tokens that were fed last: what follows each of them can be asked for.
         let mut rows = 0..fed.len();
         let sot = task
             .prompt
             .iter()
             .rposition(|&token| token == special.sot)
             .unwrap_or(0);
-        let no_speech = probability(&self.row(&hidden, sot)?, special.no_speech);
+        let mut logits = Vec::new();
+        self.row(&mut cache, sot, &mut logits)?;
+        let no_speech = probability(&logits, special.no_speech);
 
         let mut gaze = Gaze::new(task.content, audio.frames());
         let first_row = task.prompt.len().saturating_sub(1);
@@ -112,7 +112,7 @@ impl Decoder {
             gaze.add(&attention, row);
             let at_end = task.is_at_end(gaze.frame(&attention, row));
             beyond = if at_end { beyond + 1 } else { 0 };
-            let mut logits = self.row(&hidden, row - rows.start)?;
+            self.row(&mut cache, row - rows.start, &mut logits)?;
             task.rules.apply(&text, &mut logits);
             let token = argmax(&logits);
             logprobs.push(logits[token] - log_sum_exp(&logits, 1.0));
@@ -132,11 +132,9 @@ impl Decoder {
             }
             row += 1;
             if !(rows.contains(&row) && fed[row] == token) {
-                cache.truncate(row)?;
+                cache.truncate(row);
                 attention.truncate(row);
-                hidden = self
-                    .graph
-                    .forward(&[token], &mut cache, audio, Some(&mut attention))?;
+                self.forward(&[token], &mut cache, audio, Some(&mut attention))?;
                 rows = row..row + 1;
             }
         };

@@ -5,9 +5,11 @@
 //! ([`Audio`], [`Cache`]) is the caller's.
 
 mod alignment;
+mod cpu;
 mod follow;
 mod graph;
 mod quality;
+mod reference;
 mod rules;
 mod sampling;
 mod words;
@@ -21,33 +23,57 @@ pub use sampling::{Hypothesis, Task};
 pub use words::{TimedWord, Transcript, is_unspaced, split_words};
 
 use crate::encoder::AudioFeatures;
+use crate::kernel::{Isa, UnknownIsa};
 use crate::model::{Model, ModelError};
 use graph::Graph;
 
 /// Why a window could not be decoded.
 #[derive(Debug, thiserror::Error)]
 pub enum DecoderError {
-    #[error("the decoder failed: {0}")]
-    Graph(#[from] candle_core::Error),
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    #[error(transparent)]
+    Isa(#[from] UnknownIsa),
+    #[error("the reference decoder failed: {0}")]
+    Reference(#[from] candle_core::Error),
     #[error("{tokens} tokens do not fit the decoder's context of {context}")]
     TooLong { tokens: usize, context: usize },
+    #[error("the model has no token {0}")]
+    UnknownToken(u32),
+    #[error("a window of {0} frames, Whisper hears 1 to 1500")]
+    Frames(usize),
+    #[error("the window or the cache belongs to another decoder")]
+    Foreign,
 }
 
 /// The decoder of one model.
 pub struct Decoder {
-    graph: Graph,
+    graph: Box<dyn Graph>,
 }
 
 impl Decoder {
-    pub fn new(model: &Model) -> Result<Self, ModelError> {
+    /// For the fastest instruction set that this machine has, or the one that the environment names.
+    pub fn new(model: &Model) -> Result<Self, DecoderError> {
+        Self::with_isa(model, Isa::choose()?)
+    }
+
+    /// For `isa`, which must be [available](Isa::available).
+    pub fn with_isa(model: &Model, isa: Isa) -> Result<Self, DecoderError> {
         Ok(Self {
-            graph: Graph::load(model)?,
+            graph: cpu::load(model, isa)??,
+        })
+    }
+
+    /// The plain one in f32: slow, large, and what the others are measured against.
+    pub fn reference(model: &Model) -> Result<Self, DecoderError> {
+        Ok(Self {
+            graph: Box::new(reference::ReferenceGraph::load(model)?),
         })
     }
 
     /// Prepares a window's cross-attention keys and values.
     pub fn listen(&self, features: &AudioFeatures) -> Result<Audio, DecoderError> {
-        Ok(self.graph.listen(features)?)
+        self.graph.listen(features)
     }
 
     /// Feeds `tokens` after those in `cache` and returns the logits that follow each: (tokens, vocab), row-major.
@@ -58,21 +84,34 @@ impl Decoder {
         audio: &Audio,
         attention: Option<&mut Attention>,
     ) -> Result<Vec<f32>, DecoderError> {
-        let hidden = self.graph.forward(tokens, cache, audio, attention)?;
-        Ok(self.graph.project(&hidden)?.flatten_all()?.to_vec1()?)
+        self.forward(tokens, cache, audio, attention)?;
+        let (mut all, mut row) = (Vec::new(), Vec::new());
+        for index in 0..tokens.len() {
+            self.row(cache, index, &mut row)?;
+            all.extend_from_slice(&row);
+        }
+        Ok(all)
     }
 
-    /// Feeds `tokens` for what they attend to; spares the projection to the vocabulary.
-    fn forward(
+    /// Feeds `tokens` after those in `cache`; spares the projection to the vocabulary.
+    pub fn forward(
         &self,
         tokens: &[u32],
         cache: &mut Cache,
         audio: &Audio,
-        attention: &mut Attention,
+        attention: Option<&mut Attention>,
     ) -> Result<(), DecoderError> {
-        self.graph
-            .forward(tokens, cache, audio, Some(attention))
-            .map(drop)
+        self.graph.forward(tokens, cache, audio, attention)
+    }
+
+    /// The logits that follow token `index` of those fed last, in place of what `logits` holds.
+    pub fn row(
+        &self,
+        cache: &mut Cache,
+        index: usize,
+        logits: &mut Vec<f32>,
+    ) -> Result<(), DecoderError> {
+        self.graph.project(cache, index, logits)
     }
 
     /// Number of logits.

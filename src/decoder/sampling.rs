@@ -48,14 +48,16 @@ impl Decoder {
         };
         let mut draw = Draw::new(task.seed);
 
-        let hidden = self.graph.forward(task.prompt, &mut cache, audio, None)?;
+        self.forward(task.prompt, &mut cache, audio, None)?;
         let sot = task
             .prompt
             .iter()
             .rposition(|&token| token == special.sot)
             .unwrap_or(0);
-        result.no_speech = probability(&self.row(&hidden, sot)?, special.no_speech);
-        let mut logits = self.row(&hidden, task.prompt.len() - 1)?;
+        let mut logits = Vec::new();
+        self.row(&mut cache, sot, &mut logits)?;
+        result.no_speech = probability(&logits, special.no_speech);
+        self.row(&mut cache, task.prompt.len() - 1, &mut logits)?;
 
         let mut sum = 0.0;
         loop {
@@ -71,8 +73,8 @@ impl Decoder {
                 result.truncated = true;
                 break;
             }
-            let hidden = self.graph.forward(&[token], &mut cache, audio, None)?;
-            logits = self.row(&hidden, 0)?;
+            self.forward(&[token], &mut cache, audio, None)?;
+            self.row(&mut cache, 0, &mut logits)?;
         }
         result.avg_logprob = sum / (result.tokens.len() + 1) as f32;
         Ok(result)
@@ -91,19 +93,6 @@ impl Decoder {
             .clone()
             .max_by(|&a, &b| logits[a as usize].total_cmp(&logits[b as usize]));
         Ok(best.unwrap_or(special.languages.start))
-    }
-
-    /// Logits after one row of the hidden state.
-    pub(super) fn row(
-        &self,
-        hidden: &candle_core::Tensor,
-        index: usize,
-    ) -> Result<Vec<f32>, DecoderError> {
-        Ok(self
-            .graph
-            .project(&hidden.narrow(0, index, 1)?)?
-            .flatten_all()?
-            .to_vec1()?)
     }
 }
 

@@ -70,7 +70,7 @@ impl Decoder {
         tokens.push(special.no_timestamps);
         tokens.extend_from_slice(text);
         let mut attention = Attention::new(audio.frames());
-        self.forward(&tokens, &mut Cache::default(), audio, &mut attention)?;
+        self.forward(&tokens, &mut Cache::default(), audio, Some(&mut attention))?;
 
         // The row of a token says what it looked at to predict the next one.
         let frames = token_frames(&attention, start.len()..tokens.len(), content);

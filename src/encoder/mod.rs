@@ -6,6 +6,7 @@ pub mod reference;
 
 use ndarray::{Array2, ArrayViewMut2};
 
+use crate::kernel::UnknownIsa;
 use crate::model::Config;
 
 /// Why a window could not be encoded.
@@ -19,8 +20,8 @@ impl From<crate::model::ModelError> for EncoderError {
     }
 }
 
-impl From<cpu::UnknownIsa> for EncoderError {
-    fn from(error: cpu::UnknownIsa) -> Self {
+impl From<UnknownIsa> for EncoderError {
+    fn from(error: UnknownIsa) -> Self {
         Self(error.to_string())
     }
 }

@@ -33,6 +33,26 @@ pub enum WeightData<'a> {
 }
 
 impl Weight<'_> {
+    /// Some of its rows: what lies at `range` of the first dimension.
+    pub fn rows(&self, range: Range<usize>) -> Weight<'_> {
+        let rows = self.shape.first().copied().unwrap_or(0).max(1);
+        let cut = |len: usize| range.start * (len / rows)..range.end * (len / rows);
+        let data = match &self.data {
+            WeightData::F32(bytes) => WeightData::F32(&bytes[cut(bytes.len())]),
+            WeightData::F16(bytes) => WeightData::F16(&bytes[cut(bytes.len())]),
+            WeightData::BF16(bytes) => WeightData::BF16(&bytes[cut(bytes.len())]),
+            WeightData::I8 { values, scales } => WeightData::I8 {
+                values: &values[cut(values.len())],
+                scales: scales[range.clone()].to_vec(),
+            },
+        };
+        let mut shape = self.shape.clone();
+        if let Some(rows) = shape.first_mut() {
+            *rows = range.len();
+        }
+        Weight { shape, data }
+    }
+
     /// All values as f32, in the order of the file.
     pub fn to_f32(&self) -> Vec<f32> {
         match &self.data {
@@ -283,6 +303,28 @@ mod tests {
         assert_eq!(part.shape(), [2, 2]);
         assert_eq!(part.read(&file).unwrap().to_f32(), [2.0, 2.5, 1.5, 1.75]);
         assert!(stack.part(0, 4).is_err());
+    }
+
+    #[test]
+    fn rows_of_a_weight_are_those_of_the_whole() {
+        let bytes: Vec<u8> = (0..12).collect();
+        let values: Vec<i8> = (0..12).collect();
+        let weight = |data| Weight {
+            shape: vec![3, 2],
+            data,
+        };
+        let stored = [
+            weight(WeightData::F16(&bytes)),
+            weight(WeightData::I8 {
+                values: &values[..6],
+                scales: vec![1.0, 0.5, 2.0],
+            }),
+        ];
+        for weight in stored {
+            let part = weight.rows(1..3);
+            assert_eq!(part.shape, [2, 2]);
+            assert_eq!(part.to_f32(), weight.to_f32()[2..]);
+        }
     }
 
     #[test]

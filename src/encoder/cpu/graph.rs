@@ -8,16 +8,16 @@
 use ndarray::Array2;
 use rayon::prelude::*;
 
-use super::attention::Attend;
-use super::buffer::stride;
-use super::gemm::{Gemm, Rows};
-use super::kernel::{Kernel, Operation, tile_rows};
-use super::norm::{Norm, Normalize};
-use super::pack::Packed;
-use super::sink::{AddTo, Gelu, GeluPlus, Identity, Keys, ToFloats, ToValues, Values};
 use super::weights::{Layer, Weights};
 use super::workspace::{BLOCK, Scratches, Workspace};
 use crate::encoder::{AudioFeatures, EncoderError};
+use crate::kernel::attention::Attend;
+use crate::kernel::buffer::stride;
+use crate::kernel::gemm::{Gemm, Rows};
+use crate::kernel::norm::{Norm, Normalize};
+use crate::kernel::pack::Packed;
+use crate::kernel::sink::{AddTo, Gelu, GeluPlus, Identity, Keys, ToFloats, ToValues, Values};
+use crate::kernel::{Kernel, Operation, tile_rows};
 use crate::model::{Config, Model, ModelError};
 
 /// The encoder for one instruction set.
@@ -183,6 +183,7 @@ impl<K: Kernel> Graph<K> {
                 let sink = Keys {
                     out: keys,
                     head_width,
+                    first: 0,
                 };
                 kernel.vectorize(Gemm {
                     left: rows(),
@@ -192,6 +193,7 @@ impl<K: Kernel> Graph<K> {
                 let sink = Values {
                     out: values,
                     head_width,
+                    first: 0,
                 };
                 kernel.vectorize(Gemm {
                     left: rows(),

@@ -3,9 +3,9 @@
 
 use std::f32::consts::LOG2_E;
 
-use super::kernel::Kernel;
-use super::norm::Norm;
-use super::pack::Packed;
+use crate::kernel::Kernel;
+use crate::kernel::norm::Norm;
+use crate::kernel::pack::Packed;
 use crate::model::{Model, ModelError};
 
 pub struct Weights<K: Kernel> {
@@ -22,7 +22,7 @@ pub struct Weights<K: Kernel> {
 
 pub struct Layer<K: Kernel> {
     pub attention_norm: Norm,
-    /// Scaled by log2 e / √(head width), as [`super::attention::Attend`] wants its queries.
+    /// Scaled by log2 e / √(head width), as [`crate::kernel::attention::Attend`] wants its queries.
     pub q: Packed<K>,
     pub k: Packed<K>,
     pub v: Packed<K>,

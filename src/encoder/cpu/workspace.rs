@@ -3,9 +3,9 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use super::attention::{Scores, scores_width};
-use super::buffer::{Buffer, stride};
-use super::kernel::{Kernel, tile_rows};
+use crate::kernel::attention::{Scores, scores_width};
+use crate::kernel::buffer::{Buffer, stride};
+use crate::kernel::{Kernel, tile_rows};
 use crate::model::Config;
 
 /// Rows that one task works on: a multiple of every kernel's tile rows and columns.
@@ -22,7 +22,7 @@ pub struct Workspace<K: Kernel> {
     /// (rows, [`stride`] of d): the residual stream normalised for what reads it next.
     pub normed: Buffer<K::Value>,
     /// (heads, rows, head width), row-major for queries and attention's output; for keys and values in the
-    /// layouts of [`super::sink::Keys`] and [`super::sink::Values`].
+    /// layouts of [`crate::kernel::sink::Keys`] and [`super::sink::Values`].
     pub queries: Buffer<K::Value>,
     pub keys: Buffer<K::Value>,
     pub values: Buffer<K::Value>,

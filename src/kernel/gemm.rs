@@ -1,23 +1,23 @@
 // SPDX-License-Identifier: MPL-2.0
 //! Matrix multiplication: a block of rows times packed weights, each finished tile handed to a [`Sink`].
 
-use super::kernel::{Kernel, Operation, Tile, multiply, tile_rows};
 use super::pack::Panels;
+use super::{Kernel, Operation, Tile, multiply};
 
 /// The left operand: rows of `K::Value`s, `stride` apart. They may overlap: a convolution over time-major
 /// frames is a multiplication whose rows are several frames long and one frame (or two) apart.
 pub struct Rows<'a, K: Kernel> {
     pub values: &'a [K::Value],
     pub stride: usize,
-    /// Computed in whole tiles: what lies in `values` up to the next multiple of the tile's rows is
-    /// multiplied too.
+    /// One row is computed alone; more are computed in whole tiles: what lies in `values` up to the next multiple
+    /// of the tile's rows is multiplied too.
     pub count: usize,
 }
 
 /// Where tiles go, and what becomes of them on the way.
 pub trait Sink<K: Kernel> {
     /// `tile` has the sums, bias included, of rows `row..` and columns `column..`.
-    fn write(&mut self, kernel: K, row: usize, column: usize, tile: &K::Tile);
+    fn write(&mut self, kernel: K, row: usize, column: usize, tile: &[[K::Vector; 2]]);
 }
 
 /// `left · rightᵀ + bias`, as an [`Operation`].
@@ -31,7 +31,17 @@ impl<K: Kernel, S: Sink<K>> Operation<K> for Gemm<'_, K, S> {
     type Output = ();
 
     #[inline(always)]
-    fn run(mut self, kernel: K) {
+    fn run(self, kernel: K) {
+        match self.left.count {
+            1 => self.multiply::<[[K::Vector; 2]; 1]>(kernel),
+            _ => self.multiply::<K::Tile>(kernel),
+        }
+    }
+}
+
+impl<K: Kernel, S: Sink<K>> Gemm<'_, K, S> {
+    #[inline(always)]
+    fn multiply<T: Tile<K::Vector>>(mut self, kernel: K) {
         let Rows {
             values: left,
             stride,
@@ -45,7 +55,7 @@ impl<K: Kernel, S: Sink<K>> Operation<K> for Gemm<'_, K, S> {
             panel_stride,
             group_stride,
         } = self.right;
-        let rows = count.next_multiple_of(tile_rows::<K>());
+        let rows = count.next_multiple_of(T::ROWS);
         if rows == 0 || columns == 0 || depth == 0 {
             return;
         }
@@ -65,14 +75,14 @@ impl<K: Kernel, S: Sink<K>> Operation<K> for Gemm<'_, K, S> {
                 Some(bias) => [kernel.load(bias), kernel.load(&bias[K::LANES..])],
                 None => [kernel.splat(0.0); 2],
             };
-            for row in (0..rows).step_by(tile_rows::<K>()) {
+            for row in (0..rows).step_by(T::ROWS) {
                 // SAFETY: the extents of both operands are asserted above.
                 let tile = unsafe {
                     let left = (left.as_ptr().add(row * stride), stride);
                     let right = (right.as_ptr().add(panel * panel_stride), group_stride);
-                    multiply(kernel, K::Tile::splat(bias), groups, left, right)
+                    multiply(kernel, T::splat(bias), groups, left, right)
                 };
-                self.sink.write(kernel, row, column, &tile);
+                self.sink.write(kernel, row, column, tile.rows());
             }
         }
     }

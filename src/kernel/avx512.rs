@@ -6,9 +6,9 @@ use std::marker::PhantomData;
 
 use half::bf16;
 
-use super::{Kernel, Lanes, Operation};
+use super::{Integers, Kernel, Lanes, Operation};
 
-/// Exists only where AVX-512 F, BW, DQ and VL do, and for `V` = [`bf16`] also AVX-512 BF16.
+/// Exists only where AVX-512 F, BW, DQ and VL do, and for `V` = [`bf16`] also AVX-512 BF16 and VNNI.
 #[derive(Clone, Copy, Debug)]
 pub struct Avx512<V>(PhantomData<V>);
 
@@ -27,7 +27,10 @@ impl Avx512<f32> {
 
 impl Avx512<bf16> {
     pub fn detect() -> Option<Self> {
-        (has_avx512() && is_x86_feature_detected!("avx512bf16")).then_some(Self(PhantomData))
+        (has_avx512()
+            && is_x86_feature_detected!("avx512bf16")
+            && is_x86_feature_detected!("avx512vnni"))
+        .then_some(Self(PhantomData))
     }
 }
 
@@ -37,6 +40,31 @@ macro_rules! on_avx512 {
         // SAFETY: `self` exists, so this machine has the instructions that its type stands for.
         unsafe { $intrinsics }
     };
+}
+
+/// What machines of one generation have for integers.
+pub trait Generation: Copy + Send + Sync + 'static {
+    /// `sums` and the inner products of pairs of 16-bit integers.
+    ///
+    /// # Safety
+    /// This machine must have what [`Avx512`] of this type stands for.
+    unsafe fn dot_pairs(sums: __m512i, a: __m512i, b: __m512i) -> __m512i;
+}
+
+impl Generation for f32 {
+    #[inline(always)]
+    unsafe fn dot_pairs(sums: __m512i, a: __m512i, b: __m512i) -> __m512i {
+        // SAFETY: the caller promises AVX-512 F and BW.
+        unsafe { _mm512_add_epi32(sums, _mm512_madd_epi16(a, b)) }
+    }
+}
+
+impl Generation for bf16 {
+    #[inline(always)]
+    unsafe fn dot_pairs(sums: __m512i, a: __m512i, b: __m512i) -> __m512i {
+        // SAFETY: the caller promises AVX-512 VNNI.
+        unsafe { _mm512_dpwssd_epi32(sums, a, b) }
+    }
 }
 
 impl<V: Copy + Send + Sync + 'static> Lanes for Avx512<V> {
@@ -109,11 +137,59 @@ impl<V: Copy + Send + Sync + 'static> Lanes for Avx512<V> {
     }
 }
 
+impl<V: Generation> Integers for Avx512<V> {
+    type Sums = __m512i;
+    type Pairs = __m512i;
+
+    #[inline(always)]
+    fn no_sums(self) -> __m512i {
+        on_avx512!(_mm512_setzero_si512())
+    }
+
+    #[inline(always)]
+    unsafe fn load_pairs(self, from: *const i8) -> __m512i {
+        // SAFETY: the caller promises 32 bytes.
+        unsafe { _mm512_cvtepi8_epi16(_mm256_loadu_si256(from.cast())) }
+    }
+
+    #[inline(always)]
+    unsafe fn broadcast_pair(self, from: *const i16) -> __m512i {
+        // SAFETY: the caller promises two integers: one 32-bit lane.
+        unsafe { _mm512_set1_epi32(from.cast::<i32>().read_unaligned()) }
+    }
+
+    #[inline(always)]
+    fn dot_pairs(self, sums: __m512i, a: __m512i, b: __m512i) -> __m512i {
+        on_avx512!(V::dot_pairs(sums, a, b))
+    }
+
+    #[inline(always)]
+    fn add_sums(self, a: __m512i, b: __m512i) -> __m512i {
+        on_avx512!(_mm512_add_epi32(a, b))
+    }
+
+    #[inline(always)]
+    fn floats(self, sums: __m512i) -> __m512 {
+        on_avx512!(_mm512_cvtepi32_ps(sums))
+    }
+
+    #[inline(always)]
+    fn round(self, x: __m512, to: &mut [i16]) {
+        let to = &mut to[..Self::LANES];
+        // SAFETY: sixteen 16-bit elements, checked above; the store needs no alignment.
+        unsafe {
+            let whole = _mm512_cvtsepi32_epi16(_mm512_cvtps_epi32(x));
+            _mm256_storeu_si256(to.as_mut_ptr().cast(), whole);
+        }
+    }
+}
+
 impl Kernel for Avx512<f32> {
     type Value = f32;
     type Operand = __m512;
     /// 24 sums, two columns and the broadcasts: 27 of 32 registers.
     type Tile = [[__m512; 2]; 12];
+    type SumTile = [[__m512i; 2]; 12];
     const GROUP: usize = 1;
     const NAME: &'static str = "avx512";
 
@@ -163,13 +239,14 @@ impl Kernel for Avx512<bf16> {
     type Value = bf16;
     type Operand = __m512bh;
     type Tile = [[__m512; 2]; 12];
+    type SumTile = [[__m512i; 2]; 12];
     /// `vdpbf16ps` adds the products of two neighbours.
     const GROUP: usize = 2;
     const NAME: &'static str = "avx512-bf16";
 
     #[inline(always)]
     fn vectorize<O: Operation<Self>>(self, operation: O) -> O::Output {
-        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,avx512vnni")]
         fn run<O: Operation<Avx512<bf16>>>(kernel: Avx512<bf16>, operation: O) -> O::Output {
             operation.run(kernel)
         }

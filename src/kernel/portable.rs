@@ -3,7 +3,7 @@
 
 use std::array::from_fn;
 
-use super::{Kernel, Lanes, Operation};
+use super::{Integers, Kernel, Lanes, Operation};
 
 const LANES: usize = 4;
 
@@ -92,10 +92,55 @@ impl Lanes for Portable {
     }
 }
 
+impl Integers for Portable {
+    type Sums = [i32; LANES];
+    type Pairs = [[i16; 2]; LANES];
+
+    #[inline(always)]
+    fn no_sums(self) -> Self::Sums {
+        [0; LANES]
+    }
+
+    #[inline(always)]
+    unsafe fn load_pairs(self, from: *const i8) -> Self::Pairs {
+        // SAFETY: the caller promises 2 LANES bytes; an array of them needs no more alignment than one.
+        let bytes = unsafe { from.cast::<[[i8; 2]; LANES]>().read() };
+        bytes.map(|pair| pair.map(i16::from))
+    }
+
+    #[inline(always)]
+    unsafe fn broadcast_pair(self, from: *const i16) -> Self::Pairs {
+        // SAFETY: the caller promises two integers; an array of them needs no more alignment than one.
+        [unsafe { from.cast::<[i16; 2]>().read() }; LANES]
+    }
+
+    #[inline(always)]
+    fn dot_pairs(self, sums: Self::Sums, a: Self::Pairs, b: Self::Pairs) -> Self::Sums {
+        let product = |i: usize, j: usize| i32::from(a[i][j]) * i32::from(b[i][j]);
+        from_fn(|i| sums[i] + product(i, 0) + product(i, 1))
+    }
+
+    #[inline(always)]
+    fn add_sums(self, a: Self::Sums, b: Self::Sums) -> Self::Sums {
+        from_fn(|i| a[i] + b[i])
+    }
+
+    #[inline(always)]
+    fn floats(self, sums: Self::Sums) -> Self::Vector {
+        sums.map(|sum| sum as f32)
+    }
+
+    #[inline(always)]
+    fn round(self, x: Self::Vector, to: &mut [i16]) {
+        to[..LANES].copy_from_slice(&x.map(|x| ((x + ROUND) - ROUND) as i16));
+    }
+}
+
 impl Kernel for Portable {
     type Value = f32;
     type Operand = [f32; LANES];
     type Tile = [[[f32; LANES]; 2]; 4];
+    type SumTile = [[[i32; LANES]; 2]; 4];
     const GROUP: usize = 1;
     const NAME: &'static str = "portable";
 

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: MPL-2.0
 //! Every kernel of this machine, the portable one included, against plain loops in f64.
 
-use super::super::attention::{Attend, Scores, scores_width};
-use super::super::buffer::Buffer;
-use super::super::gemm::{Gemm, Rows};
-use super::super::math;
-use super::super::norm::{Norm, Normalize};
-use super::super::pack::Packed;
-use super::super::sink::{AddTo, Gelu, GeluPlus, Identity, Keys, ToFloats, ToValues, Values};
+use super::attention::{Attend, Scores, scores_width};
+use super::buffer::Buffer;
+use super::gemm::{Gemm, Rows};
+use super::math;
+use super::norm::{Norm, Normalize};
+use super::pack::Packed;
+use super::sink::{AddTo, Gelu, GeluPlus, Identity, Keys, ToFloats, ToValues, Values};
 use super::*;
 
 /// Something that every kernel promises.
@@ -450,6 +450,7 @@ impl Promise for Attention {
             sink: Keys {
                 out: &mut keys,
                 head_width: WIDTH,
+                first: 0,
             },
         });
         kernel.vectorize(Gemm {
@@ -458,6 +459,7 @@ impl Promise for Attention {
             sink: Values {
                 out: &mut mixed_values,
                 head_width: WIDTH,
+                first: 0,
             },
         });
 

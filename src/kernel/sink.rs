@@ -2,10 +2,11 @@
 //! What the layers do with the sums of a matrix multiplication while these are still in registers.
 
 use std::marker::PhantomData;
+use std::ops::Range;
 
 use super::gemm::Sink;
-use super::kernel::{Kernel, Lanes, MOST_COLUMNS, Tile};
 use super::math;
+use super::{Kernel, Lanes, MOST_COLUMNS, MOST_TILE_ROWS, Operation};
 
 /// An elementwise function.
 pub trait Activation {
@@ -48,8 +49,8 @@ impl<'a, K: Kernel, A: Activation> ToValues<'a, K, A> {
 
 impl<K: Kernel, A: Activation> Sink<K> for ToValues<'_, K, A> {
     #[inline(always)]
-    fn write(&mut self, kernel: K, row: usize, column: usize, tile: &K::Tile) {
-        for (i, sums) in tile.rows().iter().enumerate() {
+    fn write(&mut self, kernel: K, row: usize, column: usize, tile: &[[K::Vector; 2]]) {
+        for (i, sums) in tile.iter().enumerate() {
             let out = &mut self.out[(row + i) * self.stride + column..][..K::COLUMNS];
             kernel.narrow(A::apply(kernel, sums[0]), out);
             kernel.narrow(A::apply(kernel, sums[1]), &mut out[K::LANES..]);
@@ -66,8 +67,8 @@ pub struct Scaled<'a, K: Kernel> {
 
 impl<K: Kernel> Sink<K> for Scaled<'_, K> {
     #[inline(always)]
-    fn write(&mut self, kernel: K, row: usize, column: usize, tile: &K::Tile) {
-        for (i, sums) in tile.rows().iter().enumerate() {
+    fn write(&mut self, kernel: K, row: usize, column: usize, tile: &[[K::Vector; 2]]) {
+        for (i, sums) in tile.iter().enumerate() {
             let scale = kernel.splat(self.scales[row + i]);
             let out = &mut self.out[(row + i) * self.stride + column..][..K::COLUMNS];
             kernel.narrow(kernel.mul(sums[0], scale), out);
@@ -84,13 +85,8 @@ pub struct ToFloats<'a> {
 
 impl<K: Kernel> Sink<K> for ToFloats<'_> {
     #[inline(always)]
-    fn write(&mut self, kernel: K, row: usize, column: usize, tile: &K::Tile) {
-        for (out, sums) in self
-            .out
-            .chunks_exact_mut(self.width)
-            .skip(row)
-            .zip(tile.rows())
-        {
+    fn write(&mut self, kernel: K, row: usize, column: usize, tile: &[[K::Vector; 2]]) {
+        for (out, sums) in self.out.chunks_exact_mut(self.width).skip(row).zip(tile) {
             let out = &mut out[column..][..K::COLUMNS];
             kernel.store(sums[0], out);
             kernel.store(sums[1], &mut out[K::LANES..]);
@@ -106,8 +102,8 @@ pub struct AddTo<'a> {
 
 impl<K: Kernel> Sink<K> for AddTo<'_> {
     #[inline(always)]
-    fn write(&mut self, kernel: K, row: usize, column: usize, tile: &K::Tile) {
-        for (i, sums) in tile.rows().iter().enumerate() {
+    fn write(&mut self, kernel: K, row: usize, column: usize, tile: &[[K::Vector; 2]]) {
+        for (i, sums) in tile.iter().enumerate() {
             let out = &mut self.out[(row + i) * self.width + column..][..K::COLUMNS];
             for (sum, out) in sums.iter().zip(out.chunks_exact_mut(K::LANES)) {
                 let x = kernel.load(out);
@@ -127,12 +123,12 @@ pub struct GeluPlus<'a> {
 
 impl<K: Kernel> Sink<K> for GeluPlus<'_> {
     #[inline(always)]
-    fn write(&mut self, kernel: K, row: usize, column: usize, tile: &K::Tile) {
+    fn write(&mut self, kernel: K, row: usize, column: usize, tile: &[[K::Vector; 2]]) {
         let rows = self
             .out
             .chunks_exact_mut(self.width)
             .zip(self.table.chunks_exact(self.width));
-        for ((out, table), sums) in rows.skip(row).zip(tile.rows()) {
+        for ((out, table), sums) in rows.skip(row).zip(tile) {
             let out = out[column..][..K::COLUMNS].chunks_exact_mut(K::LANES);
             let table = table[column..][..K::COLUMNS].chunks_exact(K::LANES);
             for ((out, table), sum) in out.zip(table).zip(sums) {
@@ -145,23 +141,98 @@ impl<K: Kernel> Sink<K> for GeluPlus<'_> {
     }
 }
 
+/// Columns of f32 rows that are there already, handed to a [`Sink`] as if they had been computed. Rows that `from`
+/// does not have are zeros.
+pub struct Transfer<'a, S> {
+    pub from: &'a [f32],
+    pub stride: usize,
+    /// A multiple of [`Kernel::COLUMNS`].
+    pub columns: Range<usize>,
+    pub rows: usize,
+    pub sink: S,
+}
+
+impl<K: Kernel, S: Sink<K>> Operation<K> for Transfer<'_, S> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(mut self, kernel: K) {
+        let mut tile = [[kernel.splat(0.0); 2]; MOST_TILE_ROWS];
+        for first in (0..self.rows).step_by(MOST_TILE_ROWS) {
+            let tile = &mut tile[..MOST_TILE_ROWS.min(self.rows - first)];
+            for (i, column) in self.columns.clone().step_by(K::COLUMNS).enumerate() {
+                for (row, x) in tile.iter_mut().enumerate() {
+                    let from = self.from.get((first + row) * self.stride + column..);
+                    *x = match from {
+                        Some(from) if !from.is_empty() => {
+                            [kernel.load(from), kernel.load(&from[K::LANES..])]
+                        }
+                        _ => [kernel.splat(0.0); 2],
+                    };
+                }
+                self.sink.write(kernel, first, i * K::COLUMNS, tile);
+            }
+        }
+    }
+}
+
+/// Rows of f32, each multiplied by a number of its own, as many as there is room for.
+pub struct ScaledFloats<'a> {
+    pub scales: &'a [f32],
+    pub out: &'a mut [f32],
+    pub width: usize,
+}
+
+impl<K: Kernel> Sink<K> for ScaledFloats<'_> {
+    #[inline(always)]
+    fn write(&mut self, kernel: K, row: usize, column: usize, tile: &[[K::Vector; 2]]) {
+        let rows = self.out.chunks_exact_mut(self.width).zip(self.scales);
+        for ((out, scale), sums) in rows.skip(row).zip(tile) {
+            let (scale, out) = (kernel.splat(*scale), &mut out[column..][..K::COLUMNS]);
+            kernel.store(kernel.mul(sums[0], scale), out);
+            kernel.store(kernel.mul(sums[1], scale), &mut out[K::LANES..]);
+        }
+    }
+}
+
+/// GELU, to rows of f32.
+pub struct GeluFloats<'a> {
+    pub out: &'a mut [f32],
+    pub width: usize,
+}
+
+impl<K: Kernel> Sink<K> for GeluFloats<'_> {
+    #[inline(always)]
+    fn write(&mut self, kernel: K, row: usize, column: usize, tile: &[[K::Vector; 2]]) {
+        let rows = self.out.chunks_exact_mut(self.width);
+        for (out, sums) in rows.skip(row).zip(tile) {
+            let out = &mut out[column..][..K::COLUMNS];
+            kernel.store(math::gelu(kernel, sums[0]), out);
+            kernel.store(math::gelu(kernel, sums[1]), &mut out[K::LANES..]);
+        }
+    }
+}
+
 /// Keys of one head, transposed to the right operand of `q · kᵀ`: panels of [`Kernel::COLUMNS`] keys, the depth
 /// being the head's width.
 pub struct Keys<'a, K: Kernel> {
     pub out: &'a mut [K::Value],
     pub head_width: usize,
+    /// The key that the first row becomes.
+    pub first: usize,
 }
 
 impl<K: Kernel> Sink<K> for Keys<'_, K> {
     #[inline(always)]
-    fn write(&mut self, kernel: K, row: usize, column: usize, tile: &K::Tile) {
-        for (i, sums) in tile.rows().iter().enumerate() {
+    fn write(&mut self, kernel: K, row: usize, column: usize, tile: &[[K::Vector; 2]]) {
+        for (i, sums) in tile.iter().enumerate() {
             let mut values = [K::Value::default(); MOST_COLUMNS];
             let values = &mut values[..K::COLUMNS];
             kernel.narrow(sums[0], values);
             kernel.narrow(sums[1], &mut values[K::LANES..]);
 
-            let (panel, lane) = ((row + i) / K::COLUMNS, (row + i) % K::COLUMNS);
+            let key = self.first + row + i;
+            let (panel, lane) = (key / K::COLUMNS, key % K::COLUMNS);
             let first = (panel * self.head_width + column) * K::COLUMNS + lane * K::GROUP;
             let step = K::COLUMNS * K::GROUP;
             let out = &mut self.out[first..][..step * (K::COLUMNS / K::GROUP - 1) + K::GROUP];
@@ -177,17 +248,42 @@ impl<K: Kernel> Sink<K> for Keys<'_, K> {
 pub struct Values<'a, K: Kernel> {
     pub out: &'a mut [K::Value],
     pub head_width: usize,
+    /// The key that the first row belongs to.
+    pub first: usize,
 }
 
 impl<K: Kernel> Sink<K> for Values<'_, K> {
     #[inline(always)]
-    fn write(&mut self, kernel: K, row: usize, column: usize, tile: &K::Tile) {
-        for (i, rows) in tile.rows().chunks_exact(K::GROUP).enumerate() {
-            let group = row / K::GROUP + i;
+    fn write(&mut self, kernel: K, row: usize, column: usize, tile: &[[K::Vector; 2]]) {
+        let first = self.first + row;
+        let whole = first.is_multiple_of(K::GROUP) && tile.len().is_multiple_of(K::GROUP);
+        if !whole {
+            return self.write_rows(kernel, first, column, tile);
+        }
+        for (i, rows) in tile.chunks_exact(K::GROUP).enumerate() {
+            let group = first / K::GROUP + i;
             let out = &mut self.out[(group * self.head_width + column) * K::GROUP..]
                 [..K::COLUMNS * K::GROUP];
             for (half, out) in out.chunks_exact_mut(K::LANES * K::GROUP).enumerate() {
                 kernel.narrow_group(rows, half, out);
+            }
+        }
+    }
+}
+
+impl<K: Kernel> Values<'_, K> {
+    /// Rows that do not fill their groups: each value to its place.
+    #[inline(always)]
+    fn write_rows(&mut self, kernel: K, first: usize, column: usize, tile: &[[K::Vector; 2]]) {
+        for (i, sums) in tile.iter().enumerate() {
+            let mut values = [K::Value::default(); MOST_COLUMNS];
+            kernel.narrow(sums[0], &mut values);
+            kernel.narrow(sums[1], &mut values[K::LANES..]);
+            let (group, place) = ((first + i) / K::GROUP, (first + i) % K::GROUP);
+            let out = &mut self.out[(group * self.head_width + column) * K::GROUP..]
+                [..K::COLUMNS * K::GROUP];
+            for (out, value) in out.chunks_exact_mut(K::GROUP).zip(values) {
+                out[place] = value;
             }
         }
     }

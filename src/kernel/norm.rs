@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
 //! Layer normalisation.
 
-use super::kernel::{Kernel, Operation};
+use super::{Kernel, Operation};
 
 /// Whisper's, inside the square root.
 const EPSILON: f32 = 1e-5;
@@ -29,26 +29,32 @@ impl<K: Kernel> Operation<K> for Normalize<'_, K> {
     #[inline(always)]
     fn run(self, kernel: K) {
         let width = self.norm.weight.len();
-        assert!(width.is_multiple_of(K::LANES));
         let mut floats = self.floats.chunks_exact_mut(width);
         for (x, out) in self
             .x
             .chunks_exact(width)
             .zip(self.out.chunks_exact_mut(self.stride))
         {
-            normalize(kernel, self.norm, x, out, floats.next());
+            let mut floats = floats.next();
+            normalize(kernel, self.norm, x, |i, y| {
+                kernel.narrow(y, &mut out[i..]);
+                if let Some(floats) = &mut floats {
+                    kernel.store(y, &mut floats[i..]);
+                }
+            });
         }
     }
 }
 
+/// Normalises one row; `write` gets each vector and where in the row it begins.
 #[inline(always)]
-fn normalize<K: Kernel>(
+pub fn normalize<K: Kernel>(
     kernel: K,
     norm: &Norm,
     x: &[f32],
-    out: &mut [K::Value],
-    mut floats: Option<&mut [f32]>,
+    mut write: impl FnMut(usize, K::Vector),
 ) {
+    assert!(x.len().is_multiple_of(K::LANES));
     let per_element = 1.0 / x.len() as f32;
     let mut sum = kernel.splat(0.0);
     for x in x.chunks_exact(K::LANES) {
@@ -70,9 +76,6 @@ fn normalize<K: Kernel>(
             kernel.load(&norm.weight[i..]),
             kernel.load(&norm.bias[i..]),
         );
-        kernel.narrow(y, &mut out[i..]);
-        if let Some(floats) = &mut floats {
-            kernel.store(y, &mut floats[i..]);
-        }
+        write(i, y);
     }
 }

@@ -3,7 +3,7 @@
 
 use std::arch::x86_64::*;
 
-use super::{Kernel, Lanes, Operation};
+use super::{Integers, Kernel, Lanes, Operation};
 
 /// Exists only where AVX2 and FMA do.
 #[derive(Clone, Copy, Debug)]
@@ -107,11 +107,63 @@ impl Lanes for Avx2 {
     }
 }
 
+impl Integers for Avx2 {
+    type Sums = __m256i;
+    type Pairs = __m256i;
+
+    #[inline(always)]
+    fn no_sums(self) -> __m256i {
+        on_avx2!(_mm256_setzero_si256())
+    }
+
+    #[inline(always)]
+    unsafe fn load_pairs(self, from: *const i8) -> __m256i {
+        // SAFETY: the caller promises sixteen bytes.
+        unsafe { _mm256_cvtepi8_epi16(_mm_loadu_si128(from.cast())) }
+    }
+
+    #[inline(always)]
+    unsafe fn broadcast_pair(self, from: *const i16) -> __m256i {
+        // SAFETY: the caller promises two integers: one 32-bit lane.
+        unsafe { _mm256_set1_epi32(from.cast::<i32>().read_unaligned()) }
+    }
+
+    #[inline(always)]
+    fn dot_pairs(self, sums: __m256i, a: __m256i, b: __m256i) -> __m256i {
+        on_avx2!(_mm256_add_epi32(sums, _mm256_madd_epi16(a, b)))
+    }
+
+    #[inline(always)]
+    fn add_sums(self, a: __m256i, b: __m256i) -> __m256i {
+        on_avx2!(_mm256_add_epi32(a, b))
+    }
+
+    #[inline(always)]
+    fn floats(self, sums: __m256i) -> __m256 {
+        on_avx2!(_mm256_cvtepi32_ps(sums))
+    }
+
+    #[inline(always)]
+    fn round(self, x: __m256, to: &mut [i16]) {
+        let to = &mut to[..Self::LANES];
+        // SAFETY: eight 16-bit elements, checked above; the store needs no alignment.
+        unsafe {
+            let whole = _mm256_cvtps_epi32(x);
+            let halves = (
+                _mm256_castsi256_si128(whole),
+                _mm256_extracti128_si256(whole, 1),
+            );
+            _mm_storeu_si128(to.as_mut_ptr().cast(), _mm_packs_epi32(halves.0, halves.1));
+        }
+    }
+}
+
 impl Kernel for Avx2 {
     type Value = f32;
     type Operand = __m256;
     /// Twelve sums, two columns and one broadcast: 15 of 16 registers.
     type Tile = [[__m256; 2]; 6];
+    type SumTile = [[__m256i; 2]; 6];
     const GROUP: usize = 1;
     const NAME: &'static str = "avx2";
 

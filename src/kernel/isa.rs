@@ -3,6 +3,11 @@
 
 use std::fmt;
 
+use super::portable::Portable;
+use super::{ForKernel, Kernel};
+#[cfg(target_arch = "x86_64")]
+use super::{avx2::Avx2, avx512::Avx512};
+
 /// Overrides the choice: one of the names of [`Isa`]. For tests and comparisons.
 pub const VARIABLE: &str = "WHISPERNPU_ISA";
 
@@ -64,21 +69,36 @@ impl Isa {
     }
 
     fn is_available(self) -> bool {
-        #[cfg(target_arch = "x86_64")]
-        use super::kernel::{avx2::Avx2, avx512::Avx512};
-        match self {
-            Self::Portable => true,
-            #[cfg(target_arch = "x86_64")]
-            Self::Avx2 => Avx2::detect().is_some(),
-            #[cfg(target_arch = "x86_64")]
-            Self::Avx512 => Avx512::<f32>::detect().is_some(),
-            #[cfg(target_arch = "x86_64")]
-            Self::Avx512Bf16 => Avx512::<half::bf16>::detect().is_some(),
-            #[cfg(target_arch = "aarch64")]
-            Self::Neon => super::kernel::neon::Neon::detect().is_some(),
-            _ => false,
-        }
+        self.dispatch(Nothing).is_ok()
     }
+
+    /// Runs `work` with this instruction set's kernel, where this machine has it.
+    pub fn dispatch<W: ForKernel>(self, work: W) -> Result<W::Output, UnknownIsa> {
+        match self {
+            Self::Portable => Some(work.run(Portable)),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => Avx2::detect().map(|kernel| work.run(kernel)),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512 => Avx512::<f32>::detect().map(|kernel| work.run(kernel)),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512Bf16 => Avx512::<half::bf16>::detect().map(|kernel| work.run(kernel)),
+            #[cfg(target_arch = "aarch64")]
+            Self::Neon => super::neon::Neon::detect().map(|kernel| work.run(kernel)),
+            #[allow(unreachable_patterns)]
+            _ => None,
+        }
+        .ok_or_else(|| UnknownIsa {
+            wanted: self.name().into(),
+        })
+    }
+}
+
+struct Nothing;
+
+impl ForKernel for Nothing {
+    type Output = ();
+
+    fn run<K: Kernel>(self, _: K) {}
 }
 
 impl fmt::Display for Isa {

@@ -1,16 +1,36 @@
 // SPDX-License-Identifier: MPL-2.0
-//! What one instruction set offers, so that every loop above is written once.
+//! The arithmetic of encoder and decoder on the CPU, each loop written once for all instruction sets.
 //!
 //! [`Lanes`] is plain f32 vector arithmetic; [`Kernel`] adds the inner product that matrix multiplication
 //! consists of, in whatever number format the instruction set multiplies fastest.
+//!
+//! | room | what it does |
+//! |---|---|
+//! | `isa` | which instruction set, chosen at run time |
+//! | `portable`, `avx2`, `avx512`, `neon` | what each instruction set offers |
+//! | `pack`, `gemm`, `sink` | weights in the kernel's order; the multiplication; what becomes of its tiles |
+//! | `quantized` | the same with weights of 8 bits: half of the memory to read |
+//! | `attention`, `norm`, `math` | the other operations |
+//! | `buffer` | memory that starts at a cache line |
 
+pub mod attention;
 #[cfg(target_arch = "x86_64")]
 pub mod avx2;
 #[cfg(target_arch = "x86_64")]
 pub mod avx512;
+pub mod buffer;
+pub mod gemm;
+mod isa;
+pub mod math;
 #[cfg(target_arch = "aarch64")]
 pub mod neon;
+pub mod norm;
+pub mod pack;
 pub mod portable;
+pub mod quantized;
+pub mod sink;
+
+pub use isa::{Isa, UnknownIsa, VARIABLE};
 
 /// f32 arithmetic on vectors of [`Lanes::LANES`] elements.
 ///
@@ -43,6 +63,30 @@ pub trait Lanes: Copy + Send + Sync + 'static {
     fn largest(self, x: Self::Vector) -> f32;
 }
 
+/// Products of 8-bit weights and 16-bit activations, summed in 32 bits: exact, so the same on all machines.
+pub trait Integers: Lanes {
+    /// LANES sums.
+    type Sums: Copy;
+    /// A register of LANES pairs of 16-bit integers.
+    type Pairs: Copy;
+
+    fn no_sums(self) -> Self::Sums;
+    /// Widens 2 LANES bytes.
+    ///
+    /// # Safety
+    /// 2 LANES bytes must be readable at `from`.
+    unsafe fn load_pairs(self, from: *const i8) -> Self::Pairs;
+    /// # Safety
+    /// Two integers must be readable at `from`.
+    unsafe fn broadcast_pair(self, from: *const i16) -> Self::Pairs;
+    /// Adds to each lane of `sums` the inner product of that lane's pairs in `a` and `b`.
+    fn dot_pairs(self, sums: Self::Sums, a: Self::Pairs, b: Self::Pairs) -> Self::Sums;
+    fn add_sums(self, a: Self::Sums, b: Self::Sums) -> Self::Sums;
+    fn floats(self, sums: Self::Sums) -> Self::Vector;
+    /// Rounds numbers that 16 bits hold to whole ones, to the first LANES of `to`; panics when there are fewer.
+    fn round(self, x: Self::Vector, to: &mut [i16]);
+}
+
 /// Matrix multiplication by tiles: [`Tile::ROWS`] rows of the left operand times two vectors of columns of the
 /// right one, all sums held in registers.
 ///
@@ -50,13 +94,15 @@ pub trait Lanes: Copy + Send + Sync + 'static {
 /// that are adjacent along the depth (the axis that is summed over): the left operand is row-major, so that a
 /// group is contiguous; the right operand keeps, for each step of GROUP in depth, its columns side by side with
 /// each column's group together.
-pub trait Kernel: Lanes {
+pub trait Kernel: Integers {
     /// A matrix element in memory.
     type Value: Copy + Default + Into<f32> + Send + Sync + 'static;
     /// A register of LANES groups of values.
     type Operand: Copy;
     /// The sums of one tile.
     type Tile: Tile<Self::Vector>;
+    /// A tile of integers, as large.
+    type SumTile: Tile<Self::Sums>;
     const GROUP: usize;
     /// Columns of a tile: two vectors.
     const COLUMNS: usize = 2 * Self::LANES;
@@ -80,6 +126,12 @@ pub trait Kernel: Lanes {
     unsafe fn broadcast_group(self, from: *const Self::Value) -> Self::Operand;
     /// Adds to each lane of `sum` the inner product of that lane's groups in `a` and `b`.
     fn dot(self, sum: Self::Vector, a: Self::Operand, b: Self::Operand) -> Self::Vector;
+}
+
+/// Work that is the same whatever the kernel: what [`Isa::dispatch`] calls.
+pub trait ForKernel {
+    type Output;
+    fn run<K: Kernel>(self, kernel: K) -> Self::Output;
 }
 
 /// A loop nest that [`Kernel::vectorize`] compiles per instruction set. `run` must be `#[inline(always)]`.
@@ -133,13 +185,13 @@ pub const fn tile_rows<K: Kernel>() -> usize {
 /// For each row r of the tile `steps * GROUP` values must be readable from `a + r a_stride`, and for each step
 /// s `COLUMNS * GROUP` values from `b + s b_stride`.
 #[inline(always)]
-pub unsafe fn multiply<K: Kernel>(
+pub unsafe fn multiply<K: Kernel, T: Tile<K::Vector>>(
     kernel: K,
-    mut tile: K::Tile,
+    mut tile: T,
     steps: usize,
     (a, a_stride): (*const K::Value, usize),
     (b, b_stride): (*const K::Value, usize),
-) -> K::Tile {
+) -> T {
     for step in 0..steps {
         // SAFETY: within what the caller promises for this step and these columns.
         let columns = unsafe {

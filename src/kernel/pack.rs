@@ -3,8 +3,8 @@
 
 use std::ops::Range;
 
+use super::Kernel;
 use super::buffer::Buffer;
-use super::kernel::Kernel;
 
 /// The right operand of `y = x Wᵀ + b`, rounded and rearranged once, when the model is loaded.
 ///

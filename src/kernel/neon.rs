@@ -3,7 +3,7 @@
 
 use std::arch::aarch64::*;
 
-use super::{Kernel, Lanes, Operation};
+use super::{Integers, Kernel, Lanes, Operation};
 
 /// Exists only where NEON does.
 #[derive(Clone, Copy, Debug)]
@@ -99,11 +99,59 @@ impl Lanes for Neon {
     }
 }
 
+impl Integers for Neon {
+    type Sums = int32x4_t;
+    type Pairs = int16x8_t;
+
+    #[inline(always)]
+    fn no_sums(self) -> int32x4_t {
+        on_neon!(vdupq_n_s32(0))
+    }
+
+    #[inline(always)]
+    unsafe fn load_pairs(self, from: *const i8) -> int16x8_t {
+        // SAFETY: the caller promises eight bytes.
+        unsafe { vmovl_s8(vld1_s8(from)) }
+    }
+
+    #[inline(always)]
+    unsafe fn broadcast_pair(self, from: *const i16) -> int16x8_t {
+        // SAFETY: the caller promises two integers: one 32-bit lane.
+        unsafe { vreinterpretq_s16_s32(vdupq_n_s32(from.cast::<i32>().read_unaligned())) }
+    }
+
+    #[inline(always)]
+    fn dot_pairs(self, sums: int32x4_t, a: int16x8_t, b: int16x8_t) -> int32x4_t {
+        on_neon!({
+            let low = vmull_s16(vget_low_s16(a), vget_low_s16(b));
+            vaddq_s32(sums, vpaddq_s32(low, vmull_high_s16(a, b)))
+        })
+    }
+
+    #[inline(always)]
+    fn add_sums(self, a: int32x4_t, b: int32x4_t) -> int32x4_t {
+        on_neon!(vaddq_s32(a, b))
+    }
+
+    #[inline(always)]
+    fn floats(self, sums: int32x4_t) -> float32x4_t {
+        on_neon!(vcvtq_f32_s32(sums))
+    }
+
+    #[inline(always)]
+    fn round(self, x: float32x4_t, to: &mut [i16]) {
+        let to = &mut to[..Self::LANES];
+        // SAFETY: four 16-bit elements, checked above.
+        unsafe { vst1_s16(to.as_mut_ptr(), vqmovn_s32(vcvtnq_s32_f32(x))) }
+    }
+}
+
 impl Kernel for Neon {
     type Value = f32;
     type Operand = float32x4_t;
     /// 24 sums, two columns and the broadcasts: 27 of 32 registers.
     type Tile = [[float32x4_t; 2]; 12];
+    type SumTile = [[int32x4_t; 2]; 12];
     const GROUP: usize = 1;
     const NAME: &'static str = "neon";
 

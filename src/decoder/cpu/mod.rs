@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: MPL-2.0
+//! The decoder on the kernels of [`crate::kernel`].
+//!
+//! Each sublayer (self-attention, cross-attention, feed-forward) is cut along its heads: a task takes the normalised
+//! rows through everything that belongs to one head, and ends with what that head adds to the residual stream. So a
+//! sublayer is one round of tasks, and threads meet three times in a layer. The feed-forward sublayer is cut alike,
+//! into as many slices of its hidden width. The results are the same bits whatever the number of threads.
+//!
+//! `weights`, `memory` and `graph` are the model, what belongs to one window, and the order of the operations.
+
+mod graph;
+mod memory;
+mod weights;
+
+use super::graph::Graph;
+use crate::kernel::{ForKernel, Isa, Kernel, UnknownIsa};
+use crate::model::{Model, ModelError};
+
+/// The graph for one instruction set.
+pub fn load(model: &Model, isa: Isa) -> Result<Result<Box<dyn Graph>, ModelError>, UnknownIsa> {
+    isa.dispatch(Load(model))
+}
+
+struct Load<'a>(&'a Model);
+
+impl ForKernel for Load<'_> {
+    type Output = Result<Box<dyn Graph>, ModelError>;
+
+    fn run<K: Kernel>(self, kernel: K) -> Self::Output {
+        Ok(Box::new(graph::CpuGraph::new(kernel, self.0)?))
+    }
+}

@@ -1,0 +1,357 @@
+// SPDX-License-Identifier: MPL-2.0
+//! Multiplication by weights of 8 bits: what is read anew for every token is what a token costs.
+//!
+//! Each [`GROUP`] weights of an output have a scale of their own: one large weight costs its neighbours accuracy, not
+//! the whole row. Activations are rounded to 16 bits, with a scale for each row: beside the error of the weights
+//! theirs is nothing.
+
+use std::marker::PhantomData;
+
+use super::buffer::Buffer;
+use super::gemm::Sink;
+use super::{Kernel, Lanes, Operation, Tile, tile_rows};
+
+/// The largest weight.
+const MOST_WEIGHT: f32 = 127.0;
+/// The largest activation.
+const MOST_DIGIT: f32 = i16::MAX as f32;
+/// Weights of one output with a common scale. Depth is rounded up to whole groups.
+const GROUP: usize = 64;
+// No sum of a group leaves 32 bits.
+const _: () = assert!(GROUP * 128 * (1 << 15) < 1 << 31);
+
+/// The right operand of `y = x Wᵀ + b`: (panel of [`Kernel::COLUMNS`] outputs, pair of depth, output, place in the
+/// pair). What the last panel and the last group lack is zeros.
+pub struct Quantized<K> {
+    values: Buffer<i8>,
+    /// (panel, group, output)
+    scales: Buffer<f32>,
+    bias: Buffer<f32>,
+    depth: usize,
+    kernel: PhantomData<K>,
+}
+
+impl<K: Kernel> Quantized<K> {
+    /// All zeros.
+    pub fn new(columns: usize, depth: usize) -> Self {
+        let columns = columns.next_multiple_of(K::COLUMNS);
+        let depth = padded(depth);
+        Self {
+            values: Buffer::new(columns * depth),
+            scales: Buffer::new(columns * depth / GROUP),
+            bias: Buffer::new(columns),
+            depth,
+            kernel: PhantomData,
+        }
+    }
+
+    /// Sets the weights of one output, and what is added to it.
+    pub fn set(&mut self, column: usize, weights: &[f32], bias: f32) {
+        self.bias[column] = bias;
+        for (group, weights) in weights.chunks(GROUP).enumerate() {
+            let most = weights.iter().fold(0.0, |most: f32, x| most.max(x.abs()));
+            let inverse = if most > 0.0 { MOST_WEIGHT / most } else { 0.0 };
+            let scale = self.scale_of(column, group);
+            self.scales[scale] = most / MOST_WEIGHT;
+            for (i, weight) in weights.iter().enumerate() {
+                let place = self.place(column, group * GROUP + i);
+                self.values[place] = (weight * inverse).round() as i8;
+            }
+        }
+    }
+
+    /// The weights of one output: what an embedding is.
+    pub fn get(&self, column: usize, weights: &mut [f32]) {
+        for (group, weights) in weights.chunks_mut(GROUP).enumerate() {
+            let scale = self.scales[self.scale_of(column, group)];
+            for (i, weight) in weights.iter_mut().enumerate() {
+                let value = self.values[self.place(column, group * GROUP + i)];
+                *weight = f32::from(value) * scale;
+            }
+        }
+    }
+
+    fn scale_of(&self, column: usize, group: usize) -> usize {
+        let (panel, lane) = (column / K::COLUMNS, column % K::COLUMNS);
+        (panel * (self.depth / GROUP) + group) * K::COLUMNS + lane
+    }
+
+    fn place(&self, column: usize, k: usize) -> usize {
+        let (panel, lane) = (column / K::COLUMNS, column % K::COLUMNS);
+        ((panel * (self.depth / 2) + k / 2) * K::COLUMNS + lane) * 2 + k % 2
+    }
+
+    pub fn all(&self) -> Outputs<'_, K> {
+        self.panels(0, self.bias.len() / K::COLUMNS)
+    }
+
+    /// `count` panels from panel `first` on, or as many as there are.
+    pub fn panels(&self, first: usize, count: usize) -> Outputs<'_, K> {
+        let end = (self.bias.len() / K::COLUMNS).min(first + count) * K::COLUMNS;
+        let (start, groups) = (first * K::COLUMNS, self.depth / GROUP);
+        Outputs {
+            values: &self.values[start * self.depth..end * self.depth],
+            scales: &self.scales[start * groups..end * groups],
+            bias: &self.bias[start..end],
+            depth: self.depth,
+            kernel: PhantomData,
+        }
+    }
+}
+
+/// Some of the outputs of [`Quantized`].
+pub struct Outputs<'a, K> {
+    values: &'a [i8],
+    scales: &'a [f32],
+    bias: &'a [f32],
+    depth: usize,
+    kernel: PhantomData<K>,
+}
+
+impl<K> Outputs<'_, K> {
+    /// Whole panels of them.
+    pub fn columns(&self) -> usize {
+        self.bias.len()
+    }
+}
+
+const fn padded(depth: usize) -> usize {
+    depth.next_multiple_of(GROUP)
+}
+
+/// Rows of activations, rounded: the left operand.
+pub struct Digits {
+    values: Buffer<i16>,
+    /// One per row; 0 in rows that hold nothing, so that these are multiplied to zeros.
+    scales: Buffer<f32>,
+    stride: usize,
+}
+
+impl Digits {
+    /// Room for `rows` rows, and as many more as whole tiles have, of up to `depth` numbers.
+    pub fn new<K: Kernel>(rows: usize, depth: usize) -> Self {
+        let rows = rows.next_multiple_of(tile_rows::<K>());
+        Self {
+            values: Buffer::new(rows * padded(depth)),
+            scales: Buffer::new(rows),
+            stride: padded(depth),
+        }
+    }
+}
+
+/// Rounds `rows`, each `depth` wide, to [`Digits`]; what is left of the last tile counts for nothing.
+pub struct Round<'a> {
+    pub rows: &'a [f32],
+    pub depth: usize,
+    pub out: &'a mut Digits,
+}
+
+impl<K: Kernel> Operation<K> for Round<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self, kernel: K) {
+        let Digits {
+            values,
+            scales,
+            stride,
+        } = self.out;
+        scales.fill(0.0);
+        for ((x, out), scale) in self
+            .rows
+            .chunks_exact(self.depth)
+            .zip(values.chunks_exact_mut(*stride))
+            .zip(scales.iter_mut())
+        {
+            *scale = round(kernel, x, out);
+        }
+    }
+}
+
+/// Rounds one row; returns its scale.
+#[inline(always)]
+fn round<K: Kernel>(kernel: K, x: &[f32], out: &mut [i16]) -> f32 {
+    let whole = x.len() / K::LANES * K::LANES;
+    let mut most = kernel.splat(0.0);
+    for x in x[..whole].chunks_exact(K::LANES) {
+        let x = kernel.load(x);
+        most = kernel.max(most, kernel.max(x, kernel.sub(kernel.splat(0.0), x)));
+    }
+    let tail = x[whole..].iter().map(|x| x.abs());
+    let most = tail.fold(kernel.largest(most), f32::max);
+    let inverse = if most > 0.0 { MOST_DIGIT / most } else { 0.0 };
+    let factor = kernel.splat(inverse);
+    for i in (0..whole).step_by(K::LANES) {
+        kernel.round(kernel.mul(kernel.load(&x[i..]), factor), &mut out[i..]);
+    }
+    for i in whole..x.len() {
+        out[i] = (x[i] * inverse).round_ties_even() as i16;
+    }
+    out[x.len()..padded(x.len())].fill(0);
+    most / MOST_DIGIT
+}
+
+/// `left · rightᵀ + bias`, as an [`Operation`].
+pub struct Product<'a, K: Kernel, S> {
+    pub left: &'a Digits,
+    /// How many rows count. As in [`super::gemm::Rows`], one is computed alone, more in whole tiles.
+    pub count: usize,
+    pub right: Outputs<'a, K>,
+    pub sink: S,
+}
+
+impl<K: Kernel, S: Sink<K>> Operation<K> for Product<'_, K, S> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(mut self, kernel: K) {
+        let (depth, panels) = (self.right.depth, self.right.bias.len() / K::COLUMNS);
+        let rows = match self.count {
+            1 => 1,
+            count => count.next_multiple_of(tile_rows::<K>()),
+        };
+        let (left, stride) = (&self.left.values, self.left.stride);
+        assert!(stride >= depth && depth.is_multiple_of(GROUP));
+        assert!(left.len() >= rows * stride);
+        assert!(self.right.values.len() >= panels * K::COLUMNS * depth);
+        for panel in 0..panels {
+            let column = panel * K::COLUMNS;
+            let scales =
+                &self.right.scales[column * (depth / GROUP)..][..K::COLUMNS * (depth / GROUP)];
+            let bias = pair(kernel, &self.right.bias[column..]);
+            // SAFETY: the panel lies within the operand, asserted above.
+            let right = unsafe { self.right.values.as_ptr().add(column * depth) };
+            if rows == 1 {
+                // SAFETY: one row and one panel of this depth, asserted above.
+                let y = unsafe { multiply_row(kernel, scales, left.as_ptr(), right) };
+                let y = finish(kernel, y, self.left.scales[0], bias);
+                self.sink.write(kernel, 0, column, &[y]);
+                continue;
+            }
+            for row in (0..rows).step_by(tile_rows::<K>()) {
+                // SAFETY: a tile of rows and one panel of this depth, asserted above.
+                let mut tile = unsafe {
+                    let left = (left.as_ptr().add(row * stride), stride);
+                    multiply::<K>(kernel, scales, left, right)
+                };
+                for (y, scale) in tile.rows_mut().iter_mut().zip(&self.left.scales[row..]) {
+                    *y = finish(kernel, *y, *scale, bias);
+                }
+                self.sink.write(kernel, row, column, tile.rows());
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn pair<L: Lanes>(lanes: L, from: &[f32]) -> [L::Vector; 2] {
+    [lanes.load(from), lanes.load(&from[L::LANES..])]
+}
+
+/// `y scale + bias`
+#[inline(always)]
+fn finish<L: Lanes>(
+    lanes: L,
+    y: [L::Vector; 2],
+    scale: f32,
+    bias: [L::Vector; 2],
+) -> [L::Vector; 2] {
+    let scale = lanes.splat(scale);
+    [
+        lanes.mul_add(y[0], scale, bias[0]),
+        lanes.mul_add(y[1], scale, bias[1]),
+    ]
+}
+
+/// A tile: `a` is the left operand's first row, its rows `a_stride` apart; `b` is the panel, `scales` its scales.
+///
+/// # Safety
+/// For each group that there are scales for, GROUP integers must be readable in each row of a tile from `a` on, and
+/// `GROUP * COLUMNS` bytes from `b` on.
+#[inline(always)]
+unsafe fn multiply<K: Kernel>(
+    kernel: K,
+    scales: &[f32],
+    (a, a_stride): (*const i16, usize),
+    b: *const i8,
+) -> K::Tile {
+    let mut tile = K::Tile::splat([kernel.splat(0.0); 2]);
+    for (group, scales) in scales.chunks_exact(K::COLUMNS).enumerate() {
+        // SAFETY: this group is one of those that the caller promises.
+        let sums = unsafe {
+            let (a, b) = (a.add(group * GROUP), b.add(group * GROUP * K::COLUMNS));
+            multiply_group::<K>(kernel, (a, a_stride), b)
+        };
+        let scales = pair(kernel, scales);
+        for (y, sums) in tile.rows_mut().iter_mut().zip(sums.rows()) {
+            y[0] = kernel.mul_add(kernel.floats(sums[0]), scales[0], y[0]);
+            y[1] = kernel.mul_add(kernel.floats(sums[1]), scales[1], y[1]);
+        }
+    }
+    tile
+}
+
+/// The sums of one group.
+///
+/// # Safety
+/// As [`multiply`] with one group.
+#[inline(always)]
+unsafe fn multiply_group<K: Kernel>(
+    kernel: K,
+    (a, a_stride): (*const i16, usize),
+    b: *const i8,
+) -> K::SumTile {
+    let mut tile = K::SumTile::splat([kernel.no_sums(); 2]);
+    for k in (0..GROUP).step_by(2) {
+        // SAFETY: within what the caller promises for this step.
+        let columns = unsafe {
+            let b = b.add(k * K::COLUMNS);
+            [kernel.load_pairs(b), kernel.load_pairs(b.add(K::COLUMNS))]
+        };
+        for (row, sums) in tile.rows_mut().iter_mut().enumerate() {
+            // SAFETY: within what the caller promises for this row.
+            let left = unsafe { kernel.broadcast_pair(a.add(row * a_stride + k)) };
+            sums[0] = kernel.dot_pairs(sums[0], left, columns[0]);
+            sums[1] = kernel.dot_pairs(sums[1], left, columns[1]);
+        }
+    }
+    tile
+}
+
+/// One row. Memory, not arithmetic, is to be the limit, so there are several sums for the multiplier to work on while
+/// others wait for their last addition.
+///
+/// # Safety
+/// As [`multiply`] with one row.
+#[inline(always)]
+unsafe fn multiply_row<K: Kernel>(
+    kernel: K,
+    scales: &[f32],
+    a: *const i16,
+    b: *const i8,
+) -> [K::Vector; 2] {
+    const PARTS: usize = 4;
+    let mut y = [kernel.splat(0.0); 2];
+    for (group, scales) in scales.chunks_exact(K::COLUMNS).enumerate() {
+        let mut parts = [[kernel.no_sums(); 2]; PARTS];
+        for k in (0..GROUP).step_by(2 * PARTS) {
+            for (part, sums) in parts.iter_mut().enumerate() {
+                let k = group * GROUP + k + 2 * part;
+                // SAFETY: within what the caller promises for this group.
+                unsafe {
+                    let (left, b) = (kernel.broadcast_pair(a.add(k)), b.add(k * K::COLUMNS));
+                    sums[0] = kernel.dot_pairs(sums[0], left, kernel.load_pairs(b));
+                    sums[1] = kernel.dot_pairs(sums[1], left, kernel.load_pairs(b.add(K::COLUMNS)));
+                }
+            }
+        }
+        let scales = pair(kernel, scales);
+        for (half, y) in y.iter_mut().enumerate() {
+            let even = kernel.add_sums(parts[0][half], parts[1][half]);
+            let odd = kernel.add_sums(parts[2][half], parts[3][half]);
+            let sums = kernel.add_sums(even, odd);
+            *y = kernel.mul_add(kernel.floats(sums), scales[half], *y);
+        }
+    }
+    y
+}
