@@ -17,6 +17,8 @@ const STUCK: usize = 6;
 /// Tokens at the end of the audio that are decoded although they are not sure: they are what the others are compared
 /// with, and what may be shown as a preview.
 const TAIL: usize = 5;
+/// So many tokens that begin within one 20 ms frame were not heard: the model goes on from what it read.
+const CROWD: usize = 5;
 /// Frames beyond the audio that the median filter looks at.
 const FILTER_REACH: usize = 3;
 
@@ -66,6 +68,8 @@ pub struct Followed {
     pub begins: Vec<usize>,
     /// Frame that the last token looked at.
     pub attended: Option<usize>,
+    /// Tokens that were thrown away with all that came after them, since there is no audio that they could stand for.
+    pub unheard: usize,
     /// What the model would go on with at the end of the audio: not sure yet, and never more than a few tokens.
     pub tail: Vec<u32>,
     /// Mean log-probability over the tokens and what ended them.
@@ -174,7 +178,9 @@ impl Follow<'_> {
         ended: Stop,
     ) -> Followed {
         let cut = frames.iter().position(|frame| self.is_at_end(*frame));
-        let kept = cut.unwrap_or(tokens.len());
+        let crowd = crowd(&begins[..=cut.unwrap_or(tokens.len())]);
+        let unheard = crowd.map_or(0, |from| tokens.split_off(from).len());
+        let kept = cut.unwrap_or(tokens.len()).min(tokens.len());
         let tail = tokens.split_off(kept);
         begins.truncate(kept + 1);
         let used = &logprobs[..(kept + 1).min(logprobs.len())];
@@ -187,6 +193,7 @@ impl Follow<'_> {
             begins,
             tail,
             no_speech,
+            unheard,
         }
     }
 
@@ -280,6 +287,13 @@ impl Gaze {
     }
 }
 
+/// The first of [`CROWD`] tokens that begin within one frame.
+fn crowd(begins: &[usize]) -> Option<usize> {
+    begins
+        .windows(CROWD)
+        .position(|some| some[CROWD - 1] == some[0])
+}
+
 fn is_stuck(frames: &[usize]) -> bool {
     frames
         .windows(STUCK)
@@ -363,6 +377,13 @@ mod tests {
         assert!(is_loop(&[5, 6, 7, 8, 5, 6, 7, 8, 5, 6, 7, 8]));
         assert!(!is_loop(&[1, 2, 3, 1, 2, 4, 1, 2, 3, 1, 2, 4, 8]));
         assert!(!is_loop(&[]));
+    }
+
+    #[test]
+    fn a_crowd_of_tokens_is_found_where_it_begins() {
+        assert_eq!(crowd(&[3, 9, 9, 9, 9, 9, 12]), Some(1));
+        assert_eq!(crowd(&[3, 9, 9, 9, 9, 12]), None);
+        assert_eq!(crowd(&[]), None);
     }
 
     #[test]

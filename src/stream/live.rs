@@ -15,7 +15,7 @@ mod utterance;
 use std::time::{Duration, Instant};
 
 use super::{Output, Request, Run, Schedule, Tally, Word};
-use crate::decoder::{Follow, Followed, Rules, TimedWord};
+use crate::decoder::{Follow, Followed, Rules, Stop, TimedWord};
 use crate::engine::{Engine, EngineError, Turn};
 use crate::mel::Track;
 use crate::model::{Model, Tokenizer};
@@ -34,6 +34,8 @@ const LOOK: u64 = 10;
 const PRE_ROLL: u64 = 30;
 /// Without voice for so long, all that was said is committed, although the utterance may go on.
 const PAUSE: u64 = 25;
+/// After no more silence than this an utterance goes on in the window of the one before.
+const RESUME: u64 = 300;
 /// After so much silence what was said before is no context.
 const FORGET: u64 = 500;
 /// What the encoder takes at once, less some room.
@@ -46,6 +48,8 @@ const TOKENS_UNSPACED: u64 = 16;
 /// Silence that is encoded after the audio, in rows of 20 ms. With 256 base begins to loop (31.8 % of words wrong
 /// instead of 11.1 %, whisper.cpp); with 512 no accuracy is lost.
 const SLACK: usize = 512;
+/// After so much audio without a word, in frames of 10 ms, the text before is not trusted.
+const DEAF: u64 = 200;
 /// After so many refused updates the window begins anew.
 const PATIENCE: u32 = 4;
 
@@ -78,6 +82,8 @@ pub struct Live {
     gate: Gate,
     pace: Pace,
     utterance: Option<Utterance>,
+    /// The one before, while it is context for what may come.
+    ended: Option<Utterance>,
     /// Frame before which no word starts any more.
     settled: u64,
     /// Where the last utterance ended.
@@ -105,6 +111,7 @@ impl Live {
             gate: Gate::new(options.vad_threshold),
             pace: Pace::new(options.interval, options.real_time),
             utterance: None,
+            ended: None,
             settled: 0,
             last_end: 0,
             tally: Tally::default(),
@@ -146,10 +153,24 @@ impl Live {
             return;
         };
         let start = speech.start.saturating_sub(PRE_ROLL).max(self.settled);
+        self.let_go();
         if speech.start > self.last_end + FORGET {
             self.context.forget();
         }
-        self.utterance = Some(Utterance::new(start));
+        // The voice and the words just before make the first words of what follows much surer.
+        let ended = self.ended.take();
+        self.utterance =
+            Some(ended.map_or_else(|| Utterance::new(start), |ended| ended.resume(start)));
+    }
+
+    /// Gives up the window of the utterance that ended, once it is too long ago.
+    fn let_go(&mut self) {
+        let position = self.gate.position();
+        let next = self.gate.speech().map_or(position, |speech| speech.start);
+        let last_end = self.last_end;
+        if let Some(ended) = self.ended.take_if(|_| next > last_end + RESUME) {
+            self.context.remember(&ended.tokens);
+        }
     }
 
     /// Hears the utterance as far as it goes, and commits what is sure.
@@ -167,23 +188,28 @@ impl Live {
         };
         if utterance.settled < position {
             let began = Instant::now();
-            self.tally.updates += 1;
             self.tally.coalesced += self.pace.coalesced(position - utterance.heard);
-            let followed = engine
-                .turn(|turn| self.follow(turn, run, engine.model(), &utterance, update, outputs))?;
+            loop {
+                self.tally.updates += 1;
+                let follow = |turn: &mut Turn| {
+                    self.follow(turn, run, engine.model(), &utterance, update, outputs)
+                };
+                let Some(followed) = engine.turn(follow)? else {
+                    break;
+                };
+                let is_deaf = self.is_deaf(&utterance, &followed);
+                let tokenizer = &engine.model().tokenizer;
+                let judged = self.judge(&mut utterance, followed, update, voiced, run, tokenizer);
+                outputs.extend(judged);
+                if !is_deaf {
+                    break;
+                }
+                // What misled the model is the text: without it, the rest is heard at once.
+                self.tally.restarts += 1;
+                self.context.remember(&utterance.restart(self.settled));
+            }
             self.pace.took(began.elapsed());
             utterance.heard = position;
-            if let Some(followed) = followed {
-                let tokenizer = &engine.model().tokenizer;
-                outputs.extend(self.judge(
-                    &mut utterance,
-                    followed,
-                    update,
-                    voiced,
-                    run,
-                    tokenizer,
-                ));
-            }
             if update != Update::Regular {
                 utterance.settled = position;
             }
@@ -191,6 +217,13 @@ impl Live {
         }
         self.utterance = Some(utterance);
         Ok(())
+    }
+
+    /// Whether the model takes the text for complete although somebody has gone on speaking for long.
+    fn is_deaf(&self, utterance: &Utterance, followed: &Followed) -> bool {
+        let heard_nothing = followed.tokens.is_empty() && followed.stop == Stop::EndOfText;
+        let unheard = self.gate.position() - self.settled.max(utterance.start);
+        heard_nothing && unheard > DEAF && !utterance.tokens.is_empty()
     }
 
     /// Decodes what follows the committed text; `None` until the language can be told.
@@ -275,6 +308,7 @@ impl Live {
             return Vec::new();
         }
         utterance.refused = 0;
+        self.tally.refused_tokens += followed.unheard as u64;
         utterance.attended = followed
             .attended
             .map(|frame| utterance.start + 2 * frame as u64);
@@ -343,7 +377,7 @@ impl Live {
     fn finish_utterance(&mut self, outputs: &mut Vec<Output>) {
         if let Some(utterance) = self.utterance.take() {
             self.tally.utterances += u64::from(utterance.has_text);
-            self.context.remember(&utterance.tokens);
+            self.ended = Some(utterance);
             outputs.push(Output::Pause);
         }
         self.gate.close();
@@ -402,10 +436,9 @@ impl Schedule for Live {
                 break;
             }
         }
-        let needed = self
-            .utterance
-            .as_ref()
-            .map_or(self.settled, |utterance| utterance.start);
+        self.let_go();
+        let window = self.utterance.as_ref().or(self.ended.as_ref());
+        let needed = window.map_or(self.settled, |utterance| utterance.start);
         run.read(|track| track.release(needed));
         Ok(outputs)
     }

@@ -70,6 +70,8 @@ pub struct Tally {
     pub coalesced: u64,
     /// Utterances with text.
     pub utterances: u64,
+    /// Windows that were begun anew because the model took their text for complete.
+    pub restarts: u64,
     /// Sounds with too little voice to be heard as an utterance.
     pub ignored_noises: u64,
     /// Updates thrown away because nobody seemed to speak.
@@ -82,23 +84,27 @@ pub struct Tally {
     pub refused_unsteady: u64,
     /// Utterances thrown away that were nothing but a phrase that models invent.
     pub refused_boilerplate: u64,
+    /// Tokens thrown away because there was no audio that they could stand for.
+    pub refused_tokens: u64,
     /// Words thrown away because there was no voice where they were.
     pub refused_words: u64,
 }
 
 impl Tally {
     /// Each counter under the name that users see.
-    pub fn counters(&self) -> [(&'static str, u64); 10] {
+    pub fn counters(&self) -> [(&'static str, u64); 12] {
         [
             ("updates", self.updates),
             ("updates-coalesced", self.coalesced),
             ("utterances", self.utterances),
+            ("restarts", self.restarts),
             ("noises-ignored", self.ignored_noises),
             ("refused-silence", self.refused_silence),
             ("refused-too-much", self.refused_too_much),
             ("refused-loops", self.refused_loops),
             ("refused-unsteady", self.refused_unsteady),
             ("refused-boilerplate", self.refused_boilerplate),
+            ("refused-tokens", self.refused_tokens),
             ("refused-words", self.refused_words),
         ]
     }
@@ -109,12 +115,14 @@ impl AddAssign for Tally {
         self.updates += other.updates;
         self.coalesced += other.coalesced;
         self.utterances += other.utterances;
+        self.restarts += other.restarts;
         self.ignored_noises += other.ignored_noises;
         self.refused_silence += other.refused_silence;
         self.refused_too_much += other.refused_too_much;
         self.refused_loops += other.refused_loops;
         self.refused_unsteady += other.refused_unsteady;
         self.refused_boilerplate += other.refused_boilerplate;
+        self.refused_tokens += other.refused_tokens;
         self.refused_words += other.refused_words;
     }
 }

@@ -94,6 +94,7 @@ mod tests {
             begins: vec![0, 1],
             attended: Some(0),
             tail: vec![],
+            unheard: 0,
             avg_logprob,
             no_speech,
             stop,

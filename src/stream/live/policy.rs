@@ -9,8 +9,9 @@ const MARGIN: usize = 35;
 const LAST_MARGIN: usize = 4;
 /// A word that ended so many frames before the end of the audio is heard as well as it ever will be.
 const FAR: usize = 75;
-/// Nearer, it is final if the model is so sure of each of its tokens.
-const SURE: f32 = 0.6;
+/// Nearer, it is final if the model is so sure of each of its tokens, or less but says it for the second time.
+const SURE: f32 = 0.5;
+const SURE_TWICE: f32 = 0.2;
 
 /// How an update tells what no more audio can change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,9 +68,10 @@ impl Policy {
             match self {
                 Self::Agreement => is_agreed,
                 Self::AlignAtt => {
-                    let own = &followed.probabilities[word.tokens.clone()];
                     let age = content.saturating_sub(followed.begins[word.tokens.end]);
-                    age >= FAR || own.iter().all(|p| *p >= SURE) || is_agreed
+                    let enough = if is_agreed { SURE_TWICE } else { SURE };
+                    let mut own = followed.probabilities[word.tokens.clone()].iter();
+                    age >= FAR || own.all(|probability| *probability >= enough)
                 }
             }
         };

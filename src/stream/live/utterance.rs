@@ -81,6 +81,19 @@ impl Utterance {
         self.tokens.drain(..cut).collect()
     }
 
+    /// What is said from `start` on, in the same window: nothing of it was heard.
+    pub fn resume(self, start: u64) -> Self {
+        Self {
+            guess: Vec::new(),
+            attended: None,
+            heard: start,
+            settled: start,
+            has_text: false,
+            refused: 0,
+            ..self
+        }
+    }
+
     /// Begins an empty window at a frame. Gives the text that was in it.
     pub fn restart(&mut self, start: u64) -> Vec<u32> {
         self.start = start.max(self.start);
