@@ -3,7 +3,7 @@
 
 use gst::ClockTime;
 
-use crate::support::{Listener, Out, events, said, seconds, speech, texts};
+use crate::support::{Listener, Out, Text, events, said, seconds, speech, texts};
 
 const TEXT: &str = "text/x-raw, format=utf8";
 
@@ -67,4 +67,138 @@ fn gap_end(event: &gst::Event) -> Option<ClockTime> {
     };
     let (start, duration) = gap.get();
     Some(start + duration?)
+}
+
+/// The words of a piece of text as they are on the screen.
+fn words(text: &Text) -> Vec<&str> {
+    text.text.split_whitespace().collect()
+}
+
+#[test]
+fn live_cues_are_what_is_on_the_screen_while_words_appear_and_lines_roll_up() {
+    let Some(speech) = speech() else { return };
+    let mut listener = Listener::new("mode=live max-line-length=24", TEXT);
+    listener.segment(seconds(0));
+    listener.push_samples(&speech.samples, seconds(5));
+    let out = listener.finish();
+    let shown = texts(&out);
+    assert!(said(&out).contains(speech.word), "{out:#?}");
+    for text in &shown {
+        let lines: Vec<&str> = text.text.lines().collect();
+        assert!(lines.len() <= 2, "{text:?}");
+        assert!(lines.iter().all(|line| line.len() <= 24), "{text:?}");
+    }
+    let mut rolled = 0;
+    for pair in shown.windows(2) {
+        assert!(pair[0].end <= pair[1].start, "{pair:?}");
+        let (before, after) = (words(&pair[0]), words(&pair[1]));
+        let kept = &after[..after.len() - pair[1].items.len()];
+        assert!(before.ends_with(kept), "{pair:?}");
+        rolled += usize::from(kept.len() < before.len());
+    }
+    assert!(rolled > 0, "{shown:#?}");
+}
+
+/// Text, start and end of an item, in milliseconds.
+fn item(item: &serde_json::Value) -> (String, u64, u64) {
+    let text = item["text"].as_str().expect("an item has a text");
+    let time =
+        |name: &str| (item[name].as_f64().expect("an item has times") * 1000.0).round() as u64;
+    let probability = item["probability"].as_f64();
+    assert!(
+        probability.is_some_and(|probability| (0.0..=1.0).contains(&probability)),
+        "{item}"
+    );
+    (text.to_owned(), time("start"), time("end"))
+}
+
+/// Each word of the speech once, in order, in the metas as in the events that upstream got.
+fn check_items(properties: &str) {
+    let Some(speech) = speech() else { return };
+    let mut listener = Listener::new(properties, TEXT);
+    // Stream time begins with the segment, running time does with the base.
+    let mut segment = gst::FormattedSegment::<ClockTime>::new();
+    segment.set_start(seconds(5));
+    segment.set_time(seconds(2));
+    segment.set_base(seconds(70));
+    listener.push_event(gst::event::Segment::new(&segment));
+    listener.push_samples(&speech.samples, seconds(5));
+    let out = listener.finish();
+
+    let items: Vec<_> = texts(&out)
+        .iter()
+        .flat_map(|text| &text.items)
+        .map(item)
+        .collect();
+    let text = items
+        .iter()
+        .map(|item| item.0.to_lowercase())
+        .collect::<Vec<_>>()
+        .join(" ");
+    assert!(text.contains(speech.word), "{text}");
+    assert!(
+        items.windows(2).all(|pair| pair[0].1 <= pair[1].1),
+        "{items:?}"
+    );
+    assert!(
+        items.iter().all(|item| item.1 >= 2000 && item.1 <= item.2),
+        "{items:?}"
+    );
+    let texts = texts(&out);
+    let last = texts.last().expect("text");
+    assert!(
+        last.text.ends_with(&items.last().expect("items").0),
+        "{last:?}"
+    );
+
+    let announced: Vec<_> = upstream(&mut listener).iter().map(announced).collect();
+    let expected: Vec<_> = items
+        .into_iter()
+        .map(|(text, start, end)| (text, start + 68_000, end - start))
+        .collect();
+    assert_eq!(announced.len(), expected.len());
+    for (announced, expected) in announced.iter().zip(&expected) {
+        assert_eq!(announced.0, expected.0);
+        assert!(
+            announced.1.abs_diff(expected.1) <= 1,
+            "{announced:?} {expected:?}"
+        );
+        assert!(
+            announced.2.abs_diff(expected.2) <= 1,
+            "{announced:?} {expected:?}"
+        );
+    }
+}
+
+/// The events `rstranscribe/new-item` that upstream got.
+fn upstream(listener: &mut Listener) -> Vec<gst::Event> {
+    let events = std::iter::from_fn(|| listener.harness.try_pull_upstream_event());
+    events
+        .filter(|event| {
+            event
+                .structure()
+                .is_some_and(|structure| structure.name() == "rstranscribe/new-item")
+        })
+        .collect()
+}
+
+/// Content, running time and duration, in milliseconds.
+fn announced(event: &gst::Event) -> (String, u64, u64) {
+    let structure = event.structure().expect("the event has a structure");
+    let time = |name: &str| structure.get::<ClockTime>(name).expect(name).mseconds();
+    assert_eq!(structure.get::<Option<String>>("speaker"), Ok(None));
+    let content = structure.get("content").expect("content");
+    (content, time("running-time"), time("duration"))
+}
+
+#[test]
+fn every_live_word_is_told_once_to_applications_and_to_upstream() {
+    check_items("mode=live");
+    check_items("mode=live granularity=word");
+}
+
+#[test]
+fn every_word_of_a_file_is_told_once_to_applications_and_to_upstream() {
+    check_items("mode=offline");
+    check_items("mode=offline granularity=word");
 }

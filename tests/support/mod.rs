@@ -127,6 +127,8 @@ pub struct Text {
     pub end: ClockTime,
     pub text: String,
     pub discont: bool,
+    /// The words that are new in it, from its meta.
+    pub items: Vec<serde_json::Value>,
 }
 
 /// What came out of the src pad, in order.
@@ -263,7 +265,18 @@ fn text(buffer: &gst::Buffer) -> Text {
         end: start + buffer.duration().expect("text has a duration"),
         text: std::str::from_utf8(&map).expect("text is UTF-8").to_owned(),
         discont: buffer.flags().contains(gst::BufferFlags::DISCONT),
+        items: items(buffer),
     }
+}
+
+fn items(buffer: &gst::BufferRef) -> Vec<serde_json::Value> {
+    if buffer.flags().contains(gst::BufferFlags::HEADER) {
+        return Vec::new();
+    }
+    let meta =
+        gst::meta::CustomMeta::from_buffer(buffer, "WhisperNpuItemMeta").expect("text has a meta");
+    let items: String = meta.structure().get("items").expect("the meta has items");
+    serde_json::from_str(&items).expect("the items are a JSON array")
 }
 
 pub fn texts(out: &[Out]) -> Vec<Text> {

@@ -15,14 +15,12 @@ fn word(text: &str) -> Word {
 }
 
 fn cue(lines: &[&[&str]]) -> Cue {
-    Cue {
-        start: ClockTime::from_mseconds(1500),
-        end: ClockTime::from_mseconds(2001),
-        lines: lines
-            .iter()
-            .map(|line| line.iter().copied().map(word).collect())
-            .collect(),
-    }
+    let (start, end) = (
+        ClockTime::from_mseconds(1500),
+        ClockTime::from_mseconds(2001),
+    );
+    let line = |line: &&[&str]| line.iter().copied().map(word).collect();
+    Cue::all_new(start, end, lines.iter().map(line).collect())
 }
 
 #[test]
