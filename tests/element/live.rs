@@ -2,8 +2,12 @@
 //! Live text: words while they are said.
 
 use gst::ClockTime;
+use gst::prelude::*;
 
-use crate::support::{Listener, Out, Text, events, said, seconds, speech, texts};
+use crate::pipelines::{launch, recorded, run_to_end};
+use crate::support::{
+    Listener, Out, Text, events, german, live_source, said, seconds, speak, speech, texts,
+};
 
 const TEXT: &str = "text/x-raw, format=utf8";
 
@@ -201,4 +205,56 @@ fn every_live_word_is_told_once_to_applications_and_to_upstream() {
 fn every_word_of_a_file_is_told_once_to_applications_and_to_upstream() {
     check_items("mode=offline");
     check_items("mode=offline granularity=word");
+}
+
+fn language(event: &gst::Event) -> Option<String> {
+    let gst::EventView::Tag(tags) = event.view() else {
+        return None;
+    };
+    let code = tags.tag().get::<gst::tags::LanguageCode>()?;
+    Some(code.get().to_owned())
+}
+
+#[test]
+fn a_language_set_while_playing_is_that_of_the_next_buffer_and_told_before_its_text() {
+    let (Some(english), Some(german)) = (speech(), german()) else {
+        return;
+    };
+    let pipeline = launch(&format!(
+        "{} ! whispernpu name=w model=base language-code=en-US granularity=word ! fakesink async=false sync=false",
+        live_source("speech")
+    ));
+    let element = pipeline.by_name("w").expect("an element named w");
+    let source = pipeline
+        .by_name("speech")
+        .and_downcast()
+        .expect("an appsrc");
+    let out = recorded(&pipeline);
+    pipeline.set_state(gst::State::Playing).expect("playing");
+    let end = speak(&source, &english.samples, ClockTime::ZERO);
+    // What is queued in the source comes before the next buffer of ours, but not before the property.
+    while source.current_level_buffers() > 0 {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    element.set_property("language-code", "de-DE");
+    speak(&source, &german.samples, end);
+    source.end_of_stream().expect("EOS");
+    run_to_end(&pipeline);
+    pipeline.set_state(gst::State::Null).expect("null");
+
+    let out = out.lock().expect("recorder");
+    let tag = |wanted: &str| {
+        let found = |item: &Out| matches!(item, Out::Event(event) if language(event).as_deref() == Some(wanted));
+        let tags: Vec<usize> = (0..out.len()).filter(|&at| found(&out[at])).collect();
+        assert_eq!(tags.len(), 1, "{wanted} is told once in {out:#?}");
+        tags[0]
+    };
+    let (en, de) = (tag("en"), tag("de"));
+    assert!(texts(&out[..en]).is_empty());
+    assert!(said(&out[en..de]).contains(english.word), "{out:#?}");
+    assert!(said(&out[de..]).contains(german.word), "{out:#?}");
+    let before = texts(&out[en..de]);
+    assert!(before.iter().all(|text| text.start < end), "{before:?}");
+    let after = texts(&out[de..]);
+    assert!(after.iter().all(|text| text.end > end), "{after:?}");
 }

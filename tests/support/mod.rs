@@ -53,17 +53,34 @@ pub fn speech() -> Option<&'static Speech> {
 }
 
 fn shared_clip() -> Option<Speech> {
-    let path =
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/speech/en-speech/jfk-inaugural.flac");
+    let samples = flac("en-speech/jfk-inaugural.flac")?;
+    Some(Speech {
+        samples,
+        word: "country",
+    })
+}
+
+/// A sentence of German. `None`, said on standard output, if it is not there.
+pub fn german() -> Option<Speech> {
+    let samples = flac("multi/de-pv.flac");
+    if samples.is_none() {
+        println!("skipped: no German speech");
+    }
+    Some(Speech {
+        samples: samples?,
+        word: "portal",
+    })
+}
+
+fn flac(name: &str) -> Option<Vec<i16>> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../shared/speech")
+        .join(name);
     let mut clip = claxon::FlacReader::open(path).ok()?;
     let samples = clip
         .samples()
-        .map(|sample| sample.map(|sample| sample as i16))
-        .collect::<Result<_, _>>();
-    Some(Speech {
-        samples: samples.ok()?,
-        word: "country",
-    })
+        .map(|sample| sample.map(|sample| sample as i16));
+    samples.collect::<Result<_, _>>().ok()
 }
 
 fn packaged_clip() -> Option<Speech> {
@@ -118,6 +135,28 @@ pub fn buffers(samples: &[i16], base: ClockTime) -> impl Iterator<Item = gst::Bu
                 duration_of(chunk.len()),
             )
         })
+}
+
+/// An appsrc of this name is a live source of our samples in a pipeline.
+pub fn live_source(name: &str) -> String {
+    format!("appsrc name={name} is-live=true format=time caps=\"{AUDIO}\"")
+}
+
+/// Pushes the samples into a playing live source as fast as they would be spoken, behind `position`. Gives the position
+/// of what comes next.
+pub fn speak(source: &gst_app::AppSrc, samples: &[i16], position: ClockTime) -> ClockTime {
+    for buffer in buffers(samples, position) {
+        let end = buffer
+            .pts()
+            .zip(buffer.duration())
+            .map(|(pts, duration)| pts + duration);
+        let now = source.current_running_time();
+        if let Some(ahead) = end.zip(now).and_then(|(end, now)| end.checked_sub(now)) {
+            std::thread::sleep(ahead.into());
+        }
+        source.push_buffer(buffer).expect("the buffer is taken");
+    }
+    position + duration_of(samples.len())
 }
 
 /// A piece of text that came out.
