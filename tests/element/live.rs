@@ -258,3 +258,36 @@ fn a_language_set_while_playing_is_that_of_the_next_buffer_and_told_before_its_t
     let after = texts(&out[de..]);
     assert!(after.iter().all(|text| text.end > end), "{after:?}");
 }
+
+/// Whether the delay of text a minute after it was said is told, where upstream has so much latency itself.
+fn complains(upstream: ClockTime) -> bool {
+    let Some(speech) = speech() else { return false };
+    let mut listener = Listener::before_data("mode=live latency=1000", TEXT);
+    listener.harness.set_live(true);
+    listener.harness.set_upstream_latency(upstream);
+    listener
+        .harness
+        .set_time(seconds(60))
+        .expect("a test clock");
+    listener.harness.set_src_caps_str(crate::support::AUDIO);
+    listener.segment(seconds(0));
+    listener.push_samples(&speech.samples, seconds(0));
+    listener.finish();
+    let delay: u32 = listener.element().property("max-observed-delay");
+    assert!((30_000..60_000).contains(&delay), "{delay}");
+    let complaint = |message: gst::Message| match message.view() {
+        gst::MessageView::Warning(warning) => warning
+            .details()
+            .is_some_and(|details| details.name() == "whispernpu/excessive-delay"),
+        _ => false,
+    };
+    listener.messages().into_iter().any(complaint)
+}
+
+#[test]
+fn text_later_than_the_latency_is_a_warning_but_not_what_upstream_is_late_itself() {
+    if speech().is_some() {
+        assert!(complains(seconds(2)));
+        assert!(!complains(seconds(60)));
+    }
+}
