@@ -13,7 +13,8 @@ use super::Word;
 const KINSOKU: f32 = 10.0;
 /// Inside a word of a script that puts spaces between words.
 const INSIDE_WORD: f32 = 6.0;
-const INSIDE_PAIR: f32 = 3.0;
+/// Between two words that belong together.
+pub const INSIDE_PAIR: f32 = 3.0;
 const AFTER_SENTENCE: f32 = -4.0;
 const AFTER_CLAUSE: f32 = -2.0;
 const BEFORE_LINK: f32 = -1.0;
@@ -71,14 +72,13 @@ pub fn cost(left: &Word, right: &Word) -> f32 {
             INSIDE_WORD
         };
     }
-    let after = bare(&left.text);
     let before = bare(&right.text);
     let mut cost = 0.0;
     if ends_sentence(&left.text) {
         cost += AFTER_SENTENCE;
     } else if ends_clause(&left.text) {
         cost += AFTER_CLAUSE;
-    } else if matches(LEADS_ON, &after) || matches(LINKS, &after) || is_name(left, right) {
+    } else if leads_on(&left.text) || is_name(left, right) {
         cost += INSIDE_PAIR;
     }
     if matches(LINKS, &before) {
@@ -103,6 +103,14 @@ pub fn begins_with_closing(text: &str) -> bool {
             || CLAUSE_MARKS.contains(c)
             || NEVER_FIRST.contains(c)
     })
+}
+
+/// Whether a line should not end with this text, whatever comes next.
+pub fn leads_on(text: &str) -> bool {
+    let word = bare(text);
+    text.ends_with(|c| OPENING_MARKS.contains(c))
+        || matches(LEADS_ON, &word)
+        || matches(LINKS, &word)
 }
 
 /// Whether no space is between letters of scripts that put one between words (those with upper and

@@ -10,13 +10,13 @@ use super::layout::{LONGEST, Lines, Paragraph, SHORTEST, reading_time, text_widt
 use super::{Cue, Layout, Word};
 
 /// A cue stays for so long after its last word (Netflix: up to 12 frames).
-const LINGER: ClockTime = ClockTime::from_mseconds(500);
+pub const LINGER: ClockTime = ClockTime::from_mseconds(500);
 /// Shorter gaps between cues flicker: they are closed (BBC: close gaps < 1 s; Netflix: chain < 0.5 s).
 const CHAIN: ClockTime = ClockTime::from_mseconds(500);
 /// Two frames at 25 a second: what is left open where a gap can be neither closed nor kept.
 const TWO_FRAMES: ClockTime = ClockTime::from_mseconds(80);
 /// Letters a second that a cue stays long enough for (Netflix: 17).
-const COMFORTABLE: u64 = 17;
+pub const COMFORTABLE: u64 = 17;
 /// What a cue gets at least when the recogniser puts the words of several on one instant.
 const SLIVER: ClockTime = ClockTime::from_mseconds(100);
 
@@ -111,7 +111,7 @@ impl CueBuilder {
         };
         self.shown_until = Some(end);
         let lines = self.laid_out.pop_front()?;
-        Some(Cue { start, end, lines })
+        Some(Cue::all_new(start, end, lines))
     }
 
     /// Time before which no cue that is still to come starts: silence may be reported up to here.

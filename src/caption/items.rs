@@ -64,11 +64,7 @@ impl WordItems {
         };
         self.shown_until = Some(end);
         let word = self.words.pop_front()?;
-        Some(Cue {
-            start,
-            end,
-            lines: vec![vec![word]],
-        })
+        Some(Cue::all_new(start, end, vec![vec![word]]))
     }
 
     /// Time before which no word that is still to come starts.

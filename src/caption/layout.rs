@@ -66,7 +66,7 @@ impl Layout {
         LETTER * self.max_line_length.max(3) as u64
     }
 
-    fn lines(&self) -> usize {
+    pub(super) fn lines(&self) -> usize {
         self.max_lines.max(1)
     }
 

@@ -3,8 +3,8 @@
 //!
 //! This room knows GStreamer's clock times, and nothing of models. The way of a word: `intake` makes
 //! it fit for print, `layout` weighs where lines and cues may break (with `breaks` and `width`),
-//! [`CueBuilder`] gives the cues their times, [`Writer`] puts them into bytes. [`WordItems`] is the
-//! short way for those who want each word on its own.
+//! [`CueBuilder`] gives the cues their times, [`Writer`] puts them into bytes. [`RollUp`] shows words while
+//! they are being said, and [`WordItems`] is the short way for those who want each word on its own.
 
 mod breaks;
 mod builder;
@@ -14,14 +14,16 @@ mod items;
 mod layout;
 #[cfg(test)]
 mod promises;
+mod rollup;
 mod width;
 
 use gst::ClockTime;
 
 pub use builder::CueBuilder;
-pub use format::{Format, Writer};
+pub use format::{Format, Writer, words_as_json};
 pub use items::WordItems;
 pub use layout::Layout;
+pub use rollup::RollUp;
 
 /// A recognised word on the stream's own timeline (buffer PTS, not running time).
 #[derive(Clone, Debug, PartialEq)]
@@ -44,9 +46,29 @@ pub struct Cue {
     pub end: ClockTime,
     /// Top line first.
     pub lines: Vec<Vec<Word>>,
+    /// How many of the words, counted from the end, no cue has shown before.
+    pub new_words: usize,
 }
 
 impl Cue {
+    /// A cue that is the first to show any of its words.
+    pub fn all_new(start: ClockTime, end: ClockTime, lines: Vec<Vec<Word>>) -> Self {
+        let new_words = lines.iter().map(Vec::len).sum();
+        Self {
+            start,
+            end,
+            lines,
+            new_words,
+        }
+    }
+
+    /// The words that no cue has shown before.
+    pub fn new_words(&self) -> impl Iterator<Item = &Word> {
+        let words: usize = self.lines.iter().map(Vec::len).sum();
+        let old = words.saturating_sub(self.new_words);
+        self.lines.iter().flatten().skip(old)
+    }
+
     /// The lines joined by `\n`, their words by a space where one belongs.
     pub fn text(&self) -> String {
         self.lines
@@ -78,14 +100,17 @@ fn join(line: &[Word]) -> String {
 pub enum Captioner {
     /// A cue is a subtitle of one or more lines.
     Cues(CueBuilder),
+    /// A cue is what is on the screen, where words appear while they are being said.
+    RollUp(RollUp),
     /// Each word is a cue of its own.
     Words(WordItems),
 }
 
-macro_rules! either {
+macro_rules! each {
     ($self:ident, $inner:ident => $call:expr) => {
         match $self {
             Self::Cues($inner) => $call,
+            Self::RollUp($inner) => $call,
             Self::Words($inner) => $call,
         }
     };
@@ -97,32 +122,46 @@ impl Captioner {
         Self::Cues(CueBuilder::new(layout))
     }
 
+    pub fn roll_up(layout: Layout) -> Self {
+        Self::RollUp(RollUp::new(layout))
+    }
+
     pub fn words() -> Self {
         Self::Words(WordItems::default())
     }
 
     pub fn push(&mut self, words: &[Word]) {
-        either!(self, inner => inner.push(words));
+        each!(self, inner => inner.push(words));
     }
 
     pub fn pause(&mut self) {
-        either!(self, inner => inner.pause());
+        each!(self, inner => inner.pause());
     }
 
     pub fn settled(&mut self, until: ClockTime) {
-        either!(self, inner => inner.settled(until));
+        each!(self, inner => inner.settled(until));
+    }
+
+    /// All that was said so far is to come out, even if it would be held back otherwise. More may follow at any time,
+    /// so text that rolls up, of which nothing is held back, is not given more time on the screen.
+    pub fn release(&mut self) {
+        match self {
+            Self::Cues(cues) => cues.drain(),
+            Self::RollUp(_) => {}
+            Self::Words(words) => words.drain(),
+        }
     }
 
     pub fn drain(&mut self) {
-        either!(self, inner => inner.drain());
+        each!(self, inner => inner.drain());
     }
 
     pub fn pop(&mut self) -> Option<Cue> {
-        either!(self, inner => inner.pop())
+        each!(self, inner => inner.pop())
     }
 
     pub fn reached(&self) -> Option<ClockTime> {
-        either!(self, inner => inner.reached())
+        each!(self, inner => inner.reached())
     }
 }
 
@@ -139,15 +178,16 @@ mod tests {
             end: ClockTime::SECOND,
             probability: 1.0,
         };
-        let cue = Cue {
-            start: ClockTime::ZERO,
-            end: ClockTime::SECOND,
-            lines: vec![
-                vec![word("Hello", true), word("world", true), word("!", false)],
-                vec![word("今日", true), word("は", false)],
-            ],
-        };
+        let lines = vec![
+            vec![word("Hello", true), word("world", true), word("!", false)],
+            vec![word("今日", true), word("は", false)],
+        ];
+        let mut cue = Cue::all_new(ClockTime::ZERO, ClockTime::SECOND, lines);
         assert_eq!(cue.text(), "Hello world!\n今日は");
         assert_eq!(cue.duration(), ClockTime::SECOND);
+        assert_eq!(cue.new_words().count(), 5);
+        cue.new_words = 2;
+        let new: Vec<_> = cue.new_words().map(|word| word.text.as_str()).collect();
+        assert_eq!(new, ["今日", "は"]);
     }
 }

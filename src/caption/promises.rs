@@ -136,8 +136,9 @@ fn text_in(steps: &[Step]) -> String {
     texts.collect::<String>().replace(' ', "")
 }
 
+/// The text that each cue was the first to show.
 fn text_out(cues: &[Cue]) -> String {
-    let words = cues.iter().flat_map(|cue| cue.lines.iter().flatten());
+    let words = cues.iter().flat_map(Cue::new_words);
     words
         .map(|word| word.text.as_str())
         .collect::<String>()
@@ -154,12 +155,42 @@ fn check_times(cues: &[Cue], longest: ClockTime) -> Result<(), TestCaseError> {
     for pair in cues.windows(2) {
         prop_assert!(pair[0].end <= pair[1].start, "{pair:?}");
     }
-    let words: Vec<_> = cues
-        .iter()
-        .flat_map(|cue| cue.lines.iter().flatten())
-        .collect();
+    let words: Vec<_> = cues.iter().flat_map(Cue::new_words).collect();
     prop_assert!(words.iter().all(|word| word.start <= word.end));
     prop_assert!(words.windows(2).all(|pair| pair[0].start <= pair[1].start));
+    Ok(())
+}
+
+fn check_lines(cues: &[Cue], layout: Layout) -> Result<(), TestCaseError> {
+    for cue in cues {
+        prop_assert!(
+            (1..=layout.max_lines.max(1)).contains(&cue.lines.len()),
+            "{cue:?}"
+        );
+        for line in cue.text().split('\n') {
+            prop_assert!(width(line) > 0 && width(line) <= layout.line(), "{line:?}");
+            prop_assert_eq!(line, line.trim());
+        }
+    }
+    Ok(())
+}
+
+/// What is on the screen after another cue: the same with words added at the end, after lines went at the top.
+fn check_rolls(before: &Cue, after: &Cue) -> Result<(), TestCaseError> {
+    let old = after.lines.concat().len() - after.new_words;
+    if old == 0 {
+        // The screen was empty, or had one line that went.
+        return Ok(());
+    }
+    prop_assert_eq!(before.end, after.start, "flickers: {:?}", after);
+    let rolls = |gone: usize| {
+        let kept = &before.lines[gone..];
+        let same = after.lines.iter().zip(kept);
+        let begin_alike = same.clone().all(|(now, then)| now.starts_with(then));
+        let only_bottom_grows = same.take(kept.len() - 1).all(|(now, then)| now == then);
+        begin_alike && only_bottom_grows && kept.concat().len() == old
+    };
+    prop_assert!((0..before.lines.len()).any(rolls), "{before:?} {after:?}");
     Ok(())
 }
 
@@ -171,12 +202,28 @@ proptest! {
         let cues = run(Captioner::cues(layout), &steps)?;
         prop_assert_eq!(text_out(&cues), text_in(&steps));
         check_times(&cues, ClockTime::from_seconds(7))?;
-        for cue in &cues {
-            prop_assert!((1..=layout.max_lines.max(1)).contains(&cue.lines.len()), "{:?}", cue);
-            for line in cue.text().split('\n') {
-                prop_assert!(width(line) > 0 && width(line) <= layout.line(), "{:?}", line);
-                prop_assert_eq!(line, line.trim());
-            }
+        check_lines(&cues, layout)?;
+    }
+
+    #[test]
+    fn rolling_text_shows_every_word_in_order_and_never_moves_one(layout in any_layout(), steps in any_steps()) {
+        let cues = run(Captioner::roll_up(layout), &steps)?;
+        prop_assert_eq!(text_out(&cues), text_in(&steps));
+        check_times(&cues, ClockTime::from_seconds(7))?;
+        check_lines(&cues, layout)?;
+        for pair in cues.windows(2) {
+            check_rolls(&pair[0], &pair[1])?;
+        }
+    }
+
+    #[test]
+    fn rolling_text_is_shown_at_once(layout in any_layout(), words in any_words(0), cut in 1usize..7) {
+        let mut captioner = Captioner::roll_up(layout);
+        for chunk in words.chunks(cut) {
+            captioner.push(chunk);
+            let mut cues = Vec::new();
+            drain_into(&mut captioner, &mut cues)?;
+            prop_assert_eq!(text_out(&cues), text_in(&[Step::Words(chunk.to_vec())]));
         }
     }
 

@@ -11,7 +11,8 @@ use unicode_width::UnicodeWidthStr;
 
 /// Width of a Latin letter, and of a space.
 pub const LETTER: u64 = 2;
-const WIDE: u64 = 5;
+/// Width of a wide character.
+pub const WIDE: u64 = 5;
 
 /// Width of what a reader takes for one character.
 fn grapheme_width(grapheme: &str) -> u64 {

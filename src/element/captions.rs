@@ -36,7 +36,7 @@ impl<'a> Captions<'a> {
         Self {
             session,
             epoch,
-            captioner: captioner(&settings),
+            captioner: captioner(session, &settings),
             settings,
             position: None,
             heard: ClockTime::ZERO,
@@ -53,8 +53,8 @@ impl<'a> Captions<'a> {
     /// The next words are timed from `base`.
     pub fn begin_run(&mut self, base: ClockTime, discont: bool) -> Result<(), Stale> {
         if base.saturating_add(JITTER) < self.heard {
-            self.drain()?;
-            self.captioner = captioner(&self.settings);
+            self.finish()?;
+            self.captioner = captioner(self.session, &self.settings);
             self.position = Some(base);
             self.holes.clear();
         }
@@ -130,8 +130,14 @@ impl<'a> Captions<'a> {
         }
     }
 
-    /// Puts out all cues, ready or not.
+    /// Puts out all that was said so far, ready or not. More may follow at any time.
     pub fn drain(&mut self) -> Result<(), Stale> {
+        self.captioner.release();
+        self.put_out()
+    }
+
+    /// Puts out all cues, as nothing follows them here.
+    fn finish(&mut self) -> Result<(), Stale> {
         self.captioner.drain();
         self.put_out()
     }
@@ -175,8 +181,9 @@ impl<'a> Captions<'a> {
                 return self.end_run(start.saturating_add(duration.unwrap_or(ClockTime::ZERO)));
             }
             EventView::Segment(segment) => {
-                self.drain()?;
-                self.captioner = captioner(&self.settings);
+                self.finish()?;
+                // It may have turned out that upstream is live.
+                self.captioner = captioner(self.session, &self.settings);
                 self.holes = vec![ClockTime::ZERO];
                 self.heard = ClockTime::ZERO;
                 let segment = segment.segment().downcast_ref::<ClockTime>();
@@ -184,18 +191,20 @@ impl<'a> Captions<'a> {
                 self.stop = segment.and_then(|segment| segment.stop());
             }
             EventView::StreamStart(_) => {
-                self.drain()?;
+                self.finish()?;
                 self.language = None;
             }
-            EventView::Eos(_) | EventView::SegmentDone(_) => self.drain()?,
+            EventView::Eos(_) | EventView::SegmentDone(_) => self.finish()?,
             _ => {}
         }
         self.push(Item::Event(event))
     }
 }
 
-fn captioner(settings: &Settings) -> Captioner {
+/// Live text is shown a word at a time, unless each word is wanted on its own.
+fn captioner(session: &Session, settings: &Settings) -> Captioner {
     match settings.granularity {
+        Granularity::Cue if session.wants_live_text() => Captioner::roll_up(settings.layout()),
         Granularity::Cue => Captioner::cues(settings.layout()),
         Granularity::Word => Captioner::words(),
     }

@@ -9,8 +9,10 @@ use gst::{ClockTime, FlowError};
 use super::lock;
 use crate::stream::{Request, Run};
 
-/// Runs that may wait for the worker: each holds up to a minute of rows.
+/// Runs that may wait for the worker: each holds up to a minute of rows, for which it takes 2 MB (80 mel bands).
 const MAX_RUNS: usize = 4;
+/// As many for a producer that does not wait. A network stream may begin with a dozen jumps within a second.
+const MAX_LIVE_RUNS: usize = 32;
 /// Events that may wait.
 const MAX_ITEMS: usize = 1024;
 
@@ -62,9 +64,10 @@ struct State {
 }
 
 impl State {
-    fn has_room_for(&self, item: &Item) -> bool {
+    fn has_room_for(&self, item: &Item, wait: bool) -> bool {
         match item {
-            Item::Run(_) => self.queued_runs() < MAX_RUNS,
+            Item::Run(_) if wait => self.queued_runs() < MAX_RUNS,
+            Item::Run(_) => self.queued_runs() < MAX_LIVE_RUNS,
             Item::Event { .. } => self.items.len() < MAX_ITEMS,
         }
     }
@@ -116,7 +119,7 @@ impl Feed {
         let mut state = lock(&self.state);
         loop {
             state.flow.map_err(Refused::Flow)?;
-            if state.has_room_for(&item) {
+            if state.has_room_for(&item, wait) {
                 break;
             }
             match (wait, &item) {
@@ -269,7 +272,7 @@ mod tests {
     #[test]
     fn a_live_producer_is_refused_a_run_too_many_but_never_an_event() {
         let feed = Feed::new();
-        for base in 0..MAX_RUNS as u64 {
+        for base in 0..MAX_LIVE_RUNS as u64 {
             feed.push(run(base).1, false).unwrap();
         }
         assert_eq!(feed.push(run(99).1, false), Err(Refused::Full));

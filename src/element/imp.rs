@@ -357,14 +357,19 @@ impl WhisperNpu {
     /// A word went out later than any before.
     pub(super) fn announce_delay(&self, milliseconds: u32) {
         self.obj().notify("max-observed-delay");
-        if milliseconds > lock(&self.settings).latency {
+        // Upstream's part of it is not ours to answer for.
+        let upstream = self
+            .upstream_latency()
+            .map_or(gst::ClockTime::ZERO, |(_, min, _)| min);
+        let latency = upstream.saturating_add(lock(&self.settings).latency());
+        if u64::from(milliseconds) > latency.mseconds() {
             let details = gst::Structure::builder("whispernpu/excessive-delay")
                 .field("new-observed-max-delay", milliseconds)
                 .build();
             gst::element_imp_warning!(
                 self,
                 gst::CoreError::Clock,
-                ("Text comes {milliseconds} ms after it was said, later than the latency property says"),
+                ("Text comes {milliseconds} ms after it was said, later than the latency allows for, {latency}"),
                 details: details
             );
         }

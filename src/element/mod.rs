@@ -13,6 +13,7 @@ mod events;
 mod feed;
 mod imp;
 mod input;
+mod items;
 mod outbox;
 mod output;
 mod queries;
@@ -124,8 +125,11 @@ glib::wrapper! {
  * between them, so that elements downstream which combine them with video do not stall. What they are written in
  * depends on what is downstream: plain text (preferred), Pango markup, SubRip, WebVTT or JSON lines.
  *
- * From a live upstream (or with `mode=live`) text comes about a second after it was said, a word at a time with
- * `granularity=word`. ELEMENT messages `whispernpu/partial` tell what may come next (`text`, after `stable-prefix`, at
+ * From a live upstream (or with `mode=live`) text comes about a second after it was said, a word at a time. With
+ * `granularity=cue` a buffer holds what is on the screen, whose lines roll up, until the next buffer; align it left
+ * (`textoverlay halignment=left line-alignment=left`), so that words stay where they are. With `granularity=word` a
+ * buffer holds one word. A meta `WhisperNpuItemMeta` on each buffer has the times and probabilities of its new words,
+ * and an event `rstranscribe/new-item` tells upstream of each of them. ELEMENT messages `whispernpu/partial` tell what may come next (`text`, after `stable-prefix`, at
  * `running-time`); an event `rstranscribe/final-transcript` follows each utterance. Fetch Silero's voice detector with
  * `scripts/fetch-model silero-vad`: without it music is listened to as if it were speech.
  *
@@ -147,6 +151,7 @@ pub fn register(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
     ] {
         enumeration.mark_as_plugin_api(gst::PluginAPIFlags::empty());
     }
+    items::register_meta();
     gst::Element::register(
         Some(plugin),
         "whispernpu",

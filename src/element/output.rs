@@ -10,7 +10,7 @@ use gst::{ClockTime, FlowError, FlowSuccess};
 
 use super::outbox::Item;
 use super::session::Session;
-use super::{CAT, WhisperNpu};
+use super::{CAT, WhisperNpu, items};
 use crate::caption::{Cue, Format, Writer};
 
 pub struct Output {
@@ -113,7 +113,8 @@ impl Output {
         let Some((_, writer)) = &mut self.writer else {
             return Err(FlowError::NotNegotiated);
         };
-        let text = writer.write(&in_stream_time(&cue, &self.segment));
+        let timed = in_stream_time(&cue, &self.segment);
+        let text = writer.write(&timed);
         if text.is_empty() {
             return Ok(FlowSuccess::Ok);
         }
@@ -124,9 +125,11 @@ impl Output {
             if discont {
                 buffer.set_flags(gst::BufferFlags::DISCONT);
             }
+            items::attach(buffer, &timed);
         }
         self.written = true;
         self.observe_delay(&cue);
+        self.announce(&cue);
         pad.push(buffer)
     }
 
@@ -150,7 +153,7 @@ impl Output {
         let Some(element) = self.element.upgrade().filter(|_| self.session.is_live()) else {
             return;
         };
-        let said = cue.lines.iter().flatten().last().map(|word| word.end);
+        let said = cue.new_words().last().map(|word| word.end);
         let said = said.and_then(|said| self.segment.to_running_time(said));
         let delay = element
             .current_running_time()
@@ -160,6 +163,15 @@ impl Output {
             element
                 .imp()
                 .announce_delay(self.session.counters.max_delay_ms());
+        }
+    }
+
+    /// Tells upstream of the new words. Whether anybody there wants to know does not matter.
+    fn announce(&self, cue: &Cue) {
+        if let Some(element) = self.element.upgrade() {
+            for event in items::announcements(cue, &self.segment, self.seqnum) {
+                let _ = element.imp().sinkpad.push_event(event);
+            }
         }
     }
 
@@ -271,11 +283,7 @@ mod tests {
             end: at(102),
             probability: 1.0,
         };
-        let cue = Cue {
-            start: at(101),
-            end: at(103),
-            lines: vec![vec![word]],
-        };
+        let cue = Cue::all_new(at(101), at(103), vec![vec![word]]);
         let moved = in_stream_time(&cue, &segment);
         assert_eq!((moved.start, moved.end), (at(8), at(10)));
         assert_eq!(

@@ -31,11 +31,9 @@ impl WhisperNpu {
 
     /// Always answered: an application may ask before anything is linked or loaded.
     fn answer_latency(&self, query: &mut gst::query::Latency) {
-        let mut upstream = gst::query::Latency::new();
-        if !self.sinkpad.peer_query(&mut upstream) {
+        let Some((live, min, max)) = self.upstream_latency() else {
             return query.set(false, gst::ClockTime::ZERO, gst::ClockTime::NONE);
-        }
-        let (live, min, max) = upstream.result();
+        };
         if !live {
             return query.set(live, min, max);
         }
@@ -45,9 +43,16 @@ impl WhisperNpu {
         query.set(live, min, gst::ClockTime::NONE);
     }
 
-    pub(super) fn is_upstream_live(&self) -> bool {
+    /// Whether upstream is live, and its least and greatest latency.
+    pub(super) fn upstream_latency(
+        &self,
+    ) -> Option<(bool, gst::ClockTime, Option<gst::ClockTime>)> {
         let mut query = gst::query::Latency::new();
-        self.sinkpad.peer_query(&mut query) && query.result().0
+        self.sinkpad.peer_query(&mut query).then(|| query.result())
+    }
+
+    pub(super) fn is_upstream_live(&self) -> bool {
+        self.upstream_latency().is_some_and(|(live, ..)| live)
     }
 }
 

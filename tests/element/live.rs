@@ -2,8 +2,12 @@
 //! Live text: words while they are said.
 
 use gst::ClockTime;
+use gst::prelude::*;
 
-use crate::support::{Listener, Out, events, said, seconds, speech, texts};
+use crate::pipelines::{launch, recorded, run_to_end};
+use crate::support::{
+    Listener, Out, Text, events, german, live_source, said, seconds, speak, speech, texts,
+};
 
 const TEXT: &str = "text/x-raw, format=utf8";
 
@@ -67,4 +71,223 @@ fn gap_end(event: &gst::Event) -> Option<ClockTime> {
     };
     let (start, duration) = gap.get();
     Some(start + duration?)
+}
+
+/// The words of a piece of text as they are on the screen.
+fn words(text: &Text) -> Vec<&str> {
+    text.text.split_whitespace().collect()
+}
+
+#[test]
+fn live_cues_are_what_is_on_the_screen_while_words_appear_and_lines_roll_up() {
+    let Some(speech) = speech() else { return };
+    let mut listener = Listener::new("mode=live max-line-length=24", TEXT);
+    listener.segment(seconds(0));
+    listener.push_samples(&speech.samples, seconds(5));
+    let out = listener.finish();
+    let shown = texts(&out);
+    assert!(said(&out).contains(speech.word), "{out:#?}");
+    for text in &shown {
+        let lines: Vec<&str> = text.text.lines().collect();
+        assert!(lines.len() <= 2, "{text:?}");
+        assert!(lines.iter().all(|line| line.len() <= 24), "{text:?}");
+    }
+    let mut rolled = 0;
+    for pair in shown.windows(2) {
+        assert!(pair[0].end <= pair[1].start, "{pair:?}");
+        let (before, after) = (words(&pair[0]), words(&pair[1]));
+        let kept = &after[..after.len() - pair[1].items.len()];
+        assert!(before.ends_with(kept), "{pair:?}");
+        rolled += usize::from(kept.len() < before.len());
+    }
+    assert!(rolled > 0, "{shown:#?}");
+}
+
+/// Text, start and end of an item, in milliseconds.
+fn item(item: &serde_json::Value) -> (String, u64, u64) {
+    let text = item["text"].as_str().expect("an item has a text");
+    let time =
+        |name: &str| (item[name].as_f64().expect("an item has times") * 1000.0).round() as u64;
+    let probability = item["probability"].as_f64();
+    assert!(
+        probability.is_some_and(|probability| (0.0..=1.0).contains(&probability)),
+        "{item}"
+    );
+    (text.to_owned(), time("start"), time("end"))
+}
+
+/// Each word of the speech once, in order, in the metas as in the events that upstream got.
+fn check_items(properties: &str) {
+    let Some(speech) = speech() else { return };
+    let mut listener = Listener::new(properties, TEXT);
+    // Stream time begins with the segment, running time does with the base.
+    let mut segment = gst::FormattedSegment::<ClockTime>::new();
+    segment.set_start(seconds(5));
+    segment.set_time(seconds(2));
+    segment.set_base(seconds(70));
+    listener.push_event(gst::event::Segment::new(&segment));
+    listener.push_samples(&speech.samples, seconds(5));
+    let out = listener.finish();
+
+    let items: Vec<_> = texts(&out)
+        .iter()
+        .flat_map(|text| &text.items)
+        .map(item)
+        .collect();
+    let text = items
+        .iter()
+        .map(|item| item.0.to_lowercase())
+        .collect::<Vec<_>>()
+        .join(" ");
+    assert!(text.contains(speech.word), "{text}");
+    assert!(
+        items.windows(2).all(|pair| pair[0].1 <= pair[1].1),
+        "{items:?}"
+    );
+    assert!(
+        items.iter().all(|item| item.1 >= 2000 && item.1 <= item.2),
+        "{items:?}"
+    );
+    let texts = texts(&out);
+    let last = texts.last().expect("text");
+    assert!(
+        last.text.ends_with(&items.last().expect("items").0),
+        "{last:?}"
+    );
+
+    let announced: Vec<_> = upstream(&mut listener).iter().map(announced).collect();
+    let expected: Vec<_> = items
+        .into_iter()
+        .map(|(text, start, end)| (text, start + 68_000, end - start))
+        .collect();
+    assert_eq!(announced.len(), expected.len());
+    for (announced, expected) in announced.iter().zip(&expected) {
+        assert_eq!(announced.0, expected.0);
+        assert!(
+            announced.1.abs_diff(expected.1) <= 1,
+            "{announced:?} {expected:?}"
+        );
+        assert!(
+            announced.2.abs_diff(expected.2) <= 1,
+            "{announced:?} {expected:?}"
+        );
+    }
+}
+
+/// The events `rstranscribe/new-item` that upstream got.
+fn upstream(listener: &mut Listener) -> Vec<gst::Event> {
+    let events = std::iter::from_fn(|| listener.harness.try_pull_upstream_event());
+    events
+        .filter(|event| {
+            event
+                .structure()
+                .is_some_and(|structure| structure.name() == "rstranscribe/new-item")
+        })
+        .collect()
+}
+
+/// Content, running time and duration, in milliseconds.
+fn announced(event: &gst::Event) -> (String, u64, u64) {
+    let structure = event.structure().expect("the event has a structure");
+    let time = |name: &str| structure.get::<ClockTime>(name).expect(name).mseconds();
+    assert_eq!(structure.get::<Option<String>>("speaker"), Ok(None));
+    let content = structure.get("content").expect("content");
+    (content, time("running-time"), time("duration"))
+}
+
+#[test]
+fn every_live_word_is_told_once_to_applications_and_to_upstream() {
+    check_items("mode=live");
+    check_items("mode=live granularity=word");
+}
+
+#[test]
+fn every_word_of_a_file_is_told_once_to_applications_and_to_upstream() {
+    check_items("mode=offline");
+    check_items("mode=offline granularity=word");
+}
+
+fn language(event: &gst::Event) -> Option<String> {
+    let gst::EventView::Tag(tags) = event.view() else {
+        return None;
+    };
+    let code = tags.tag().get::<gst::tags::LanguageCode>()?;
+    Some(code.get().to_owned())
+}
+
+#[test]
+fn a_language_set_while_playing_is_that_of_the_next_buffer_and_told_before_its_text() {
+    let (Some(english), Some(german)) = (speech(), german()) else {
+        return;
+    };
+    let pipeline = launch(&format!(
+        "{} ! whispernpu name=w model=base language-code=en-US granularity=word ! fakesink async=false sync=false",
+        live_source("speech")
+    ));
+    let element = pipeline.by_name("w").expect("an element named w");
+    let source = pipeline
+        .by_name("speech")
+        .and_downcast()
+        .expect("an appsrc");
+    let out = recorded(&pipeline);
+    pipeline.set_state(gst::State::Playing).expect("playing");
+    let end = speak(&source, &english.samples, ClockTime::ZERO);
+    // What is queued in the source comes before the next buffer of ours, but not before the property.
+    while source.current_level_buffers() > 0 {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    element.set_property("language-code", "de-DE");
+    speak(&source, &german.samples, end);
+    source.end_of_stream().expect("EOS");
+    run_to_end(&pipeline);
+    pipeline.set_state(gst::State::Null).expect("null");
+
+    let out = out.lock().expect("recorder");
+    let tag = |wanted: &str| {
+        let found = |item: &Out| matches!(item, Out::Event(event) if language(event).as_deref() == Some(wanted));
+        let tags: Vec<usize> = (0..out.len()).filter(|&at| found(&out[at])).collect();
+        assert_eq!(tags.len(), 1, "{wanted} is told once in {out:#?}");
+        tags[0]
+    };
+    let (en, de) = (tag("en"), tag("de"));
+    assert!(texts(&out[..en]).is_empty());
+    assert!(said(&out[en..de]).contains(english.word), "{out:#?}");
+    assert!(said(&out[de..]).contains(german.word), "{out:#?}");
+    let before = texts(&out[en..de]);
+    assert!(before.iter().all(|text| text.start < end), "{before:?}");
+    let after = texts(&out[de..]);
+    assert!(after.iter().all(|text| text.end > end), "{after:?}");
+}
+
+/// Whether the delay of text a minute after it was said is told, where upstream has so much latency itself.
+fn complains(upstream: ClockTime) -> bool {
+    let Some(speech) = speech() else { return false };
+    let mut listener = Listener::before_data("mode=live latency=1000", TEXT);
+    listener.harness.set_live(true);
+    listener.harness.set_upstream_latency(upstream);
+    listener
+        .harness
+        .set_time(seconds(60))
+        .expect("a test clock");
+    listener.harness.set_src_caps_str(crate::support::AUDIO);
+    listener.segment(seconds(0));
+    listener.push_samples(&speech.samples, seconds(0));
+    listener.finish();
+    let delay: u32 = listener.element().property("max-observed-delay");
+    assert!((30_000..60_000).contains(&delay), "{delay}");
+    let complaint = |message: gst::Message| match message.view() {
+        gst::MessageView::Warning(warning) => warning
+            .details()
+            .is_some_and(|details| details.name() == "whispernpu/excessive-delay"),
+        _ => false,
+    };
+    listener.messages().into_iter().any(complaint)
+}
+
+#[test]
+fn text_later_than_the_latency_is_a_warning_but_not_what_upstream_is_late_itself() {
+    if speech().is_some() {
+        assert!(complains(seconds(2)));
+        assert!(!complains(seconds(60)));
+    }
 }

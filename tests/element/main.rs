@@ -8,5 +8,6 @@ mod errors;
 mod input;
 mod live;
 mod negotiation;
+mod peers;
 mod pipelines;
 mod stream;

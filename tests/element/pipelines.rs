@@ -38,7 +38,7 @@ fn wav(speech: &Speech, times: usize) -> tempfile::NamedTempFile {
     file
 }
 
-fn launch(description: &str) -> gst::Pipeline {
+pub fn launch(description: &str) -> gst::Pipeline {
     init();
     gst::parse::launch(description)
         .expect("pipeline")
@@ -46,13 +46,13 @@ fn launch(description: &str) -> gst::Pipeline {
         .expect("pipeline")
 }
 
-fn recorded(pipeline: &gst::Pipeline) -> Arc<Mutex<Vec<Out>>> {
+pub fn recorded(pipeline: &gst::Pipeline) -> Arc<Mutex<Vec<Out>>> {
     let element = pipeline.by_name("w").expect("an element called w");
     record(&element.static_pad("src").expect("src pad"))
 }
 
 /// Waits for EOS; an error or a minute without it fails the test.
-fn run_to_end(pipeline: &gst::Pipeline) {
+pub fn run_to_end(pipeline: &gst::Pipeline) {
     let wanted = [gst::MessageType::Eos, gst::MessageType::Error];
     let message = pipeline
         .bus()

@@ -53,17 +53,34 @@ pub fn speech() -> Option<&'static Speech> {
 }
 
 fn shared_clip() -> Option<Speech> {
-    let path =
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/speech/en-speech/jfk-inaugural.flac");
+    let samples = flac("en-speech/jfk-inaugural.flac")?;
+    Some(Speech {
+        samples,
+        word: "country",
+    })
+}
+
+/// A sentence of German. `None`, said on standard output, if it is not there.
+pub fn german() -> Option<Speech> {
+    let samples = flac("multi/de-pv.flac");
+    if samples.is_none() {
+        println!("skipped: no German speech");
+    }
+    Some(Speech {
+        samples: samples?,
+        word: "portal",
+    })
+}
+
+fn flac(name: &str) -> Option<Vec<i16>> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../shared/speech")
+        .join(name);
     let mut clip = claxon::FlacReader::open(path).ok()?;
     let samples = clip
         .samples()
-        .map(|sample| sample.map(|sample| sample as i16))
-        .collect::<Result<_, _>>();
-    Some(Speech {
-        samples: samples.ok()?,
-        word: "country",
-    })
+        .map(|sample| sample.map(|sample| sample as i16));
+    samples.collect::<Result<_, _>>().ok()
 }
 
 fn packaged_clip() -> Option<Speech> {
@@ -120,6 +137,28 @@ pub fn buffers(samples: &[i16], base: ClockTime) -> impl Iterator<Item = gst::Bu
         })
 }
 
+/// An appsrc of this name is a live source of our samples in a pipeline.
+pub fn live_source(name: &str) -> String {
+    format!("appsrc name={name} is-live=true format=time caps=\"{AUDIO}\"")
+}
+
+/// Pushes the samples into a playing live source as fast as they would be spoken, behind `position`. Gives the position
+/// of what comes next.
+pub fn speak(source: &gst_app::AppSrc, samples: &[i16], position: ClockTime) -> ClockTime {
+    for buffer in buffers(samples, position) {
+        let end = buffer
+            .pts()
+            .zip(buffer.duration())
+            .map(|(pts, duration)| pts + duration);
+        let now = source.current_running_time();
+        if let Some(ahead) = end.zip(now).and_then(|(end, now)| end.checked_sub(now)) {
+            std::thread::sleep(ahead.into());
+        }
+        source.push_buffer(buffer).expect("the buffer is taken");
+    }
+    position + duration_of(samples.len())
+}
+
 /// A piece of text that came out.
 #[derive(Clone, Debug)]
 pub struct Text {
@@ -127,6 +166,8 @@ pub struct Text {
     pub end: ClockTime,
     pub text: String,
     pub discont: bool,
+    /// The words that are new in it, from its meta.
+    pub items: Vec<serde_json::Value>,
 }
 
 /// What came out of the src pad, in order.
@@ -263,7 +304,18 @@ fn text(buffer: &gst::Buffer) -> Text {
         end: start + buffer.duration().expect("text has a duration"),
         text: std::str::from_utf8(&map).expect("text is UTF-8").to_owned(),
         discont: buffer.flags().contains(gst::BufferFlags::DISCONT),
+        items: items(buffer),
     }
+}
+
+fn items(buffer: &gst::BufferRef) -> Vec<serde_json::Value> {
+    if buffer.flags().contains(gst::BufferFlags::HEADER) {
+        return Vec::new();
+    }
+    let meta =
+        gst::meta::CustomMeta::from_buffer(buffer, "WhisperNpuItemMeta").expect("text has a meta");
+    let items: String = meta.structure().get("items").expect("the meta has items");
+    serde_json::from_str(&items).expect("the items are a JSON array")
 }
 
 pub fn texts(out: &[Out]) -> Vec<Text> {

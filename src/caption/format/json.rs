@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MPL-2.0
-//! JSON lines: one object a cue. Times are seconds, to the millisecond.
+//! JSON: one object a cue on a line of its own, or the list of its words. Times are seconds, to the millisecond.
 //!
 //! `{"start":0.5,"end":2.0,"text":"Hi,\nyou","lines":["Hi,","you"],
 //!   "words":[{"text":"Hi,","start":0.5,"end":0.9,"probability":0.98},…]}`, on one line.
+//! Of text that rolls up, `words` has those that the cue is the first to show.
 
 use serde::Serialize;
 
@@ -29,20 +30,29 @@ fn seconds(time: gst::ClockTime) -> f64 {
     time.mseconds() as f64 / 1000.0
 }
 
-pub fn line(cue: &Cue) -> String {
-    let lines = super::lines(cue);
-    let words = cue.lines.iter().flatten().map(|word| Spoken {
+fn spoken(cue: &Cue) -> Vec<Spoken<'_>> {
+    let words = cue.new_words().map(|word| Spoken {
         text: &word.text,
         start: seconds(word.start),
         end: seconds(word.end),
         probability: word.probability,
     });
+    words.collect()
+}
+
+/// The words of the cue as an array.
+pub fn words(cue: &Cue) -> String {
+    serde_json::to_string(&spoken(cue)).unwrap_or_default()
+}
+
+pub fn line(cue: &Cue) -> String {
+    let lines = super::lines(cue);
     let object = Line {
         start: seconds(cue.start),
         end: seconds(cue.end),
         text: lines.join("\n"),
         lines,
-        words: words.collect(),
+        words: spoken(cue),
     };
     // Numbers and strings always serialize: there is no error to hand on.
     serde_json::to_string(&object).unwrap_or_default() + "\n"

@@ -6,6 +6,8 @@ mod markup;
 mod subrip;
 mod webvtt;
 
+pub use json::words as words_as_json;
+
 use gst::Caps;
 
 use super::intake::clean;

@@ -15,14 +15,12 @@ fn word(text: &str) -> Word {
 }
 
 fn cue(lines: &[&[&str]]) -> Cue {
-    Cue {
-        start: ClockTime::from_mseconds(1500),
-        end: ClockTime::from_mseconds(2001),
-        lines: lines
-            .iter()
-            .map(|line| line.iter().copied().map(word).collect())
-            .collect(),
-    }
+    let (start, end) = (
+        ClockTime::from_mseconds(1500),
+        ClockTime::from_mseconds(2001),
+    );
+    let line = |line: &&[&str]| line.iter().copied().map(word).collect();
+    Cue::all_new(start, end, lines.iter().map(line).collect())
 }
 
 #[test]
@@ -118,4 +116,20 @@ fn json_has_one_object_a_line_with_word_times_and_probabilities() {
         value["words"][2],
         serde_json::json!({"text": "日本", "start": 1.5, "end": 1.999, "probability": 0.5})
     );
+}
+
+#[test]
+fn json_lists_only_words_that_no_cue_has_shown_before() {
+    let mut rolled = cue(&[&["say", "it"], &["again"]]);
+    rolled.new_words = 1;
+    let line = Writer::new(Format::JsonLines).write(&rolled);
+    let value: serde_json::Value = serde_json::from_str(&line).unwrap();
+    assert_eq!(value["text"], "say it\nagain");
+    assert_eq!(value["words"].as_array().map(Vec::len), Some(1));
+    assert_eq!(
+        value["words"],
+        serde_json::from_str::<serde_json::Value>(&words_as_json(&rolled)).unwrap()
+    );
+    rolled.new_words = 0;
+    assert_eq!(words_as_json(&rolled), "[]");
 }

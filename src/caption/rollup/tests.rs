@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: MPL-2.0
+
+use super::*;
+
+fn ms(time: u64) -> ClockTime {
+    ClockTime::from_mseconds(time)
+}
+
+/// The words of `text`, each 200 ms long, one every 300 ms from `start` on.
+fn say(text: &str, start: u64) -> Vec<Word> {
+    let word = |(nth, text): (usize, &str)| {
+        let start = start + 300 * nth as u64;
+        Word {
+            text: text.into(),
+            spaced: true,
+            start: ms(start),
+            end: ms(start + 200),
+            probability: 1.0,
+        }
+    };
+    text.split(' ').enumerate().map(word).collect()
+}
+
+fn shown(captions: &mut RollUp) -> Vec<(String, u64, u64)> {
+    std::iter::from_fn(|| captions.pop())
+        .map(|cue| (cue.text(), cue.start.mseconds(), cue.end.mseconds()))
+        .collect()
+}
+
+/// The screen when everything was said.
+fn last_screen(captions: &mut RollUp) -> String {
+    shown(captions).pop().expect("something is shown").0
+}
+
+fn captions(max_line_length: usize, max_lines: usize) -> RollUp {
+    RollUp::new(Layout {
+        max_line_length,
+        max_lines,
+    })
+}
+
+#[test]
+fn words_of_one_update_appear_each_at_its_own_start() {
+    let mut captions = captions(42, 2);
+    captions.push(&say("one two three", 1000));
+    captions.settled(ms(1800));
+    assert_eq!(
+        shown(&mut captions),
+        [
+            ("one".into(), 1000, 1300),
+            ("one two".into(), 1300, 1600),
+            ("one two three".into(), 1600, 1800)
+        ]
+    );
+}
+
+#[test]
+fn words_too_close_to_be_told_apart_appear_together() {
+    let mut captions = captions(42, 2);
+    let mut words = say("one two three", 1000);
+    words[1].start = ms(1099);
+    captions.push(&words);
+    captions.settled(ms(2000));
+    assert_eq!(
+        shown(&mut captions),
+        [
+            ("one two".into(), 1000, 1600),
+            ("one two three".into(), 1600, 2000)
+        ]
+    );
+}
+
+#[test]
+fn a_last_word_is_shown_before_anything_is_known_of_the_next() {
+    let mut captions = captions(42, 2);
+    captions.push(&say("one", 1000));
+    assert_eq!(shown(&mut captions), [("one".into(), 1000, 1100)]);
+    assert_eq!(captions.reached(), Some(ms(1100)));
+    captions.push(&say("two", 1020));
+    assert_eq!(shown(&mut captions), [("one two".into(), 1100, 1200)]);
+}
+
+#[test]
+fn text_stays_without_a_gap_until_it_has_been_read_and_then_goes() {
+    let mut captions = captions(42, 2);
+    captions.push(&say("one", 1000));
+    captions.settled(ms(1200));
+    captions.settled(ms(1500));
+    assert_eq!(shown(&mut captions).len(), 1);
+    captions.settled(ms(1700));
+    captions.settled(ms(5000));
+    // 5/6 s after the word appeared.
+    assert_eq!(shown(&mut captions), [("one".into(), 1500, 1833)]);
+    assert_eq!(captions.reached(), Some(ms(5000)));
+    assert_eq!(captions.pop(), None);
+}
+
+#[test]
+fn words_that_come_faster_than_they_can_be_read_stay_for_longer() {
+    let mut captions = captions(42, 2);
+    let mut words = say("international organisations considered", 0);
+    for word in &mut words {
+        (word.start, word.end) = (ms(0), ms(200));
+    }
+    captions.push(&words);
+    captions.drain();
+    let letters = 14 + 14 + 11;
+    let end = shown(&mut captions).pop().map(|(.., end)| end);
+    assert!(
+        end.is_some_and(|end| end.abs_diff(letters * 1000 / 17) < 5),
+        "{end:?}"
+    );
+}
+
+#[test]
+fn a_full_line_rolls_up_and_the_top_one_goes() {
+    let mut captions = captions(10, 2);
+    captions.push(&say("alpha beta gamma delta zeta", 0));
+    let screens: Vec<_> = shown(&mut captions)
+        .into_iter()
+        .map(|shown| shown.0)
+        .collect();
+    assert_eq!(
+        screens,
+        [
+            "alpha",
+            "alpha beta",
+            "alpha beta\ngamma",
+            "gamma\ndelta",
+            "gamma\ndelta zeta"
+        ]
+    );
+}
+
+#[test]
+fn the_next_utterance_begins_a_line_below_what_is_still_there_and_alone_after_a_silence() {
+    let mut captions = captions(42, 2);
+    captions.push(&say("Good evening.", 0));
+    captions.pause();
+    captions.settled(ms(700));
+    captions.push(&say("Welcome.", 800));
+    captions.pause();
+    assert_eq!(last_screen(&mut captions), "Good evening.\nWelcome.");
+    captions.settled(ms(9000));
+    captions.push(&say("Later.", 9100));
+    assert_eq!(last_screen(&mut captions), "Later.");
+}
+
+#[test]
+fn the_last_letters_of_a_line_give_way_to_a_better_break() {
+    let screen = |text: &str| {
+        let mut captions = captions(30, 3);
+        captions.push(&say(text, 0));
+        last_screen(&mut captions)
+    };
+    assert_eq!(
+        screen("They came home in the evening. She was there"),
+        "They came home in the evening.\nShe was there"
+    );
+    assert_eq!(
+        screen("They met somebody at the house and went"),
+        "They met somebody at the house\nand went"
+    );
+    assert_eq!(
+        screen("Yesterday he visited the house"),
+        "Yesterday he visited the house"
+    );
+    assert_eq!(
+        screen("Yesterday everybody saw the house"),
+        "Yesterday everybody saw\nthe house"
+    );
+}
+
+#[test]
+fn a_closing_mark_finds_room_on_its_line() {
+    let mut captions = captions(20, 2);
+    let mut words = say("今日 は とても 良い 。", 0);
+    words
+        .iter_mut()
+        .skip(1)
+        .for_each(|word| word.spaced = false);
+    captions.push(&words);
+    assert_eq!(last_screen(&mut captions), "今日はとても\n良い。");
+}

@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: MPL-2.0
+//! Inside the bins of gst-plugins-rs that make closed captions and translations, as `scripts/peer-plugins` builds them.
+
+use std::path::Path;
+use std::sync::{Arc, LazyLock, Mutex};
+use std::time::{Duration, Instant};
+
+use gst::ClockTime;
+use gst::prelude::*;
+
+use crate::pipelines::launch;
+use crate::support::{RATE, init, live_source, speak, speech};
+
+/// Whether the bins are there; says on standard output if not.
+fn have_peers() -> bool {
+    static HAVE: LazyLock<bool> = LazyLock::new(|| {
+        init();
+        let target = Path::new(env!("CARGO_TARGET_TMPDIR"))
+            .parent()
+            .expect("target directory");
+        gst::Registry::get().scan_path(target.join("peers/plugins"));
+        // The bin makes one of these when it is made itself, long before it is told what to use.
+        let stand_in = gst::ElementFactory::make("whispernpu")
+            .build()
+            .expect("our element");
+        gst::Element::register(None, "awstranscriber", gst::Rank::NONE, stand_in.type_())
+            .expect("registered");
+        gst::ElementFactory::find("transcriberbin").is_some()
+    });
+    if !*HAVE {
+        println!("skipped: no transcriberbin, build it with scripts/peer-plugins");
+    }
+    *HAVE
+}
+
+/// Text that came out of a pipeline's appsink called `out`.
+fn collected(pipeline: &gst::Pipeline) -> Arc<Mutex<String>> {
+    let text = Arc::new(Mutex::new(String::new()));
+    let collected = text.clone();
+    let new_sample = move |sink: &gst_app::AppSink| {
+        let sample = sink.pull_sample().map_err(|_| gst::FlowError::Eos)?;
+        let map = sample
+            .buffer()
+            .and_then(|buffer| buffer.map_readable().ok());
+        let mut text = collected.lock().expect("text");
+        text.push_str(&String::from_utf8_lossy(&map.ok_or(gst::FlowError::Error)?).to_lowercase());
+        text.push(' ');
+        Ok(gst::FlowSuccess::Ok)
+    };
+    let sink: gst_app::AppSink = pipeline
+        .by_name("out")
+        .and_downcast()
+        .expect("an appsink called out");
+    sink.set_callbacks(
+        gst_app::AppSinkCallbacks::builder()
+            .new_sample(new_sample)
+            .build(),
+    );
+    text
+}
+
+/// Plays, speaks in real time into the live source `speech`, and waits until the word that is said comes out.
+/// `change` is called after a second of silence.
+fn hear(pipeline: &gst::Pipeline, change: impl FnOnce()) {
+    let Some(speech) = speech() else { return };
+    let text = collected(pipeline);
+    let source = pipeline
+        .by_name("speech")
+        .and_downcast()
+        .expect("an appsrc called speech");
+    pipeline.set_state(gst::State::Playing).expect("playing");
+    let position = speak(&source, &[0; RATE], ClockTime::ZERO);
+    change();
+    let mut position = speak(&source, &speech.samples, position);
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !text.lock().expect("text").contains(speech.word) {
+        position = speak(&source, &[0; RATE / 2], position);
+        let bus = pipeline.bus().expect("bus");
+        let error = bus.pop_filtered(&[gst::MessageType::Error]);
+        assert!(error.is_none(), "{error:?}");
+        assert!(
+            Instant::now() < deadline,
+            "only this came out: {:?}",
+            text.lock()
+        );
+    }
+    pipeline.set_state(gst::State::Null).expect("null");
+}
+
+fn transcriber() -> gst::Element {
+    let transcriber =
+        gst::ElementFactory::make("whispernpu").property_from_str("granularity", "word");
+    transcriber.build().expect("our element")
+}
+
+#[test]
+fn live_speech_becomes_cea_608_captions_in_transcriberbin() {
+    if !have_peers() {
+        return;
+    }
+    // cea608mux, the default, came to GStreamer with 1.24; what cea708mux makes carries CEA-608 as well.
+    let pipeline = launch(&format!(
+        "transcriberbin name=bin mux-method=cea708 {} ! bin.sink_audio bin.src_audio ! fakesink async=false sync=true \
+         videotestsrc is-live=true ! video/x-raw,width=320,height=240,framerate=25/1 ! bin.sink_video \
+         bin.src_video ! ccextractor name=captions ! fakesink async=false sync=true \
+         captions.caption ! queue ! ccconverter ! closedcaption/x-cea-608,format=raw ! cea608tott ! text/x-raw \
+         ! appsink name=out async=false sync=false",
+        live_source("speech")
+    ));
+    let bin = pipeline.by_name("bin").expect("the bin");
+    let pad = bin.static_pad("sink_audio").expect("its pad");
+    let transcriber = transcriber();
+    pad.set_property("transcriber", &transcriber);
+    // Takes the transcriber to NULL and back to PLAYING while audio flows.
+    hear(&pipeline, || pad.set_property("language-code", "en-GB"));
+    let language = transcriber.property::<Option<String>>("language-code");
+    assert_eq!(language.as_deref(), Some("en-GB"));
+    // The bin's own.
+    assert_eq!(transcriber.property::<u32>("latency"), 4000);
+}
+
+#[test]
+fn live_speech_is_transcribed_in_translationbin() {
+    if !have_peers() {
+        return;
+    }
+    let pipeline = launch(&format!(
+        "{} ! translationbin name=bin ! appsink name=out async=false sync=false",
+        live_source("speech")
+    ));
+    let transcriber = transcriber();
+    pipeline
+        .by_name("bin")
+        .expect("the bin")
+        .set_property("transcriber", &transcriber);
+    hear(&pipeline, || ());
+    assert_eq!(
+        transcriber
+            .property::<Option<String>>("language-code")
+            .as_deref(),
+        Some("en-US")
+    );
+}
