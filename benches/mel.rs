@@ -6,7 +6,7 @@ use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use gstwhispernpu::audio::Samples;
-use gstwhispernpu::mel::{Analyzer, HOP, Track, WINDOW_FRAMES};
+use gstwhispernpu::mel::{Analyzer, HOP, Track, TrackMemory, WINDOW_FRAMES};
 use gstwhispernpu::pool::Pool;
 use ndarray::Array2;
 
@@ -24,7 +24,7 @@ fn mel(criterion: &mut Criterion) {
     let samples = WINDOW_FRAMES * HOP;
     let noise = (0..samples as u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 16) as i16);
     let audio: Vec<u8> = noise.flat_map(i16::to_le_bytes).collect();
-    let pool = Pool::new(1, || vec![0f32; WINDOW_FRAMES * N_MELS]);
+    let pool = Pool::new(1, || TrackMemory::new(WINDOW_FRAMES, N_MELS));
     let mut analyzer = Analyzer::new(N_MELS);
 
     criterion.bench_function("mel/30s", |bencher| {

@@ -5,7 +5,7 @@ use std::f64::consts::TAU;
 use std::path::{Path, PathBuf};
 
 use gstwhispernpu::audio::Samples;
-use gstwhispernpu::mel::{Analyzer, HOP, N_FFT, SILENCE, Track, WINDOW_FRAMES};
+use gstwhispernpu::mel::{Analyzer, HOP, N_FFT, SILENCE, Track, TrackMemory, WINDOW_FRAMES};
 use gstwhispernpu::pool::Pool;
 use ndarray::Array2;
 
@@ -14,7 +14,7 @@ const FEEDS: [usize; 5] = [1, 7, 160, 441, 48_000];
 
 fn track(rows: usize, n_mels: usize) -> Track {
     Track::new(
-        Pool::new(1, move || vec![f32::NAN; rows * n_mels]).acquire(),
+        Pool::new(1, move || TrackMemory::new(rows, n_mels)).acquire(),
         n_mels,
     )
 }

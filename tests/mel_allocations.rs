@@ -7,7 +7,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
 use gstwhispernpu::audio::Samples;
-use gstwhispernpu::mel::{Analyzer, Track};
+use gstwhispernpu::mel::{Analyzer, Track, TrackMemory};
 use gstwhispernpu::pool::Pool;
 use ndarray::Array2;
 
@@ -54,7 +54,7 @@ fn allocations_of(work: impl FnOnce()) -> u64 {
 }
 
 /// A run through push, pack and finish, on a ring that wraps, with a buffer from the pool.
-fn run(analyzer: &mut Analyzer, pool: &Pool<Vec<f32>>, audio: &[u8], window: &mut Array2<f32>) {
+fn run(analyzer: &mut Analyzer, pool: &Pool<TrackMemory>, audio: &[u8], window: &mut Array2<f32>) {
     let mut track = Track::new(pool.acquire(), 80);
     analyzer.reset();
     let mut push = |samples: Samples<'_>| {
@@ -83,7 +83,7 @@ fn streaming_allocates_nothing_after_the_first_run() {
         1,
         "the counter counts"
     );
-    let pool = Pool::new(1, || vec![0f32; 100 * 80]);
+    let pool = Pool::new(1, || TrackMemory::new(100, 80));
     let mut analyzer = Analyzer::new(80);
     let mut window = Array2::zeros((100, 80));
     let audio: Vec<u8> = (0..64_000u32)

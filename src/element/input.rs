@@ -10,7 +10,7 @@ use gst_audio::AudioFormat;
 use super::CAT;
 use super::feed::{Item, Refused, Take};
 use super::session::Session;
-use crate::audio::{Placement, Samples, Timeline, VoiceDetector};
+use crate::audio::{Placement, Samples, Timeline, VoiceDetector, time_of};
 use crate::mel::{Analyzer, SAMPLE_RATE};
 use crate::stream::{Request, Run};
 
@@ -219,7 +219,7 @@ impl Input {
     fn skip(&mut self, buffer: &gst::BufferRef, sample_size: usize) -> Result<Taken, FlowError> {
         if let Some(pts) = buffer.pts() {
             let samples = (buffer.size() / sample_size) as u64;
-            let event = gst::event::Gap::new(pts, crate::audio::time_of(ClockTime::ZERO, samples));
+            let event = gst::event::Gap::new(pts, time_of(ClockTime::ZERO, samples));
             self.push(Item::Event {
                 event,
                 within: None,
@@ -269,10 +269,16 @@ impl Input {
                 break;
             }
             if self.session.is_live() {
-                self.end_run();
-                return Ok(self.give_up(rest.len()));
-            }
-            if !run.wait_for_room(1) {
+                // The worker is a minute late: what comes waits in a run of its own.
+                self.close_run();
+                self.base = self
+                    .timeline
+                    .end()
+                    .map_or(self.base, |end| before(end, rest.len()));
+                if !self.open_run(request)? {
+                    return Ok(self.give_up(rest.len()));
+                }
+            } else if !run.wait_for_room(1) {
                 return Err(self
                     .session
                     .feed
@@ -359,6 +365,11 @@ impl Input {
             Err(Refused::Flow(error)) => Err(error),
         }
     }
+}
+
+/// The time of the first of so many samples that end at `end`.
+fn before(end: ClockTime, samples: usize) -> ClockTime {
+    end.saturating_sub(time_of(ClockTime::ZERO, samples as u64))
 }
 
 fn bytes_per_sample(format: AudioFormat) -> Option<usize> {

@@ -12,7 +12,7 @@ mod track;
 mod window;
 
 pub use analyzer::Analyzer;
-pub use track::Track;
+pub use track::{Track, TrackMemory};
 
 /// Samples per second that Whisper hears.
 pub const SAMPLE_RATE: u32 = 16_000;

@@ -11,14 +11,12 @@ use crate::pool::Pooled;
 /// Time-major: row r is `n_mels` adjacent values at slot r modulo the ring's capacity, and never moves. Windows that
 /// overlap are views of the same rows.
 pub struct Track {
-    buffer: Pooled<Vec<f32>>,
+    memory: Pooled<TrackMemory>,
     n_mels: usize,
     /// Rows in the ring.
     capacity: usize,
     start: u64,
     end: u64,
-    /// Probability of voice, a ring like that of the rows; a little longer, as voice may be known before its row is.
-    voice: Box<[f32]>,
     /// Row up to which voice is known.
     voice_end: u64,
 }
@@ -26,17 +24,35 @@ pub struct Track {
 /// Rows by which voice may be ahead.
 const VOICE_AHEAD: usize = 4;
 
-impl Track {
-    /// An empty track for `buffer.len() / n_mels` rows.
-    pub fn new(buffer: Pooled<Vec<f32>>, n_mels: usize) -> Self {
-        let capacity = buffer.len().checked_div(n_mels).unwrap_or(0);
+/// What a track lies in, to be pooled.
+pub struct TrackMemory {
+    /// (rows, n_mels)
+    rows: Vec<f32>,
+    /// Probability of voice, a ring like that of the rows; a little longer, as voice may be known before its row is.
+    voice: Vec<f32>,
+}
+
+impl TrackMemory {
+    /// For `rows` rows of `n_mels` bands.
+    pub fn new(rows: usize, n_mels: usize) -> Self {
         Self {
-            buffer,
+            rows: vec![0.0; rows * n_mels],
+            voice: vec![0.0; rows + VOICE_AHEAD],
+        }
+    }
+}
+
+impl Track {
+    /// An empty track with as many rows of `n_mels` bands as there is memory for.
+    pub fn new(memory: Pooled<TrackMemory>, n_mels: usize) -> Self {
+        let rows = memory.rows.len().checked_div(n_mels).unwrap_or(0);
+        let capacity = rows.min(memory.voice.len() - VOICE_AHEAD);
+        Self {
+            memory,
             n_mels,
             capacity,
             start: 0,
             end: 0,
-            voice: vec![0.0; capacity + VOICE_AHEAD].into(),
             voice_end: 0,
         }
     }
@@ -66,7 +82,7 @@ impl Track {
             return None;
         }
         let slot = self.slot(self.end);
-        Some(&mut self.buffer[slot * self.n_mels..][..self.n_mels])
+        Some(&mut self.memory.rows[slot * self.n_mels..][..self.n_mels])
     }
 
     /// Row [`end`](Self::end) is complete. Without room there is none, and nothing happens.
@@ -83,9 +99,9 @@ impl Track {
 
     /// Tells how likely it is that somebody speaks in the next row of which that is not known yet.
     pub fn push_voice(&mut self, probability: f32) {
-        if self.voice_end < self.start + self.voice.len() as u64 {
-            let slot = (self.voice_end % self.voice.len() as u64) as usize;
-            self.voice[slot] = probability;
+        if self.voice_end < self.start + self.memory.voice.len() as u64 {
+            let slot = (self.voice_end % self.memory.voice.len() as u64) as usize;
+            self.memory.voice[slot] = probability;
             self.voice_end += 1;
         }
     }
@@ -95,7 +111,7 @@ impl Track {
         if !(self.start..self.voice_end).contains(&frame) {
             return 1.0;
         }
-        self.voice[(frame % self.voice.len() as u64) as usize]
+        self.memory.voice[(frame % self.memory.voice.len() as u64) as usize]
     }
 
     /// The row after the last one whose voice is known, or the last one if nobody tells.
@@ -122,7 +138,7 @@ impl Track {
     }
 
     fn slots(&self, first: usize, rows: usize) -> ArrayView2<'_, f32> {
-        let values = &self.buffer[first * self.n_mels..][..rows * self.n_mels];
+        let values = &self.memory.rows[first * self.n_mels..][..rows * self.n_mels];
         ArrayView2::from_shape((rows, self.n_mels), values)
             .expect("the slice has rows * n_mels values")
     }
@@ -141,7 +157,7 @@ pub(super) mod tests {
     /// An empty track for `rows` rows of `n_mels` bands.
     pub fn track(rows: usize, n_mels: usize) -> Track {
         Track::new(
-            Pool::new(1, move || vec![f32::NAN; rows * n_mels]).acquire(),
+            Pool::new(1, move || TrackMemory::new(rows, n_mels)).acquire(),
             n_mels,
         )
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use once_cell::sync::Lazy;
 
-use crate::mel::Track;
+use crate::mel::{Track, TrackMemory};
 use crate::pool::{Counters, Pool};
 
 /// Rows of a run's track: one minute, so that audio goes on coming in while a window is heard.
@@ -16,13 +16,13 @@ const TRACK_ROWS: usize = 6000;
 const TRACKS_KEPT: usize = 8;
 
 /// The process-wide pools of tracks, by number of mel bands.
-static TRACKS: Lazy<Mutex<HashMap<usize, Pool<Vec<f32>>>>> = Lazy::new(Mutex::default);
+static TRACKS: Lazy<Mutex<HashMap<usize, Pool<TrackMemory>>>> = Lazy::new(Mutex::default);
 
-fn tracks(n_mels: usize) -> Pool<Vec<f32>> {
+fn tracks(n_mels: usize) -> Pool<TrackMemory> {
     let mut pools = TRACKS
         .lock()
         .unwrap_or_else(|poisoned| poisoned.into_inner());
-    let make = move || vec![0.0; TRACK_ROWS * n_mels];
+    let make = move || TrackMemory::new(TRACK_ROWS, n_mels);
     pools
         .entry(n_mels)
         .or_insert_with(|| Pool::new(TRACKS_KEPT, make))

@@ -163,11 +163,14 @@ impl Default for VoiceDetector {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mel::Analyzer;
+    use crate::mel::{Analyzer, TrackMemory};
     use crate::pool::Pool;
 
     fn track(rows: usize) -> Track {
-        Track::new(Pool::new(1, move || vec![0.0; rows * 80]).acquire(), 80)
+        Track::new(
+            Pool::new(1, move || TrackMemory::new(rows, 80)).acquire(),
+            80,
+        )
     }
 
     /// Voice of the rows when the samples come in pieces.
