@@ -30,7 +30,7 @@ pub mod portable;
 pub mod quantized;
 pub mod sink;
 
-pub use isa::{Isa, UnknownIsa, VARIABLE};
+pub use isa::{Backend, Isa, UnknownIsa, VARIABLE};
 
 /// f32 arithmetic on vectors of [`Lanes::LANES`] elements.
 ///
