@@ -1,15 +1,18 @@
 // SPDX-License-Identifier: MPL-2.0
 //! One token after 100 others, and a prompt of 64, with a window of 30 s to listen to; the reference beside it.
 
+use std::time::{Duration, Instant};
+
 use criterion::{Criterion, criterion_group, criterion_main};
 use gstwhispernpu::decoder::{Audio, Cache, Decoder};
 use gstwhispernpu::encoder::AudioFeatures;
 use gstwhispernpu::kernel::Isa;
 use gstwhispernpu::model::Model;
+use rayon::ThreadPool;
 
 /// Tokens that are there already.
-const CONTEXT: usize = 100;
-const PROMPT: usize = 64;
+const CONTEXT: u32 = 100;
+const PROMPT: u32 = 64;
 
 /// Something to listen to: what the numbers are makes no difference to the time.
 fn features(model: &Model) -> AudioFeatures {
@@ -23,59 +26,73 @@ fn features(model: &Model) -> AudioFeatures {
     features
 }
 
-fn bench(criterion: &mut Criterion, name: &str, decoder: &Decoder, features: &AudioFeatures) {
-    let audio = decoder.listen(features).unwrap();
-    let tokens: Vec<u32> = (0..CONTEXT as u32).map(|i| 300 + i).collect();
-    let mut logits = Vec::new();
-    criterion.bench_function(&format!("decoder/{name}/token"), |bencher| {
-        bencher.iter_custom(|iterations| {
-            timed(iterations, || {
-                let mut cache = Cache::default();
-                decoder.forward(&tokens, &mut cache, &audio, None).unwrap();
-                move |count| token(decoder, &audio, &mut cache, count)
-            })
-        });
-    });
-    criterion.bench_function(&format!("decoder/{name}/prompt-{PROMPT}"), |bencher| {
-        bencher.iter(|| {
-            let mut cache = Cache::default();
-            decoder
-                .forward(&tokens[..PROMPT], &mut cache, &audio, None)
-                .unwrap();
-            decoder.row(&mut cache, PROMPT - 1, &mut logits).unwrap();
-        });
-    });
-    criterion.bench_function(&format!("decoder/{name}/listen"), |bencher| {
-        bencher.iter(|| decoder.listen(features).unwrap());
-    });
+/// A decoder and all that it needs to be timed, on a pool as the engine has.
+struct Bench<'a> {
+    decoder: &'a Decoder,
+    features: &'a AudioFeatures,
+    threads: &'a ThreadPool,
 }
 
-/// Time of `iterations` tokens, in runs that do not leave the neighbourhood of [`CONTEXT`].
-fn timed<F: FnMut(u64)>(iterations: u64, mut start: impl FnMut() -> F) -> std::time::Duration {
+impl Bench<'_> {
+    fn run(&self, criterion: &mut Criterion, name: &str) {
+        let Self {
+            decoder,
+            features,
+            threads,
+        } = *self;
+        let audio = decoder.listen(features).unwrap();
+        criterion.bench_function(&format!("decoder/{name}/token"), |bencher| {
+            bencher.iter_custom(|count| threads.install(|| tokens(decoder, &audio, count)));
+        });
+        criterion.bench_function(&format!("decoder/{name}/prompt-{PROMPT}"), |bencher| {
+            bencher.iter_custom(|count| {
+                threads.install(|| {
+                    let began = Instant::now();
+                    (0..count).for_each(|_| drop(fed(decoder, &audio, PROMPT)));
+                    began.elapsed()
+                })
+            });
+        });
+        criterion.bench_function(&format!("decoder/{name}/listen"), |bencher| {
+            bencher.iter_custom(|count| {
+                threads.install(|| {
+                    let began = Instant::now();
+                    (0..count).for_each(|_| drop(decoder.listen(features).unwrap()));
+                    began.elapsed()
+                })
+            });
+        });
+    }
+}
+
+/// What is there after a prompt of `count` tokens and the logits that follow it.
+fn fed(decoder: &Decoder, audio: &Audio, count: u32) -> (Cache, Vec<f32>) {
+    let tokens: Vec<u32> = (0..count).map(|i| 300 + i).collect();
+    let (mut cache, mut logits) = (Cache::default(), Vec::new());
+    decoder.forward(&tokens, &mut cache, audio, None).unwrap();
+    decoder
+        .row(&mut cache, tokens.len() - 1, &mut logits)
+        .unwrap();
+    (cache, logits)
+}
+
+/// Time of `count` tokens, in runs that stay in the neighbourhood of [`CONTEXT`].
+fn tokens(decoder: &Decoder, audio: &Audio, count: u64) -> Duration {
     const RUN: u64 = 20;
-    let mut time = std::time::Duration::ZERO;
-    let mut left = iterations;
-    while left > 0 {
-        let mut run = start();
-        let began = std::time::Instant::now();
-        run(left.min(RUN));
+    let mut time = Duration::ZERO;
+    for first in (0..count).step_by(RUN as usize) {
+        let (mut cache, mut logits) = fed(decoder, audio, CONTEXT);
+        let began = Instant::now();
+        for i in 0..RUN.min(count - first) {
+            let token = 1000 + i as u32;
+            decoder.forward(&[token], &mut cache, audio, None).unwrap();
+            decoder.row(&mut cache, 0, &mut logits).unwrap();
+        }
         time += began.elapsed();
-        left -= left.min(RUN);
     }
     time
 }
 
-fn token(decoder: &Decoder, audio: &Audio, cache: &mut Cache, count: u64) {
-    let mut logits = Vec::with_capacity(decoder.vocab() + 64);
-    for i in 0..count {
-        decoder
-            .forward(&[1000 + i as u32], cache, audio, None)
-            .unwrap();
-        decoder.row(cache, 0, &mut logits).unwrap();
-    }
-}
-
-/// On a pool as the engine has, so that every call does not begin with a hand-over to one.
 fn decoder(criterion: &mut Criterion) {
     let threads = rayon::ThreadPoolBuilder::new().build().unwrap();
     for name in ["tiny.en", "base"] {
@@ -96,7 +113,12 @@ fn decoder(criterion: &mut Criterion) {
         let reference = Decoder::reference(&model).unwrap();
         candidates.push((format!("{name}/reference"), reference));
         for (name, decoder) in &candidates {
-            threads.install(|| bench(criterion, name, decoder, &features));
+            let bench = Bench {
+                decoder,
+                features: &features,
+                threads: &threads,
+            };
+            bench.run(criterion, name);
         }
     }
 }

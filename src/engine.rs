@@ -14,8 +14,7 @@ use once_cell::sync::Lazy;
 use parking_lot::FairMutex;
 
 use crate::decoder::{Audio, Decoder, DecoderError};
-use crate::encoder::cpu::CpuEncoder;
-use crate::encoder::{AudioFeatures, Encoder, EncoderError};
+use crate::encoder::{self, AudioFeatures, Encoder, EncoderError};
 use crate::model::{Model, ModelError};
 use crate::pool::{Counters as PoolCounters, Pool};
 use crate::stream::Run;
@@ -111,7 +110,7 @@ impl Engine {
                 "this build cannot drive an NPU: set device=auto or device=cpu".into(),
             ));
         }
-        let encoder: Box<dyn Encoder> = Box::new(CpuEncoder::new(&model)?);
+        let encoder = encoder::on_cpu(&model)?;
         let config = model.config.clone();
         Ok(Self {
             decoder: Decoder::new(&model)?,

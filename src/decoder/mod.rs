@@ -23,7 +23,7 @@ pub use sampling::{Hypothesis, Task};
 pub use words::{TimedWord, Transcript, is_unspaced, split_words};
 
 use crate::encoder::AudioFeatures;
-use crate::kernel::{Isa, UnknownIsa};
+use crate::kernel::{Backend, Isa, UnknownIsa};
 use crate::model::{Model, ModelError};
 use graph::Graph;
 
@@ -52,9 +52,12 @@ pub struct Decoder {
 }
 
 impl Decoder {
-    /// For the fastest instruction set that this machine has, or the one that the environment names.
+    /// For the fastest instruction set that this machine has, or what the environment names.
     pub fn new(model: &Model) -> Result<Self, DecoderError> {
-        Self::with_isa(model, Isa::choose()?)
+        match Backend::choose()? {
+            Backend::Reference => Self::reference(model),
+            Backend::Kernels(isa) => Self::with_isa(model, isa),
+        }
     }
 
     /// For `isa`, which must be [available](Isa::available).

@@ -3,6 +3,7 @@
 
 use std::ops::Range;
 
+use super::sampling::{largest, log_sum_exp};
 use crate::model::Tokenizer;
 
 /// The first segment of a window may start at most this many 20 ms steps into it.
@@ -99,13 +100,11 @@ impl Rules {
     /// When the timestamps together are likelier than any text, one of them must come.
     fn prefer_timestamps(&self, timestamps: &Range<u32>, logits: &mut [f32]) {
         let (text, times) = logits.split_at(timestamps.start as usize);
-        let best_text = text.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        let best_time = times.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let (best_text, best_time) = (largest(text), largest(times));
         if best_time == f32::NEG_INFINITY {
             return;
         }
-        let sum: f32 = times.iter().map(|x| (x - best_time).exp()).sum();
-        if best_time + sum.ln() > best_text {
+        if log_sum_exp(times, 1.0) > best_text {
             forbid(logits, 0..timestamps.start);
         }
     }

@@ -6,8 +6,8 @@ pub mod reference;
 
 use ndarray::{Array2, ArrayViewMut2};
 
-use crate::kernel::UnknownIsa;
-use crate::model::Config;
+use crate::kernel::{Backend, UnknownIsa};
+use crate::model::{Config, Model};
 
 /// Why a window could not be encoded.
 #[derive(Debug, thiserror::Error)]
@@ -81,4 +81,12 @@ pub trait Encoder: Send {
 
     /// What runs, for users: `cpu (f32)`.
     fn description(&self) -> String;
+}
+
+/// The encoder on the CPU: on the kernels, unless the environment asks for the reference.
+pub fn on_cpu(model: &Model) -> Result<Box<dyn Encoder>, EncoderError> {
+    Ok(match Backend::choose()? {
+        Backend::Reference => Box::new(reference::ReferenceEncoder::new(model)?),
+        Backend::Kernels(isa) => Box::new(cpu::CpuEncoder::with_isa(model, isa)?),
+    })
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
 //! x86-64 with AVX-512 F, BW, DQ and VL: matrices in f32, or in bf16 where the machine multiplies that.
 
+use std::arch::asm;
 use std::arch::x86_64::*;
 use std::marker::PhantomData;
 
@@ -63,8 +64,26 @@ impl Generation for bf16 {
     #[inline(always)]
     unsafe fn dot_pairs(sums: __m512i, a: __m512i, b: __m512i) -> __m512i {
         // SAFETY: the caller promises AVX-512 VNNI.
-        unsafe { _mm512_dpwssd_epi32(sums, a, b) }
+        unsafe { dpwssd(sums, a, b) }
     }
+}
+
+/// `vpdpwssd` as it stands: of the intrinsic LLVM makes a multiplication and an addition again, for the sake of a
+/// latency that nothing here waits for.
+#[inline]
+#[target_feature(enable = "avx512f,avx512vnni")]
+fn dpwssd(mut sums: __m512i, a: __m512i, b: __m512i) -> __m512i {
+    // SAFETY: the instruction reads and writes nothing but these registers.
+    unsafe {
+        asm!(
+            "vpdpwssd {sums}, {a}, {b}",
+            sums = inout(zmm_reg) sums,
+            a = in(zmm_reg) a,
+            b = in(zmm_reg) b,
+            options(pure, nomem, nostack, preserves_flags)
+        );
+    }
+    sums
 }
 
 impl<V: Copy + Send + Sync + 'static> Lanes for Avx512<V> {

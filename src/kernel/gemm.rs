@@ -2,7 +2,7 @@
 //! Matrix multiplication: a block of rows times packed weights, each finished tile handed to a [`Sink`].
 
 use super::pack::Panels;
-use super::{Kernel, Operation, Tile, multiply};
+use super::{Kernel, Operation, Tile, multiply, tile_rows};
 
 /// The left operand: rows of `K::Value`s, `stride` apart. They may overlap: a convolution over time-major
 /// frames is a multiplication whose rows are several frames long and one frame (or two) apart.
@@ -33,57 +33,124 @@ impl<K: Kernel, S: Sink<K>> Operation<K> for Gemm<'_, K, S> {
     #[inline(always)]
     fn run(self, kernel: K) {
         match self.left.count {
-            1 => self.multiply::<[[K::Vector; 2]; 1]>(kernel),
-            _ => self.multiply::<K::Tile>(kernel),
+            0 => {}
+            1 => self.multiply_row(kernel),
+            _ => self.multiply(kernel),
         }
     }
 }
 
 impl<K: Kernel, S: Sink<K>> Gemm<'_, K, S> {
+    /// Panels of the right operand and groups of depth, both operands being large enough for `rows` rows.
     #[inline(always)]
-    fn multiply<T: Tile<K::Vector>>(mut self, kernel: K) {
-        let Rows {
-            values: left,
-            stride,
-            count,
-        } = self.left;
-        let Panels {
-            values: right,
-            bias,
-            columns,
-            depth,
-            panel_stride,
-            group_stride,
-        } = self.right;
-        let rows = count.next_multiple_of(T::ROWS);
-        if rows == 0 || columns == 0 || depth == 0 {
-            return;
+    fn extents(&self, rows: usize) -> (usize, usize) {
+        let (left, right) = (&self.left, &self.right);
+        let (panels, groups) = (right.columns / K::COLUMNS, right.depth / K::GROUP);
+        assert!(right.columns.is_multiple_of(K::COLUMNS) && right.depth.is_multiple_of(K::GROUP));
+        if panels == 0 || groups == 0 {
+            return (0, 0);
         }
-        let (panels, groups) = (columns / K::COLUMNS, depth / K::GROUP);
-        assert!(columns.is_multiple_of(K::COLUMNS) && depth.is_multiple_of(K::GROUP));
-        assert!(left.len() >= (rows - 1) * stride + depth);
-        assert!(
-            right.len()
-                >= (panels - 1) * panel_stride
-                    + (groups - 1) * group_stride
-                    + K::COLUMNS * K::GROUP
-        );
+        assert!(left.values.len() >= (rows - 1) * left.stride + right.depth);
+        let last = (panels - 1) * right.panel_stride + (groups - 1) * right.group_stride;
+        assert!(right.values.len() >= last + K::COLUMNS * K::GROUP);
+        (panels, groups)
+    }
 
+    /// What the sums of a panel begin with.
+    #[inline(always)]
+    fn bias(&self, kernel: K, panel: usize) -> [K::Vector; 2] {
+        match self
+            .right
+            .bias
+            .get(panel * K::COLUMNS..(panel + 1) * K::COLUMNS)
+        {
+            Some(bias) => [kernel.load(bias), kernel.load(&bias[K::LANES..])],
+            None => [kernel.splat(0.0); 2],
+        }
+    }
+
+    #[inline(always)]
+    fn multiply(mut self, kernel: K) {
+        let rows = self.left.count.next_multiple_of(tile_rows::<K>());
+        let (panels, groups) = self.extents(rows);
+        let (left, right) = (&self.left, self.right);
         for panel in 0..panels {
-            let column = panel * K::COLUMNS;
-            let bias = match bias.get(column..column + K::COLUMNS) {
-                Some(bias) => [kernel.load(bias), kernel.load(&bias[K::LANES..])],
-                None => [kernel.splat(0.0); 2],
-            };
-            for row in (0..rows).step_by(T::ROWS) {
-                // SAFETY: the extents of both operands are asserted above.
+            let bias = self.bias(kernel, panel);
+            for row in (0..rows).step_by(tile_rows::<K>()) {
+                // SAFETY: the extents of both operands are asserted.
                 let tile = unsafe {
-                    let left = (left.as_ptr().add(row * stride), stride);
-                    let right = (right.as_ptr().add(panel * panel_stride), group_stride);
-                    multiply(kernel, T::splat(bias), groups, left, right)
+                    let a = left.values.as_ptr().add(row * left.stride);
+                    let b = right.values.as_ptr().add(panel * right.panel_stride);
+                    let (a, b) = ((a, left.stride), (b, right.group_stride));
+                    multiply(kernel, K::Tile::splat(bias), groups, a, b)
                 };
-                self.sink.write(kernel, row, column, tile.rows());
+                self.sink
+                    .write(kernel, row, panel * K::COLUMNS, tile.rows());
             }
         }
     }
+
+    /// Two panels at a time: one row alone would leave the multiplier waiting for its own last sum.
+    #[inline(always)]
+    fn multiply_row(mut self, kernel: K) {
+        let (panels, groups) = self.extents(1);
+        let (left, right) = (self.left.values.as_ptr(), self.right);
+        for panel in (0..panels).step_by(2) {
+            // The last one of an odd number is multiplied twice.
+            let second = (panel + 1).min(panels - 1);
+            let bias = [self.bias(kernel, panel), self.bias(kernel, second)];
+            // SAFETY: the extents of both operands are asserted.
+            let sums = unsafe {
+                let b = right.values.as_ptr();
+                let b = [panel, second].map(|panel| b.add(panel * right.panel_stride));
+                multiply_row(kernel, bias, groups, left, (b, right.group_stride))
+            };
+            for (panel, sums) in (panel..=second).zip(sums) {
+                self.sink.write(kernel, 0, panel * K::COLUMNS, &[sums]);
+            }
+        }
+    }
+}
+
+/// `sums + a b` for one row and two panels over `groups` groups of depth, consecutive ones `b_stride` values apart.
+///
+/// # Safety
+/// `groups * GROUP` values must be readable at `a`, and for each group g `COLUMNS * GROUP` values from `g b_stride` on
+/// in either panel.
+#[inline(always)]
+unsafe fn multiply_row<K: Kernel>(
+    kernel: K,
+    mut sums: [[K::Vector; 2]; 2],
+    groups: usize,
+    a: *const K::Value,
+    (b, b_stride): ([*const K::Value; 2], usize),
+) -> [[K::Vector; 2]; 2] {
+    let add = |sums: &mut [[K::Vector; 2]; 2], group: usize| {
+        // SAFETY: within what the caller promises for this group.
+        let left = unsafe { kernel.broadcast_group(a.add(group * K::GROUP)) };
+        for (sums, b) in sums.iter_mut().zip(b) {
+            // SAFETY: within what the caller promises for this group of this panel.
+            let columns = unsafe {
+                let b = b.add(group * b_stride);
+                [
+                    kernel.load_groups(b),
+                    kernel.load_groups(b.add(K::LANES * K::GROUP)),
+                ]
+            };
+            sums[0] = kernel.dot(sums[0], left, columns[0]);
+            sums[1] = kernel.dot(sums[1], left, columns[1]);
+        }
+    };
+    let mut odd = [[kernel.splat(0.0); 2]; 2];
+    for group in (0..groups - groups % 2).step_by(2) {
+        add(&mut sums, group);
+        add(&mut odd, group + 1);
+    }
+    if groups % 2 == 1 {
+        add(&mut sums, groups - 1);
+    }
+    for (sums, odd) in sums.iter_mut().zip(odd) {
+        *sums = [kernel.add(sums[0], odd[0]), kernel.add(sums[1], odd[1])];
+    }
+    sums
 }

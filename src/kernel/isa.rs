@@ -8,8 +8,29 @@ use super::{ForKernel, Kernel};
 #[cfg(target_arch = "x86_64")]
 use super::{avx2::Avx2, avx512::Avx512};
 
-/// Overrides the choice: one of the names of [`Isa`]. For tests and comparisons.
+/// Overrides the choice: one of the names of [`Isa`], or [`REFERENCE`]. For tests and comparisons.
 pub const VARIABLE: &str = "WHISPERNPU_ISA";
+
+/// Asks for the plain graphs in f32 that the kernels are measured against.
+pub const REFERENCE: &str = "reference";
+
+/// What encoder and decoder run on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Backend {
+    /// No kernels at all.
+    Reference,
+    Kernels(Isa),
+}
+
+impl Backend {
+    /// The fastest instruction set that this machine has, or what [`VARIABLE`] names.
+    pub fn choose() -> Result<Self, UnknownIsa> {
+        match std::env::var(VARIABLE) {
+            Ok(wanted) if wanted == REFERENCE => Ok(Self::Reference),
+            _ => Isa::choose().map(Self::Kernels),
+        }
+    }
+}
 
 /// The instruction sets there are kernels for, from the one that runs everywhere to the fastest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -23,7 +44,7 @@ pub enum Isa {
 
 /// [`VARIABLE`] names nothing that runs here.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{VARIABLE}={wanted}: this machine has {}", Isa::available().map(Isa::name).collect::<Vec<_>>().join(", "))]
+#[error("{VARIABLE}={wanted}: this machine has {REFERENCE}, {}", Isa::available().map(Isa::name).collect::<Vec<_>>().join(", "))]
 pub struct UnknownIsa {
     wanted: String,
 }

@@ -30,7 +30,7 @@ pub mod portable;
 pub mod quantized;
 pub mod sink;
 
-pub use isa::{Isa, UnknownIsa, VARIABLE};
+pub use isa::{Backend, Isa, UnknownIsa, VARIABLE};
 
 /// f32 arithmetic on vectors of [`Lanes::LANES`] elements.
 ///
@@ -185,13 +185,13 @@ pub const fn tile_rows<K: Kernel>() -> usize {
 /// For each row r of the tile `steps * GROUP` values must be readable from `a + r a_stride`, and for each step
 /// s `COLUMNS * GROUP` values from `b + s b_stride`.
 #[inline(always)]
-pub unsafe fn multiply<K: Kernel, T: Tile<K::Vector>>(
+pub unsafe fn multiply<K: Kernel>(
     kernel: K,
-    mut tile: T,
+    mut tile: K::Tile,
     steps: usize,
     (a, a_stride): (*const K::Value, usize),
     (b, b_stride): (*const K::Value, usize),
-) -> T {
+) -> K::Tile {
     for step in 0..steps {
         // SAFETY: within what the caller promises for this step and these columns.
         let columns = unsafe {

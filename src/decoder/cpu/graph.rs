@@ -5,17 +5,19 @@
 
 use rayon::prelude::*;
 
-use super::memory::{BLOCK, Heard, Memory, Scratch, Stream};
+use super::heard::{Heard, Hearing};
+use super::memory::{BLOCK, Memory, Scratch};
+use super::stream::{Parts, Stream, round};
 use super::weights::{CrossHead, Layer, SelfHead, Slice, Weights};
 use crate::decoder::graph::{Audio, Cache, Graph, alignment_heads};
 use crate::decoder::{Attention, DecoderError};
 use crate::encoder::AudioFeatures;
+use crate::kernel::Kernel;
 use crate::kernel::attention::{Recall, scores_width};
 use crate::kernel::gemm::{Rows, Sink};
-use crate::kernel::norm::{Norm, normalize};
-use crate::kernel::quantized::{Digits, Outputs, Product, Round};
-use crate::kernel::sink::{GeluFloats, Identity, Keys, ToFloats, ToValues, Transfer, Values};
-use crate::kernel::{Kernel, Operation, tile_rows};
+use crate::kernel::norm::Norm;
+use crate::kernel::quantized::{Digits, Outputs, Product};
+use crate::kernel::sink::{GeluFloats, Identity, Keys, ToFloats, ToValues, Values};
 use crate::model::{Config, Model, ModelError};
 use crate::pool::{Pool, Pooled};
 
@@ -80,79 +82,44 @@ impl<K: Kernel> CpuGraph<K> {
         }
     }
 
-    /// A block of tokens through all layers, to rows of `memory.hidden` from `row` on.
+    /// A block of tokens, after `past` others, through all layers.
     fn feed(
         &self,
         tokens: &[u32],
         past: usize,
         memory: &mut Memory<K>,
-        row: usize,
-        heard: &Heard<K>,
-        frames: usize,
+        heard: Hearing<'_, K>,
         mut attention: Option<&mut Attention>,
     ) {
-        let (count, width) = (tokens.len(), self.config.text_state);
+        let count = tokens.len();
         self.embed(tokens, past, &mut memory.stream.x);
-        let mut settled = true;
         for (index, layer) in self.weights.layers.iter().enumerate() {
-            self.settle(&mut memory.stream, count, &layer.self_norm, !settled);
-            settled = false;
-            self.attend_self(index, layer, past, count, memory);
-            self.settle(&mut memory.stream, count, &layer.cross_norm, true);
-            let mut looking = Looking {
-                frames,
-                wanted: attention.is_some(),
-            };
-            self.attend_audio(index, layer, count, memory, heard, &mut looking);
+            let parts = if index == 0 { Parts::None } else { Parts::All };
+            self.settle(memory, count, &layer.self_norm, parts);
+            self.attend_self(index, past, count, memory);
+            self.settle(memory, count, &layer.cross_norm, Parts::All);
+            self.attend_audio(index, count, memory, heard, attention.is_some());
             if let Some(attention) = attention.as_deref_mut() {
-                self.record(index, count * frames, &memory.looks, attention);
+                self.record(index, count * heard.frames, &memory.looks, attention);
             }
-            self.settle(&mut memory.stream, count, &layer.feed_forward_norm, true);
+            self.settle(memory, count, &layer.feed_forward_norm, Parts::All);
             self.feed_forward(layer, count, memory);
         }
-        self.settle(&mut memory.stream, count, &self.weights.norm, true);
-        memory.hidden[row * width..][..count * width]
-            .copy_from_slice(&memory.stream.normed[..count * width]);
+        self.settle(memory, count, &self.weights.norm, Parts::All);
     }
 
-    /// Adds the parts of the round before to the residual stream, if there are any, and normalises it.
-    fn settle(&self, stream: &mut Stream, count: usize, norm: &Norm, parts: bool) {
-        let (kernel, width) = (self.kernel, self.config.text_state);
-        let parts = if parts { &stream.parts[..] } else { &[] };
-        let rows = tile_rows::<K>() * width;
-        let x = stream.x[..count * width].par_chunks_mut(rows);
-        let normed = stream.normed[..count * width].par_chunks_mut(rows);
-        x.zip(normed).enumerate().for_each(|(tile, (x, normed))| {
-            kernel.vectorize(Settle {
-                norm,
-                parts,
-                stride: BLOCK * width,
-                first: tile * rows,
-                x,
-                normed,
-            });
-        });
-        kernel.vectorize(Round {
-            rows: &stream.normed[..count * width],
-            depth: width,
-            out: &mut stream.digits,
-        });
+    fn settle(&self, memory: &mut Memory<K>, count: usize, norm: &Norm, parts: Parts) {
+        memory.stream.settle(self.kernel, count, norm, parts);
     }
 
-    fn attend_self(
-        &self,
-        index: usize,
-        layer: &Layer<K>,
-        past: usize,
-        count: usize,
-        memory: &mut Memory<K>,
-    ) {
+    /// Every head of layer `index`: what the tokens say to those before them.
+    fn attend_self(&self, index: usize, past: usize, count: usize, memory: &mut Memory<K>) {
         let (kernel, width, head_width) = (self.kernel, self.config.text_state, self.head_width());
         let cached = Memory::<K>::capacity(&self.config) * head_width;
         let layer_len = self.config.text_heads * cached;
         let Stream { parts, digits, .. } = &mut memory.stream;
         let tasks = (
-            &layer.self_heads,
+            &self.weights.layers[index].self_heads,
             &mut memory.scratches,
             parts.par_chunks_mut(BLOCK * width),
             memory.keys[index * layer_len..][..layer_len].par_chunks_mut(cached),
@@ -203,23 +170,24 @@ impl<K: Kernel> CpuGraph<K> {
             });
     }
 
+    /// Every head of layer `index`: what the tokens hear. With `looking`, the weights of alignment heads are kept in
+    /// `memory.looks`.
     fn attend_audio(
         &self,
         index: usize,
-        layer: &Layer<K>,
         count: usize,
         memory: &mut Memory<K>,
-        heard: &Heard<K>,
-        looking: &mut Looking,
+        Hearing { heard, frames }: Hearing<'_, K>,
+        looking: bool,
     ) {
         let (kernel, width, head_width) = (self.kernel, self.config.text_state, self.head_width());
-        let (heads, frames) = (self.config.text_heads, looking.frames);
+        let heads = self.config.text_heads;
         let heard_len = scores_width::<K>(self.config.audio_ctx) * head_width;
-        let look_len = if looking.wanted { count * frames } else { 1 };
+        let look_len = if looking { count * frames } else { 1 };
         memory.looks.resize(heads * look_len, 0.0);
         let Stream { parts, digits, .. } = &mut memory.stream;
         let tasks = (
-            &layer.cross_heads,
+            &self.weights.layers[index].cross_heads,
             &mut memory.scratches,
             parts.par_chunks_mut(BLOCK * width),
             memory.looks.par_chunks_mut(look_len),
@@ -237,7 +205,7 @@ impl<K: Kernel> CpuGraph<K> {
                 } = scratch;
                 let sink = ToValues::new(queries, head_width, Identity);
                 multiply(kernel, digits, count, q.all(), sink);
-                let watched = looking.wanted && self.alignment_heads.contains(&(index, number));
+                let watched = looking && self.alignment_heads.contains(&(index, number));
                 kernel.vectorize(Recall {
                     queries: Rows {
                         values: queries,
@@ -301,52 +269,12 @@ impl<K: Kernel> Graph for CpuGraph<K> {
     }
 
     fn listen(&self, features: &AudioFeatures) -> Result<Audio, DecoderError> {
-        let (kernel, frames, head_width) = (self.kernel, features.context, self.head_width());
-        let (heads, width) = (self.config.text_heads, self.config.text_state);
+        let frames = features.context;
         if frames == 0 || frames > self.config.audio_ctx {
             return Err(DecoderError::Frames(frames));
         }
-        let len = scores_width::<K>(self.config.audio_ctx) * head_width;
-        let rows = scores_width::<K>(frames);
         let mut window = self.windows.acquire();
-        let Heard { keys, values } = &mut *window;
-        (keys.par_chunks_mut(len), values.par_chunks_mut(len))
-            .into_par_iter()
-            .enumerate()
-            .try_for_each(|(task, (keys, values))| {
-                let (layer, head) = (task / heads, task % heads);
-                let cross = features.cross.get(layer).ok_or(DecoderError::Foreign)?;
-                let (k, v) = (cross.k.as_slice(), cross.v.as_slice());
-                let (Some(k), Some(v)) = (k, v) else {
-                    return Err(DecoderError::Foreign);
-                };
-                let sink = Keys {
-                    out: keys,
-                    head_width,
-                    first: 0,
-                };
-                let columns = head * head_width..(head + 1) * head_width;
-                kernel.vectorize(Transfer {
-                    from: &k[..frames * width],
-                    stride: width,
-                    columns: columns.clone(),
-                    rows,
-                    sink,
-                });
-                let sink = Values {
-                    out: values,
-                    head_width,
-                    first: 0,
-                };
-                kernel.vectorize(Transfer {
-                    from: &v[..frames * width],
-                    stride: width,
-                    columns,
-                    rows,
-                    sink,
-                });
-                Ok(())
-            })?;
+        window.fill(self.kernel, &self.config, features)?;
         Ok(Audio::new(frames, window))
     }
 
@@ -368,19 +296,17 @@ impl<K: Kernel> Graph for CpuGraph<K> {
             return Err(DecoderError::UnknownToken(*token));
         }
         let heard: &Pooled<Heard<K>> = audio.operands()?;
+        let heard = Hearing {
+            heard,
+            frames: audio.frames(),
+        };
         let memory = self.memory(cache)?;
+        let rows = BLOCK * self.config.text_state;
         for (block, tokens) in tokens.chunks(BLOCK).enumerate() {
-            let row = block * BLOCK;
             let attention = attention.as_deref_mut();
-            self.feed(
-                tokens,
-                past + row,
-                memory,
-                row,
-                heard,
-                audio.frames(),
-                attention,
-            );
+            self.feed(tokens, past + block * BLOCK, memory, heard, attention);
+            let hidden = memory.stream.normed(tokens.len());
+            memory.hidden[block * rows..][..hidden.len()].copy_from_slice(hidden);
         }
         cache.advance(tokens.len());
         Ok(())
@@ -395,11 +321,12 @@ impl<K: Kernel> Graph for CpuGraph<K> {
         let (kernel, width, vocab) = (self.kernel, self.config.text_state, self.config.vocab);
         let memory = self.memory(cache)?;
         let digits = &mut memory.stream.digits;
-        kernel.vectorize(Round {
-            rows: &memory.hidden[index * width..][..width],
-            depth: width,
-            out: digits,
-        });
+        round(
+            kernel,
+            &memory.hidden[index * width..][..width],
+            width,
+            digits,
+        );
         logits.resize(vocab.next_multiple_of(K::COLUMNS), 0.0);
         logits
             .par_chunks_mut(PANELS * K::COLUMNS)
@@ -412,12 +339,6 @@ impl<K: Kernel> Graph for CpuGraph<K> {
         logits.truncate(vocab);
         Ok(())
     }
-}
-
-/// What somebody wants to see of cross-attention.
-struct Looking {
-    frames: usize,
-    wanted: bool,
 }
 
 fn multiply<K: Kernel>(
@@ -445,48 +366,11 @@ fn contribute<K: Kernel>(
     out: Outputs<'_, K>,
     part: &mut [f32],
 ) {
-    kernel.vectorize(Round {
-        rows: &rows[..count * depth],
-        depth,
-        out: digits,
-    });
+    round(kernel, &rows[..count * depth], depth, digits);
     let width = out.columns();
     let sink = ToFloats {
         out: &mut part[..count * width],
         width,
     };
     multiply(kernel, digits, count, out, sink);
-}
-
-/// `x += parts`, then `x` normalised, for some rows of a block.
-struct Settle<'a> {
-    norm: &'a Norm,
-    /// One part per head, `stride` apart; may be empty.
-    parts: &'a [f32],
-    stride: usize,
-    /// Where these rows begin in each part.
-    first: usize,
-    x: &'a mut [f32],
-    normed: &'a mut [f32],
-}
-
-impl<K: Kernel> Operation<K> for Settle<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run(self, kernel: K) {
-        let width = self.norm.weight.len();
-        for part in self.parts.chunks_exact(self.stride) {
-            let part = part[self.first..].chunks_exact(K::LANES);
-            for (x, part) in self.x.chunks_exact_mut(K::LANES).zip(part) {
-                kernel.store(kernel.add(kernel.load(x), kernel.load(part)), x);
-            }
-        }
-        let rows = self.x.chunks_exact(width);
-        for (x, normed) in rows.zip(self.normed.chunks_exact_mut(width)) {
-            normalize(kernel, self.norm, x, |i, y| {
-                kernel.store(y, &mut normed[i..])
-            });
-        }
-    }
 }

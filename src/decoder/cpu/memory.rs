@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
 //! What belongs to one window, allocated once and lent to window after window.
 
+use super::stream::Stream;
 use crate::kernel::attention::scores_width;
 use crate::kernel::buffer::Buffer;
 use crate::kernel::quantized::Digits;
@@ -25,18 +26,6 @@ pub struct Memory<K: Kernel> {
     pub looks: Vec<f32>,
 }
 
-/// The residual stream of a block of tokens.
-pub struct Stream {
-    /// (BLOCK, d)
-    pub x: Buffer<f32>,
-    /// (heads, BLOCK, d): what each head will add to `x`.
-    pub parts: Buffer<f32>,
-    /// (BLOCK, d): `x` normalised for what reads it next.
-    pub normed: Buffer<f32>,
-    /// The same, rounded.
-    pub digits: Digits,
-}
-
 /// What the task of one head needs.
 pub struct Scratch<K: Kernel> {
     /// (BLOCK, head width)
@@ -59,12 +48,7 @@ impl<K: Kernel> Memory<K> {
             keys: Buffer::new(cached),
             values: Buffer::new(cached),
             hidden: Buffer::new(config.text_ctx * width),
-            stream: Stream {
-                x: Buffer::new(BLOCK * width),
-                parts: Buffer::new(heads * BLOCK * width),
-                normed: Buffer::new(BLOCK * width),
-                digits: Digits::new::<K>(BLOCK, width),
-            },
+            stream: Stream::new::<K>(width, heads),
             scratches: (0..heads).map(|_| Scratch::new(config)).collect(),
             looks: Vec::new(),
         }
@@ -91,23 +75,6 @@ impl<K: Kernel> Scratch<K> {
             weights: Buffer::new(tile_rows::<K>() * keys),
             rows: Buffer::new(BLOCK * 4 * head_width),
             digits: Digits::new::<K>(BLOCK, 4 * head_width),
-        }
-    }
-}
-
-/// Cross-attention operands of one window: (layers, heads, audio_ctx in whole panels, head width), in the layouts of
-/// [`crate::kernel::sink::Keys`] and [`crate::kernel::sink::Values`].
-pub struct Heard<K: Kernel> {
-    pub keys: Buffer<K::Value>,
-    pub values: Buffer<K::Value>,
-}
-
-impl<K: Kernel> Heard<K> {
-    pub fn new(config: &Config) -> Self {
-        let len = config.text_layers * scores_width::<K>(config.audio_ctx) * config.text_state;
-        Self {
-            keys: Buffer::new(len),
-            values: Buffer::new(len),
         }
     }
 }

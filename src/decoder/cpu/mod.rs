@@ -6,10 +6,13 @@
 //! sublayer is one round of tasks, and threads meet three times in a layer. The feed-forward sublayer is cut alike,
 //! into as many slices of its hidden width. The results are the same bits whatever the number of threads.
 //!
-//! `weights`, `memory` and `graph` are the model, what belongs to one window, and the order of the operations.
+//! `weights` is the model, `heard` and `memory` what belongs to one window, `stream` what happens between the rounds,
+//! and `graph` the order of all this.
 
 mod graph;
+mod heard;
 mod memory;
+mod stream;
 mod weights;
 
 use super::graph::Graph;

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: MPL-2.0
+//! Every kernel of this machine, the portable one included, against plain loops in f64.
+
+use super::*;
+
+mod attention;
+mod functions;
+mod product;
+mod quantized;
+
+/// Something that every kernel promises.
+trait Promise {
+    fn check<K: Kernel>(&self, kernel: K);
+
+    fn check_all(&self) {
+        self.check(portable::Portable);
+        #[cfg(target_arch = "x86_64")]
+        {
+            avx2::Avx2::detect()
+                .into_iter()
+                .for_each(|kernel| self.check(kernel));
+            avx512::Avx512::<f32>::detect()
+                .into_iter()
+                .for_each(|kernel| self.check(kernel));
+            avx512::Avx512::<half::bf16>::detect()
+                .into_iter()
+                .for_each(|kernel| self.check(kernel));
+        }
+        #[cfg(target_arch = "aarch64")]
+        neon::Neon::detect()
+            .into_iter()
+            .for_each(|kernel| self.check(kernel));
+    }
+}
+
+/// Reproducible numbers in [-1, 1) (Knuth's MMIX congruential generator).
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> f32 {
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 40) as f32 / (1 << 23) as f32 - 1.0
+    }
+
+    fn floats(&mut self, len: usize) -> Vec<f32> {
+        (0..len).map(|_| self.next()).collect()
+    }
+}
+
+fn values<K: Kernel>(x: &[f32]) -> Vec<K::Value> {
+    x.iter().map(|x| K::value(*x)).collect()
+}
+
+/// What `x` is after rounding to the kernel's values.
+fn rounded<K: Kernel>(x: f32) -> f64 {
+    f64::from(K::value(x).into())
+}
+
+/// Rounding of a result to the kernel's values: 2^-9 for bf16, where x has at most `size`.
+fn rounding<K: Kernel>(size: f64) -> f64 {
+    size * if size_of::<K::Value>() == 2 {
+        1.0 / 256.0
+    } else {
+        1e-6
+    }
+}
+
+#[track_caller]
+fn assert_close<K: Kernel>(found: f64, expected: f64, tolerance: f64, what: &str) {
+    let error = (found - expected).abs();
+    assert!(
+        error <= tolerance,
+        "{}: {what}: {found} instead of {expected}",
+        K::NAME
+    );
+}
