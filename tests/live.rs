@@ -8,7 +8,9 @@ use gstwhispernpu::audio::{Samples, VoiceDetector};
 use gstwhispernpu::engine::{Device, Engine};
 use gstwhispernpu::mel::Analyzer;
 use gstwhispernpu::model::Model;
-use gstwhispernpu::stream::{Live, LiveOptions, Output, Request, Run, Schedule, Tally, Word};
+use gstwhispernpu::stream::{
+    Live, LiveOptions, Output, Policy, Request, Run, Schedule, Tally, Word,
+};
 
 /// Samples that come at once: 100 ms.
 const CHUNK: usize = 1600;
@@ -100,6 +102,68 @@ fn listen(samples: &[u8], model: &str, options: LiveOptions) -> Heard {
     heard.tally = live.take_tally();
     println!("{:?}\n{}", heard.tally, heard.text());
     heard
+}
+
+#[test]
+fn words_that_two_updates_agree_on_are_final_where_attention_does_not_tell() {
+    let Some(samples) = clip("en-speech/jfk-inaugural.flac") else {
+        return;
+    };
+    let options = LiveOptions {
+        policy: Some(Policy::Agreement),
+        ..steady()
+    };
+    let heard = listen(&samples, "tiny.en", options);
+    let text = heard.text().to_lowercase().replace([',', '.'], "");
+    assert!(text.contains("what you can do for your country"), "{text}");
+    assert!(heard.words.is_sorted_by_key(|(_, word)| word.start));
+    // They come while they are said, not at the end.
+    let end = Duration::from_millis(samples.len() as u64 / 32);
+    let early = heard
+        .words
+        .iter()
+        .filter(|(now, _)| *now + Duration::from_secs(2) < end);
+    assert!(early.count() > heard.words.len() / 2);
+}
+
+/// Without a detector of voice, all that keeps a model from writing into music and noise is the other guards.
+#[test]
+fn guards_refuse_most_of_what_a_model_writes_where_nobody_speaks() {
+    let options = LiveOptions {
+        vad_threshold: 0.0,
+        ..steady()
+    };
+    let mut tally = Tally::default();
+    let (mut words, mut clips) = (0, 0);
+    for name in [
+        "music-vibe-ace",
+        "music-sugar-plum",
+        "whale",
+        "ambience-a",
+        "room-tone",
+        "pink-30db",
+    ] {
+        let Some(samples) = clip(&format!("nonspeech/{name}.flac")) else {
+            return;
+        };
+        let heard = listen(&samples, "tiny.en", options);
+        words += heard.words.len();
+        tally += heard.tally;
+        clips += 1;
+    }
+    println!("{words} words in {clips} clips: {tally:?}");
+    for (guard, refused) in [
+        ("silence", tally.refused_silence),
+        (
+            "tokens without audio",
+            tally.refused_unsteady + tally.refused_tokens,
+        ),
+        ("loops of text", tally.refused_loops + tally.restarts),
+    ] {
+        assert!(refused > 0, "{guard}: {tally:?}");
+    }
+    // 129 seconds, in which anybody would say 300 words.
+    assert!(words <= 40, "{words} words");
 }
 
 fn steady() -> LiveOptions {

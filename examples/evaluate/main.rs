@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
 //! How well and how fast a set of recordings is transcribed: see [`options::USAGE`].
 
+mod busy;
 mod live;
 mod manifest;
 mod offline;

@@ -28,6 +28,9 @@ Options:
   --device NAME   auto, npu or cpu (auto)
   --threads N     0 for all (0)
   --interval MS   update interval (live, simulate)
+  --policy NAME   alignatt, agreement (simulate; what suits the model)
+  --streams N     play each clip in so many pipelines at once (live; 1)
+  --busy N        so many busy processes from second 60 to 90 of each clip (live; 0)
   --out FILE      the transcripts (evaluate/MODE-MODEL.tsv in the build directory)
   --worst N       print the N clips with most errors";
 
@@ -57,6 +60,11 @@ pub struct Options {
     pub device: String,
     pub threads: u32,
     pub interval: Option<u32>,
+    /// LocalAgreement-2 instead of what suits the model.
+    pub agreement: bool,
+    pub streams: usize,
+    /// Processes that keep the machine busy for a while.
+    pub busy: usize,
     pub out: PathBuf,
     pub worst: String,
     kinds: Vec<String>,
@@ -83,6 +91,7 @@ impl Options {
         let (mut device, mut threads, mut out, mut worst) =
             ("auto".to_owned(), 0, None, "0".to_owned());
         let mut interval = None;
+        let (mut streams, mut busy, mut agreement) = (1, 0, false);
         let (mut kinds, mut ids) = (Vec::new(), Vec::new());
         while let Some(option) = arguments.next() {
             let value = arguments
@@ -96,6 +105,15 @@ impl Options {
                 "--device" => device = value,
                 "--threads" => threads = value.parse().context("--threads")?,
                 "--interval" => interval = Some(value.parse().context("--interval")?),
+                "--policy" => {
+                    agreement = match value.as_str() {
+                        "agreement" => true,
+                        "alignatt" => false,
+                        _ => bail!("unknown policy {value:?}"),
+                    }
+                }
+                "--streams" => streams = value.parse().context("--streams")?,
+                "--busy" => busy = value.parse().context("--busy")?,
                 "--out" => out = Some(PathBuf::from(value)),
                 "--worst" => worst = value,
                 _ => bail!("unknown option {option:?}"),
@@ -109,6 +127,9 @@ impl Options {
             device,
             threads,
             interval,
+            agreement,
+            streams,
+            busy,
             out,
             worst,
             kinds,

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: MPL-2.0
 //! How late the words of live clips came, and which of them nobody said.
 
+use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
+use crate::busy;
 use crate::live::{self, Heard, Listened};
 use crate::manifest::Clip;
 use crate::offline::Transcript;
@@ -15,7 +17,8 @@ use crate::timing::{self, Span};
 /// Seconds over all clips, one for each word or utterance.
 #[derive(Default)]
 struct Delays {
-    words: Vec<f64>,
+    /// Each with the second of the clip at which the word ended.
+    words: Vec<(f64, f64)>,
     /// From the gold start of a word to the one that it came out with, absolute.
     starts: Vec<f64>,
     /// From the end of an utterance to its last word.
@@ -30,20 +33,42 @@ pub fn listen(options: &Options, clips: Vec<Clip>) -> Result<Vec<(Clip, Transcri
     let mut results = Vec::with_capacity(clips.len());
     for clip in clips {
         let listened = match options.mode {
-            Mode::Simulate => simulate::listen(&clip, options),
-            _ => live::listen(&clip, options),
+            Mode::Simulate => simulate::listen(&clip, options).map(|listened| vec![listened]),
+            _ => play(&clip, options),
         };
         let listened = listened.with_context(|| clip.id.clone())?;
-        delays.add(options, &clip, &listened)?;
+        for stream in &listened {
+            delays.add(options, &clip, stream)?;
+        }
         let transcript = Transcript {
-            text: listened.text(),
+            text: listened.first().map_or_else(String::new, Listened::text),
             language: None,
             wall: Duration::ZERO,
         };
         results.push((clip, transcript));
     }
+    if options.busy > 0 {
+        delays.print_phases();
+    }
     delays.print();
     Ok(results)
+}
+
+/// A clip in as many pipelines at once as the options say, beside as many busy processes.
+fn play(clip: &Clip, options: &Options) -> Result<Vec<Listened>> {
+    thread::scope(|scope| {
+        if options.busy > 0 {
+            scope.spawn(|| busy::disturb(options.busy));
+        }
+        let streams: Vec<_> = (0..options.streams)
+            .map(|_| scope.spawn(|| live::listen(clip, options)))
+            .collect();
+        let join = |stream: thread::ScopedJoinHandle<Result<Listened>>| match stream.join() {
+            Ok(listened) => listened,
+            Err(_) => bail!("a stream panicked"),
+        };
+        streams.into_iter().map(join).collect()
+    })
 }
 
 impl Delays {
@@ -55,7 +80,7 @@ impl Delays {
         let words = &listened.words;
         let late = timing::latencies(&gold, words);
         let intruders = intruders(clip, &segments, words);
-        print(options, clip, listened, &late, &intruders);
+        print(options, clip, listened, seconds(&late), &intruders);
         self.words.extend(late);
         self.starts.extend(timing::start_errors(&gold, words));
         self.finals
@@ -66,10 +91,28 @@ impl Delays {
         Ok(())
     }
 
+    /// Before, while and after the machine was busy.
+    fn print_phases(&self) {
+        let recovered = busy::END + busy::RECOVERY;
+        for (name, from, until) in [
+            ("before the machine was busy", 0.0, busy::BEGIN),
+            ("while it was", busy::BEGIN, busy::END),
+            ("within 5 s after", busy::END, recovered),
+            ("later", recovered, f64::INFINITY),
+        ] {
+            let said = self
+                .words
+                .iter()
+                .filter(|(at, _)| (from..until).contains(at));
+            let late = seconds(&said.copied().collect::<Vec<_>>());
+            println!("words said {name}: {}", timing::summary(late));
+        }
+    }
+
     fn print(self) {
         println!(
             "\nfrom the end of a word to its text: {}",
-            timing::summary(self.words)
+            timing::summary(seconds(&self.words))
         );
         println!(
             "starts of words against the gold ones: {}",
@@ -86,6 +129,10 @@ impl Delays {
     }
 }
 
+fn seconds(late: &[(f64, f64)]) -> Vec<f64> {
+    late.iter().map(|(_, delay)| *delay).collect()
+}
+
 fn intruders<'a>(clip: &Clip, segments: &[Span], words: &'a [Heard]) -> Vec<&'a Heard> {
     if clip.kind == "nonspeech" {
         words.iter().collect()
@@ -94,7 +141,13 @@ fn intruders<'a>(clip: &Clip, segments: &[Span], words: &'a [Heard]) -> Vec<&'a 
     }
 }
 
-fn print(options: &Options, clip: &Clip, listened: &Listened, late: &[f64], intruders: &[&Heard]) {
+fn print(
+    options: &Options,
+    clip: &Clip,
+    listened: &Listened,
+    late: Vec<f64>,
+    intruders: &[&Heard],
+) {
     println!(
         "{:<22} {:7.2} s  {}",
         clip.id,
@@ -111,7 +164,7 @@ fn print(options: &Options, clip: &Clip, listened: &Listened, late: &[f64], intr
         listened.cpu_share * 100.0,
         listened.count("updates"),
         listened.count("updates-coalesced"),
-        timing::summary(late.to_vec()),
+        timing::summary(late),
     );
     let is_guard = |name: &str| name.starts_with("refused-") || name == "noises-ignored";
     let guards = listened

@@ -9,7 +9,7 @@ use gstwhispernpu::audio::{Samples, VoiceDetector};
 use gstwhispernpu::engine::{Device, Engine};
 use gstwhispernpu::mel::Analyzer;
 use gstwhispernpu::model::Model;
-use gstwhispernpu::stream::{Live, LiveOptions, Output, Request, Run, Schedule, Tally};
+use gstwhispernpu::stream::{Live, LiveOptions, Output, Policy, Request, Run, Schedule, Tally};
 
 use crate::live::{BUFFER, Heard, Listened, RATE};
 use crate::manifest::Clip;
@@ -31,6 +31,7 @@ pub fn listen(clip: &Clip, options: &Options) -> Result<Listened> {
     let live = LiveOptions {
         interval: interval.unwrap_or(default.interval),
         real_time: false,
+        policy: options.agreement.then_some(Policy::Agreement),
         ..default
     };
     let mut player = Player {

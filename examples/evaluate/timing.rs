@@ -51,14 +51,14 @@ fn parse(text: &str, wanted: &dyn Fn(&str) -> bool, columns: [&str; 3]) -> Resul
     Ok(spans)
 }
 
-/// From the end of each gold word to its coming out, for words that came out right.
-pub fn latencies(gold: &[Span], heard: &[Heard]) -> Vec<f64> {
+/// The end of each gold word that came out right, and the time from there to its coming out.
+pub fn latencies(gold: &[Span], heard: &[Heard]) -> Vec<(f64, f64)> {
     let said: Vec<String> = gold.iter().map(|word| plain(&word.text)).collect();
     let came: Vec<String> = heard.iter().map(|word| plain(&word.text)).collect();
     let pairs = align(&said, &came);
     pairs
         .into_iter()
-        .map(|(i, j)| heard[j].at - gold[i].end)
+        .map(|(i, j)| (gold[i].end, heard[j].at - gold[i].end))
         .collect()
 }
 
@@ -198,7 +198,7 @@ mod tests {
             heard("an", 0.5, 2.0),
             heard("fast.", 1.6, 2.75),
         ];
-        assert_eq!(latencies(&gold, &came), [1.0, 0.75]);
+        assert_eq!(latencies(&gold, &came), [(0.5, 1.0), (2.0, 0.75)]);
     }
 
     #[test]

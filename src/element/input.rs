@@ -136,6 +136,10 @@ impl Input {
             .counters
             .received
             .fetch_add(samples as u64, Relaxed);
+        if let Some(voice) = &mut self.voice {
+            let level = buffer.meta::<gst_audio::AudioLevelMeta>();
+            voice.hint(level.is_some_and(|level| level.voice_activity()));
+        }
         let placement = self.timeline.buffer(buffer.pts(), samples);
         let taken = self.place(placement, &request)?;
         let read = if buffer.flags().contains(gst::BufferFlags::GAP) {

@@ -66,6 +66,7 @@ impl Settings {
             interval: Duration::from_millis(self.update_interval.into()),
             vad_threshold: self.vad_threshold,
             real_time,
+            policy: None,
         }
     }
 

@@ -24,7 +24,8 @@ use gate::{Change, Gate};
 use guards::Refusal;
 use pace::Pace;
 use place::{Place, frame, time};
-use policy::{Policy, Writing};
+pub use policy::Policy;
+use policy::Writing;
 use utterance::{Placed, Utterance};
 
 const FRAME: Duration = Duration::from_millis(10);
@@ -63,6 +64,8 @@ pub struct LiveOptions {
     /// Whether audio comes in real time: updates become rarer when they take long, and what came meanwhile is heard at
     /// once. Otherwise each update hears what it would have heard if it had taken no time.
     pub real_time: bool,
+    /// How words become final; `None` for what suits the model.
+    pub policy: Option<Policy>,
 }
 
 impl Default for LiveOptions {
@@ -71,6 +74,7 @@ impl Default for LiveOptions {
             interval: Duration::from_millis(500),
             vad_threshold: 0.5,
             real_time: true,
+            policy: None,
         }
     }
 }
@@ -106,7 +110,7 @@ impl Live {
     pub fn new(request: Request, model: &Model, options: LiveOptions) -> Self {
         Self {
             context: Context::new(request, &model.tokenizer),
-            policy: Policy::of(&model.config),
+            policy: options.policy.unwrap_or(Policy::of(&model.config)),
             real_time: options.real_time,
             gate: Gate::new(options.vad_threshold),
             pace: Pace::new(options.interval, options.real_time),
@@ -265,7 +269,7 @@ impl Live {
             margin: self.policy.margin(is_last),
             attended: utterance
                 .attended
-                .filter(|_| !is_last)
+                .filter(|_| !is_last && self.policy == Policy::AlignAtt)
                 .map(|frame| frame.saturating_sub(utterance.start) as usize / 2),
             max_tokens: (TOKENS + per_second * unheard / 100) as usize,
         };

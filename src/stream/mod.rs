@@ -11,7 +11,7 @@ mod segments;
 use std::ops::AddAssign;
 use std::time::Duration;
 
-pub use live::{Live, LiveOptions};
+pub use live::{Live, LiveOptions, Policy};
 pub use offline::Offline;
 pub use run::{Run, Wake, track_counters};
 
