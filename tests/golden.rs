@@ -190,25 +190,29 @@ fn one_token_at_a_time_gives_the_logits_of_one_batch() {
         return;
     };
     let model = model("tiny.en");
-    let decoder = Decoder::new(&model).unwrap();
-    let audio = decoder.listen(&encode(&model, &mel)).unwrap();
-    let tokens = [50257, 50362, 843, 523, 616, 5891];
-    let batch = decoder
-        .logits(&tokens, &mut Cache::default(), &audio, None)
-        .unwrap();
-    let mut cache = Cache::default();
-    let mut single = decoder
-        .logits(&tokens[..3], &mut cache, &audio, None)
-        .unwrap();
-    for token in &tokens[3..] {
-        single.extend(decoder.logits(&[*token], &mut cache, &audio, None).unwrap());
+    let features = encode(&model, &mel);
+    // The kernels sum a single row in another order, which here and there rounds one of its 8-bit or bf16 numbers
+    // differently: a tenth of what these formats cost at all.
+    for (decoder, allowed) in [
+        (Decoder::reference(&model).unwrap(), 1e-3),
+        (Decoder::new(&model).unwrap(), 0.05),
+    ] {
+        let audio = decoder.listen(&features).unwrap();
+        let tokens = [50257, 50362, 843, 523, 616, 5891];
+        let logits = |tokens: &[u32], cache: &mut Cache| {
+            decoder.logits(tokens, cache, &audio, None).unwrap()
+        };
+        let batch = logits(&tokens, &mut Cache::default());
+        let mut cache = Cache::default();
+        let mut single = logits(&tokens[..3], &mut cache);
+        for token in &tokens[3..] {
+            single.extend(logits(&[*token], &mut cache));
+        }
+        let differences = batch.iter().zip(&single).map(|(a, b)| (a - b).abs());
+        let error = differences.fold(0.0, f32::max);
+        println!("one token at a time: largest difference {error}");
+        assert!(error < allowed, "{error}");
     }
-    let error = batch
-        .iter()
-        .zip(&single)
-        .map(|(a, b)| (a - b).abs())
-        .fold(0.0, f32::max);
-    assert!(error < 1e-3, "{error}");
 }
 
 #[test]

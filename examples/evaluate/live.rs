@@ -147,7 +147,7 @@ fn feed(source: &gst_app::AppSrc, samples: &[u8], began: Instant) -> Result<()> 
     Ok(())
 }
 
-fn heard(sample: &gst::Sample, at: f64) -> Result<Heard> {
+pub fn heard(sample: &gst::Sample, at: f64) -> Result<Heard> {
     let buffer = sample.buffer().context("a sample without a buffer")?;
     let map = buffer.map_readable()?;
     let start = buffer.pts().context("a word without a PTS")?;
@@ -163,7 +163,7 @@ fn heard(sample: &gst::Sample, at: f64) -> Result<Heard> {
     })
 }
 
-fn error(pipeline: &gst::Pipeline) -> Option<String> {
+pub fn error(pipeline: &gst::Pipeline) -> Option<String> {
     let message = pipeline.bus()?.pop_filtered(&[gst::MessageType::Error])?;
     match message.view() {
         gst::MessageView::Error(error) => Some(format!("{} ({:?})", error.error(), error.debug())),

@@ -4,6 +4,7 @@
 mod busy;
 mod live;
 mod manifest;
+mod marathon;
 mod offline;
 mod options;
 mod report;
@@ -34,9 +35,12 @@ fn main() -> Result<()> {
     }
     gst::init()?;
     gstwhispernpu::plugin_register_static()?;
+    if options.mode == Mode::Marathon {
+        return marathon::run(&clips[0], &options);
+    }
     let results = match options.mode {
         Mode::Live | Mode::Simulate => report::listen(&options, clips)?,
-        Mode::Offline | Mode::Multi => transcribe(&options, clips)?,
+        Mode::Offline | Mode::Multi | Mode::Marathon => transcribe(&options, clips)?,
     };
     if options.mode == Mode::Multi {
         print_languages(&results);

@@ -18,6 +18,7 @@ Modes:
   live       each clip in real time, as a live stream of words through a pipeline; says how late they come
   simulate   the same as if computing took no time, as fast as it goes, through the live schedule alone: what the
              policy costs, the same in each run
+  marathon   one clip (--id) over and over for hours with holes in it, live but as fast as it goes: drift and memory
 
 Options:
   --model NAME    model, a name or a path (tiny.en; for multi: base)
@@ -29,6 +30,7 @@ Options:
   --threads N     0 for all (0)
   --interval MS   update interval (live, simulate)
   --policy NAME   alignatt, agreement (simulate; what suits the model)
+  --hours N       how long (marathon; 2)
   --streams N     play each clip in so many pipelines at once (live; 1)
   --busy N        so many busy processes from second 60 to 90 of each clip (live; 0)
   --out FILE      the transcripts (evaluate/MODE-MODEL.tsv in the build directory)
@@ -40,6 +42,7 @@ pub enum Mode {
     Multi,
     Live,
     Simulate,
+    Marathon,
 }
 
 impl Mode {
@@ -49,6 +52,7 @@ impl Mode {
             Self::Multi => "multi",
             Self::Live => "live",
             Self::Simulate => "simulate",
+            Self::Marathon => "marathon",
         }
     }
 }
@@ -62,6 +66,7 @@ pub struct Options {
     pub interval: Option<u32>,
     /// LocalAgreement-2 instead of what suits the model.
     pub agreement: bool,
+    pub hours: f64,
     pub streams: usize,
     /// Processes that keep the machine busy for a while.
     pub busy: usize,
@@ -78,6 +83,7 @@ impl Options {
             Some("multi") => Mode::Multi,
             Some("live") => Mode::Live,
             Some("simulate") => Mode::Simulate,
+            Some("marathon") => Mode::Marathon,
             Some(other) => bail!("unknown mode {other:?}"),
             None => bail!("no mode"),
         };
@@ -91,7 +97,7 @@ impl Options {
         let (mut device, mut threads, mut out, mut worst) =
             ("auto".to_owned(), 0, None, "0".to_owned());
         let mut interval = None;
-        let (mut streams, mut busy, mut agreement) = (1, 0, false);
+        let (mut streams, mut busy, mut agreement, mut hours) = (1, 0, false, 2.0);
         let (mut kinds, mut ids) = (Vec::new(), Vec::new());
         while let Some(option) = arguments.next() {
             let value = arguments
@@ -112,6 +118,7 @@ impl Options {
                         _ => bail!("unknown policy {value:?}"),
                     }
                 }
+                "--hours" => hours = value.parse().context("--hours")?,
                 "--streams" => streams = value.parse().context("--streams")?,
                 "--busy" => busy = value.parse().context("--busy")?,
                 "--out" => out = Some(PathBuf::from(value)),
@@ -128,6 +135,7 @@ impl Options {
             threads,
             interval,
             agreement,
+            hours,
             streams,
             busy,
             out,
@@ -143,7 +151,7 @@ impl Options {
             (false, _) => self.kinds.contains(&clip.kind),
             (true, Mode::Offline) => clip.kind.starts_with("en-") && !clip.has_old_spelling(),
             (true, Mode::Multi) => clip.kind == "multi",
-            (true, Mode::Live | Mode::Simulate) => {
+            (true, Mode::Live | Mode::Simulate | Mode::Marathon) => {
                 clip.kind == "en-stream" || clip.kind == "nonspeech"
             }
         };

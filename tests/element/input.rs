@@ -260,5 +260,5 @@ fn a_live_upstream_is_never_held_up_and_what_is_left_out_is_counted() {
         .filter(|message| message.type_() == gst::MessageType::Warning)
         .count();
     assert!(warnings > 0);
-    listener.finish();
+    // What is queued would take long to recognise: stopping does not wait for it.
 }

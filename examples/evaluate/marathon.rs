@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: MPL-2.0
+//! Hours of live text from a clip played over and over, with holes: do times drift, does memory grow?
+//!
+//! `appsrc ! whispernpu mode=live granularity=word ! appsink`, as fast as it goes: the element hears what it would have
+//! heard in real time if computing took no time. A fifth of the audio is lost in holes of 1 to 5 s, whose end carries
+//! DISCONT; times go on through them.
+
+use std::thread;
+
+use anyhow::{Context, Result, bail, ensure};
+use gst::prelude::*;
+
+use crate::live::{BUFFER, Heard, RATE, heard};
+use crate::manifest::Clip;
+use crate::options::Options;
+use crate::timing::{self, Span};
+
+/// Buffers of 20 ms of which one begins a hole, on average: holes of 3 s then take a fifth of the time.
+const BUFFERS_PER_HOLE: u64 = 600;
+/// Allocators keep what they were given once; a leak grows without end.
+const GROWTH_ALLOWED_MB: f64 = 16.0;
+/// 95 of 100 words are nearer to where they were said, in seconds.
+const DRIFT_ALLOWED: f64 = 0.4;
+
+/// Plays the clip for `options.hours`; an error if a promise is not kept.
+pub fn run(clip: &Clip, options: &Options) -> Result<()> {
+    let gold = timing::spans(
+        &options.speech.join("words.tsv"),
+        clip,
+        ["word", "start", "end"],
+    )?;
+    let samples = clip.samples()?;
+    let rounds = (options.hours * 3600.0 / clip.seconds).ceil() as u64;
+    let pipeline = pipeline(options)?;
+    let element = |name| pipeline.by_name(name).context("no element");
+    let source = element("source")?
+        .downcast::<gst_app::AppSrc>()
+        .ok()
+        .context("no source")?;
+    let sink = element("sink")?
+        .downcast::<gst_app::AppSink>()
+        .ok()
+        .context("no sink")?;
+    pipeline.set_state(gst::State::Playing)?;
+    let length = samples.len() as f64 / 2.0 / RATE as f64;
+    let feeder = thread::spawn(move || feed(&source, &samples, rounds));
+    let mut round = Round {
+        number: 0,
+        length,
+        words: Vec::new(),
+        errors: Vec::new(),
+    };
+    let (mut warm, mut peak) = (0.0, 0.0_f64);
+    while let Ok(sample) = sink.pull_sample() {
+        let word = heard(&sample, 0.0)?;
+        while word.start >= (round.number + 1) as f64 * length {
+            round.close(&gold);
+            let resident = resident_mb()?;
+            // The first quarter of an hour fills pools and caches.
+            if round.number as f64 * length < 900.0 {
+                warm = resident;
+            }
+            peak = peak.max(resident);
+        }
+        round.words.push(word);
+    }
+    round.close(&gold);
+    let holes = feeder.join().ok().context("the feeder panicked")??;
+    if let Some(error) = crate::live::error(&pipeline) {
+        bail!(error);
+    }
+    pipeline.set_state(gst::State::Null)?;
+    report(round, holes, rounds as f64 * length, (warm, peak))
+}
+
+fn report(mut round: Round, holes: u64, seconds: f64, (warm, peak): (f64, f64)) -> Result<()> {
+    let third = round.errors.len() / 3;
+    println!("{:.2} h of audio, {holes} holes", seconds / 3600.0);
+    println!(
+        "starts of words against the gold ones, all:  {}",
+        timing::summary(round.errors.clone())
+    );
+    println!(
+        "the first third: {}",
+        timing::summary(round.errors[..third].to_vec())
+    );
+    println!(
+        "the last third:  {}",
+        timing::summary(round.errors[2 * third..].to_vec())
+    );
+    println!("resident: {warm:.1} MB after a quarter of an hour, {peak:.1} MB at most");
+    round.errors.sort_by(f64::total_cmp);
+    let p95 = round
+        .errors
+        .get(round.errors.len() * 95 / 100)
+        .context("no words came")?;
+    ensure!(
+        *p95 <= DRIFT_ALLOWED,
+        "times of words are off: p95 {p95:.2} s"
+    );
+    ensure!(peak - warm <= GROWTH_ALLOWED_MB, "memory grows");
+    Ok(())
+}
+
+fn pipeline(options: &Options) -> Result<gst::Pipeline> {
+    let pipeline = gst::parse::launch(
+        "appsrc name=source format=time block=true max-bytes=320000 \
+         caps=audio/x-raw,format=S16LE,rate=16000,channels=1,layout=interleaved \
+         ! whispernpu name=whisper mode=live granularity=word language-code=en \
+         ! text/x-raw, format=utf8 ! appsink name=sink sync=false",
+    )?;
+    let pipeline = pipeline
+        .downcast::<gst::Pipeline>()
+        .ok()
+        .context("not a pipeline")?;
+    let whisper = pipeline.by_name("whisper").context("no element")?;
+    whisper.set_property("model", &options.model);
+    whisper.set_property("threads", options.threads);
+    if let Some(interval) = options.interval {
+        whisper.set_property("update-interval", interval);
+    }
+    Ok(pipeline)
+}
+
+/// Plays the samples over and over; gives the number of holes.
+fn feed(source: &gst_app::AppSrc, samples: &[u8], rounds: u64) -> Result<u64> {
+    let mut random = Random(1);
+    let (mut holes, mut lost) = (0, 0);
+    let mut position = 0;
+    for _ in 0..rounds {
+        for chunk in samples.chunks(2 * BUFFER) {
+            let time = |samples: usize| {
+                gst::ClockTime::from_nseconds(samples as u64 * 1_000_000_000 / RATE as u64)
+            };
+            let pts = time(position);
+            position += chunk.len() / 2;
+            let was_lost = lost > 0;
+            lost = u64::saturating_sub(lost, 1);
+            if lost == 0 && random.below(BUFFERS_PER_HOLE) == 0 {
+                holes += 1;
+                lost = 50 + random.below(200);
+            }
+            if lost > 0 {
+                continue;
+            }
+            let mut buffer = gst::Buffer::from_slice(chunk.to_vec());
+            let writable = buffer.get_mut().context("a new buffer is writable")?;
+            writable.set_pts(pts);
+            writable.set_duration(time(chunk.len() / 2));
+            if was_lost {
+                writable.set_flags(gst::BufferFlags::DISCONT);
+            }
+            source.push_buffer(buffer)?;
+        }
+    }
+    source.end_of_stream()?;
+    Ok(holes)
+}
+
+/// One time through the clip.
+struct Round {
+    number: u64,
+    /// Seconds.
+    length: f64,
+    words: Vec<Heard>,
+    /// Of all rounds so far.
+    errors: Vec<f64>,
+}
+
+impl Round {
+    fn close(&mut self, gold: &[Span]) {
+        let offset = self.number as f64 * self.length;
+        for word in &mut self.words {
+            word.start -= offset;
+        }
+        self.errors.extend(timing::start_errors(gold, &self.words));
+        self.words.clear();
+        self.number += 1;
+    }
+}
+
+/// Xorshift (Marsaglia 2003): the same holes in each run.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, limit: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % limit
+    }
+}
+
+/// Resident memory of this process, as Linux tells.
+fn resident_mb() -> Result<f64> {
+    let status = std::fs::read_to_string("/proc/self/status").context("/proc/self/status")?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kilobytes = line.and_then(|line| line.split_whitespace().next()?.parse::<f64>().ok());
+    Ok(kilobytes.context("no VmRSS")? / 1000.0)
+}
