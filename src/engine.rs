@@ -110,10 +110,14 @@ impl Engine {
                 "this build cannot drive an NPU: set device=auto or device=cpu".into(),
             ));
         }
+        // Encoder and decoder have copies of their own: the file's pages would only add to them.
         let encoder = encoder::on_cpu(&model)?;
+        model.release();
+        let decoder = Decoder::new(&model)?;
+        model.release();
         let config = model.config.clone();
         Ok(Self {
-            decoder: Decoder::new(&model)?,
+            decoder,
             active_device: encoder.description(),
             encoder: FairMutex::new(encoder),
             features: Pool::new(FEATURES_KEPT, move || AudioFeatures::new(&config)),

@@ -81,6 +81,11 @@ impl Model {
         self.weights.get(name).ok_or_else(absent)
     }
 
+    /// Gives back the memory that weights took by being read. They can be read again.
+    pub fn release(&self) {
+        self.weights.release();
+    }
+
     /// Whether there is such a weight. Key projections have no bias; it is to be taken as zero.
     pub fn has_weight(&self, name: &str) -> bool {
         self.weights.tensors.contains_key(name)

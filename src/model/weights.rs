@@ -254,6 +254,19 @@ impl Weights {
         let tensor = self.tensors.get(name)?;
         tensor.read(self.files.get(tensor.file)?)
     }
+
+    /// Gives back the memory of the pages that have been read.
+    #[cfg(unix)]
+    pub fn release(&self) {
+        for file in &self.files {
+            // SAFETY: the mappings are read-only and of files, so a page that is touched again is read again.
+            // What cannot be given back is kept.
+            let _ = unsafe { file.unchecked_advise(memmap2::UncheckedAdvice::DontNeed) };
+        }
+    }
+
+    #[cfg(not(unix))]
+    pub fn release(&self) {}
 }
 
 #[cfg(test)]
