@@ -109,9 +109,9 @@ fn candidates(model: &Model) -> [Candidate; 2] {
         Candidate {
             name: "kernels",
             decoder: Decoder::new(model).unwrap(),
-            logits: 1.0,
-            attention: 0.1,
-            angle: 1e-3,
+            logits: 0.7,
+            attention: 0.02,
+            angle: 5e-5,
         },
     ]
 }
@@ -190,25 +190,27 @@ fn one_token_at_a_time_gives_the_logits_of_one_batch() {
         return;
     };
     let model = model("tiny.en");
-    let decoder = Decoder::new(&model).unwrap();
-    let audio = decoder.listen(&encode(&model, &mel)).unwrap();
-    let tokens = [50257, 50362, 843, 523, 616, 5891];
-    let batch = decoder
-        .logits(&tokens, &mut Cache::default(), &audio, None)
-        .unwrap();
-    let mut cache = Cache::default();
-    let mut single = decoder
-        .logits(&tokens[..3], &mut cache, &audio, None)
-        .unwrap();
-    for token in &tokens[3..] {
-        single.extend(decoder.logits(&[*token], &mut cache, &audio, None).unwrap());
+    let features = encode(&model, &mel);
+    // The kernels add up one row in another order than a tile of rows, and then round to 16 bits: a little of their
+    // error against the reference, which is half a unit.
+    let bounds = [1e-3, 0.05];
+    for (Candidate { name, decoder, .. }, most) in candidates(&model).iter().zip(bounds) {
+        let audio = decoder.listen(&features).unwrap();
+        let tokens = [50257, 50362, 843, 523, 616, 5891];
+        let batch = decoder
+            .logits(&tokens, &mut Cache::default(), &audio, None)
+            .unwrap();
+        let mut cache = Cache::default();
+        let mut single = decoder
+            .logits(&tokens[..3], &mut cache, &audio, None)
+            .unwrap();
+        for token in &tokens[3..] {
+            single.extend(decoder.logits(&[*token], &mut cache, &audio, None).unwrap());
+        }
+        let error = furthest(&ndarray::arr1(&batch), &ndarray::arr1(&single));
+        println!("{name}: single tokens off by {error:.5}");
+        assert!(error < most, "{name}: {error}");
     }
-    let error = batch
-        .iter()
-        .zip(&single)
-        .map(|(a, b)| (a - b).abs())
-        .fold(0.0, f32::max);
-    assert!(error < 1e-3, "{error}");
 }
 
 #[test]
