@@ -109,9 +109,9 @@ fn candidates(model: &Model) -> [Candidate; 2] {
         Candidate {
             name: "kernels",
             decoder: Decoder::new(model).unwrap(),
-            logits: 1.0,
-            attention: 0.1,
-            angle: 1e-3,
+            logits: 0.7,
+            attention: 0.02,
+            angle: 5e-5,
         },
     ]
 }
