@@ -51,11 +51,27 @@ impl Listened {
 /// Plays a clip in real time. The model is loaded before the clock starts.
 pub fn listen(clip: &Clip, options: &Options) -> Result<Listened> {
     let samples = clip.samples()?;
-    let pipeline = gst::parse::launch(
-        "appsrc name=source is-live=true format=time \
+    let (pipeline, whisper) = pipeline("is-live=true", "", options)?;
+    if clip.language != "-" {
+        whisper.set_property("language-code", &clip.language);
+    }
+    let heard = play(&pipeline, &whisper, samples);
+    pipeline.set_state(gst::State::Null)?;
+    heard
+}
+
+/// From an `appsrc` named `source` through the element to an `appsink` named `sink`, a word a buffer; both properties
+/// as gst-launch takes them.
+pub fn pipeline(
+    source: &str,
+    element: &str,
+    options: &Options,
+) -> Result<(gst::Pipeline, gst::Element)> {
+    let pipeline = gst::parse::launch(&format!(
+        "appsrc name=source format=time {source} \
          caps=audio/x-raw,format=S16LE,rate=16000,channels=1,layout=interleaved \
-         ! whispernpu name=whisper granularity=word ! text/x-raw, format=utf8 ! appsink name=sink sync=false",
-    )?;
+         ! whispernpu name=whisper granularity=word {element} ! text/x-raw, format=utf8 ! appsink name=sink sync=false",
+    ))?;
     let pipeline = pipeline
         .downcast::<gst::Pipeline>()
         .ok()
@@ -67,12 +83,7 @@ pub fn listen(clip: &Clip, options: &Options) -> Result<Listened> {
     if let Some(interval) = options.interval {
         whisper.set_property("update-interval", interval);
     }
-    if clip.language != "-" {
-        whisper.set_property("language-code", &clip.language);
-    }
-    let heard = play(&pipeline, &whisper, samples);
-    pipeline.set_state(gst::State::Null)?;
-    heard
+    Ok((pipeline, whisper))
 }
 
 fn play(pipeline: &gst::Pipeline, whisper: &gst::Element, samples: Vec<u8>) -> Result<Listened> {

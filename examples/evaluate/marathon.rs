@@ -10,7 +10,7 @@ use std::thread;
 use anyhow::{Context, Result, bail, ensure};
 use gst::prelude::*;
 
-use crate::live::{BUFFER, Heard, RATE, heard};
+use crate::live::{self, BUFFER, Heard, RATE, heard};
 use crate::manifest::Clip;
 use crate::options::Options;
 use crate::timing::{self, Span};
@@ -31,7 +31,8 @@ pub fn run(clip: &Clip, options: &Options) -> Result<()> {
     )?;
     let samples = clip.samples()?;
     let rounds = (options.hours * 3600.0 / clip.seconds).ceil() as u64;
-    let pipeline = pipeline(options)?;
+    let source = "block=true max-bytes=320000";
+    let (pipeline, _) = live::pipeline(source, "mode=live language-code=en", options)?;
     let element = |name| pipeline.by_name(name).context("no element");
     let source = element("source")?
         .downcast::<gst_app::AppSrc>()
@@ -66,7 +67,7 @@ pub fn run(clip: &Clip, options: &Options) -> Result<()> {
     }
     round.close(&gold);
     let holes = feeder.join().ok().context("the feeder panicked")??;
-    if let Some(error) = crate::live::error(&pipeline) {
+    if let Some(error) = live::error(&pipeline) {
         bail!(error);
     }
     pipeline.set_state(gst::State::Null)?;
@@ -100,26 +101,6 @@ fn report(mut round: Round, holes: u64, seconds: f64, (warm, peak): (f64, f64)) 
     );
     ensure!(peak - warm <= GROWTH_ALLOWED_MB, "memory grows");
     Ok(())
-}
-
-fn pipeline(options: &Options) -> Result<gst::Pipeline> {
-    let pipeline = gst::parse::launch(
-        "appsrc name=source format=time block=true max-bytes=320000 \
-         caps=audio/x-raw,format=S16LE,rate=16000,channels=1,layout=interleaved \
-         ! whispernpu name=whisper mode=live granularity=word language-code=en \
-         ! text/x-raw, format=utf8 ! appsink name=sink sync=false",
-    )?;
-    let pipeline = pipeline
-        .downcast::<gst::Pipeline>()
-        .ok()
-        .context("not a pipeline")?;
-    let whisper = pipeline.by_name("whisper").context("no element")?;
-    whisper.set_property("model", &options.model);
-    whisper.set_property("threads", options.threads);
-    if let Some(interval) = options.interval {
-        whisper.set_property("update-interval", interval);
-    }
-    Ok(pipeline)
 }
 
 /// Plays the samples over and over; gives the number of holes.
