@@ -9,5 +9,8 @@
 //! | `device` | the trait: buffers, submissions, and why there are none |
 //! | `contract` | the overlay in numbers |
 
+pub mod arithmetic;
+pub mod bfp16;
 pub mod contract;
 pub mod device;
+pub mod weights;
