@@ -18,34 +18,43 @@ pub(super) struct Places {
 impl Places {
     /// As the XDG base directory specification and `huggingface_hub` read the environment.
     pub fn from_environment() -> Self {
-        let variable = |name| {
-            env::var_os(name)
-                .filter(|value| !value.is_empty())
-                .map(PathBuf::from)
-        };
-        let home = env::home_dir().filter(|home| home.is_absolute());
-        let below_home = |path: &str| home.as_ref().map(|home| home.join(path));
-        let mut data: Vec<PathBuf> = variable("XDG_DATA_HOME")
-            .or_else(|| below_home(".local/share"))
-            .into_iter()
-            .collect();
-        let shared =
-            variable("XDG_DATA_DIRS").unwrap_or_else(|| "/usr/local/share:/usr/share".into());
-        data.extend(env::split_paths(&shared));
-        // The specification has relative paths ignored.
-        data.retain(|path| path.is_absolute());
         let hub = variable("HF_HUB_CACHE")
             .or_else(|| variable("HF_HOME").map(|home| home.join("hub")))
             .or_else(|| variable("XDG_CACHE_HOME").map(|cache| cache.join("huggingface/hub")))
             .or_else(|| below_home(".cache/huggingface/hub"));
         Places {
-            models: data
-                .iter()
+            models: data_directories()
+                .into_iter()
                 .map(|data| data.join("whispernpu/models"))
                 .collect(),
             hub,
         }
     }
+}
+
+/// Directories of data files, the user's own first, as the XDG base directory specification reads the environment.
+pub fn data_directories() -> Vec<PathBuf> {
+    let mut data: Vec<PathBuf> = variable("XDG_DATA_HOME")
+        .or_else(|| below_home(".local/share"))
+        .into_iter()
+        .collect();
+    let shared = variable("XDG_DATA_DIRS").unwrap_or_else(|| "/usr/local/share:/usr/share".into());
+    data.extend(env::split_paths(&shared));
+    // The specification has relative paths ignored.
+    data.retain(|path| path.is_absolute());
+    data
+}
+
+fn variable(name: &str) -> Option<PathBuf> {
+    env::var_os(name)
+        .filter(|value| !value.is_empty())
+        .map(PathBuf::from)
+}
+
+fn below_home(path: &str) -> Option<PathBuf> {
+    env::home_dir()
+        .filter(|home| home.is_absolute())
+        .map(|home| home.join(path))
 }
 
 pub(super) fn find(spec: &str, places: &Places) -> Result<PathBuf, ModelError> {

@@ -26,6 +26,7 @@ use std::path::{Path, PathBuf};
 
 pub use config::Config;
 pub use error::{Fault, ModelError};
+pub use find::data_directories;
 pub use tokenizer::{Special, Tokenizer};
 pub use weights::{ElementType, Tensor, Weight, WeightData};
 

@@ -8,9 +8,11 @@
 //! |---|---|
 //! | `device` | the trait: buffers, submissions, and why there are none |
 //! | `contract` | the overlay in numbers |
+//! | `xrt` | the device that AMD's runtime drives |
 
 pub mod arithmetic;
 pub mod bfp16;
 pub mod contract;
 pub mod device;
 pub mod weights;
+pub mod xrt;

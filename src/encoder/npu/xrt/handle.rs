@@ -1,0 +1,234 @@
+// SPDX-License-Identifier: MPL-2.0
+//! What the shim hands out, ended when it is dropped.
+
+use std::ffi::{CString, c_int};
+use std::ops::Range;
+use std::path::Path;
+use std::ptr::NonNull;
+use std::time::Duration;
+
+use super::shim::{
+    Failure, RawBatch, RawBuffer, RawContext, RawDevice, RawKernel, RawXclbin, Shim,
+};
+
+/// A handle of the shim.
+pub struct Handle<T> {
+    pub shim: &'static Shim,
+    raw: NonNull<T>,
+    end: unsafe extern "C" fn(*mut T),
+}
+
+// SAFETY: the shim's handles are not bound to a thread.
+unsafe impl<T> Send for Handle<T> {}
+
+impl<T> Handle<T> {
+    /// Takes what `make` writes to its argument.
+    fn new(
+        shim: &'static Shim,
+        end: unsafe extern "C" fn(*mut T),
+        make: impl FnOnce(*mut *mut T) -> c_int,
+    ) -> Result<Self, Failure> {
+        let mut raw = std::ptr::null_mut();
+        shim.check(make(&mut raw))?;
+        let raw = NonNull::new(raw).ok_or_else(|| Failure {
+            status: -1,
+            code: 0,
+            text: "no handle".into(),
+        })?;
+        Ok(Self { shim, raw, end })
+    }
+
+    fn raw(&self) -> *mut T {
+        self.raw.as_ptr()
+    }
+}
+
+impl<T> Drop for Handle<T> {
+    fn drop(&mut self) {
+        // SAFETY: the handle came from the shim, and nobody else ends it.
+        unsafe { (self.end)(self.raw()) }
+    }
+}
+
+// In all calls below the handles are alive, as `self` and the arguments are, and the places written to are ours.
+
+impl Handle<RawDevice> {
+    pub fn open(shim: &'static Shim, index: u32) -> Result<Self, Failure> {
+        // SAFETY: see above.
+        Self::new(shim, shim.device_close, |out| unsafe {
+            (shim.device_open)(index, out)
+        })
+    }
+
+    pub fn name(&self) -> Result<String, Failure> {
+        // SAFETY: see above; the text is cut to `size`.
+        self.shim
+            .text(|text, size| unsafe { (self.shim.device_name)(self.raw(), text, size) })
+    }
+
+    /// PCI address, `0000:c5:00.1`.
+    pub fn address(&self) -> Result<String, Failure> {
+        // SAFETY: see above; the text is cut to `size`.
+        self.shim
+            .text(|text, size| unsafe { (self.shim.device_bdf)(self.raw(), text, size) })
+    }
+}
+
+impl Handle<RawXclbin> {
+    pub fn open(shim: &'static Shim, path: &Path) -> Result<Self, Failure> {
+        let path = c_string(path.as_os_str().as_encoded_bytes())?;
+        // SAFETY: see above; the path is a C string.
+        Self::new(shim, shim.xclbin_close, |out| unsafe {
+            (shim.xclbin_open)(path.as_ptr(), out)
+        })
+    }
+
+    /// Name of its first kernel.
+    pub fn kernel(&self) -> Result<String, Failure> {
+        // SAFETY: see above; the text is cut to `size`.
+        self.shim
+            .text(|text, size| unsafe { (self.shim.xclbin_kernel)(self.raw(), text, size) })
+    }
+
+    pub fn register(&self, device: &Handle<RawDevice>) -> Result<(), Failure> {
+        // SAFETY: see above.
+        self.shim
+            .check(unsafe { (self.shim.xclbin_register)(self.raw(), device.raw()) })
+    }
+}
+
+impl Handle<RawContext> {
+    pub fn open(device: &Handle<RawDevice>, xclbin: &Handle<RawXclbin>) -> Result<Self, Failure> {
+        let shim = device.shim;
+        // SAFETY: see above.
+        Self::new(shim, shim.context_close, |out| unsafe {
+            (shim.context_open)(device.raw(), xclbin.raw(), out)
+        })
+    }
+}
+
+impl Handle<RawKernel> {
+    pub fn open(context: &Handle<RawContext>, name: &str) -> Result<Self, Failure> {
+        let shim = context.shim;
+        let name = c_string(name.as_bytes())?;
+        // SAFETY: see above; the name is a C string.
+        Self::new(shim, shim.kernel_close, |out| unsafe {
+            (shim.kernel_open)(context.raw(), name.as_ptr(), out)
+        })
+    }
+}
+
+impl Handle<RawBuffer> {
+    /// `kind` is one of [`shim::INSTRUCTIONS`] and [`shim::DATA`].
+    pub fn allocate(
+        device: &Handle<RawDevice>,
+        kernel: &Handle<RawKernel>,
+        kind: c_int,
+        bytes: usize,
+    ) -> Result<Self, Failure> {
+        let shim = device.shim;
+        // SAFETY: see above.
+        Self::new(shim, shim.buffer_free, |out| unsafe {
+            (shim.buffer_alloc)(device.raw(), kernel.raw(), kind, bytes, out)
+        })
+    }
+
+    /// Part of this buffer, which must outlive it.
+    pub fn slice(&self, range: Range<usize>) -> Result<Self, Failure> {
+        let shim = self.shim;
+        // SAFETY: see above.
+        Self::new(shim, shim.buffer_free, |out| unsafe {
+            (shim.buffer_slice)(self.raw(), range.start, range.len(), out)
+        })
+    }
+
+    /// Where the host sees the buffer, as long as it lives.
+    pub fn map(&self) -> Result<NonNull<u8>, Failure> {
+        let mut memory = std::ptr::null_mut();
+        // SAFETY: see above.
+        self.shim
+            .check(unsafe { (self.shim.buffer_map)(self.raw(), &mut memory) })?;
+        NonNull::new(memory.cast()).ok_or_else(|| Failure {
+            status: -1,
+            code: 0,
+            text: "the buffer cannot be mapped".into(),
+        })
+    }
+
+    /// `direction` is one of [`shim::TO_DEVICE`] and [`shim::FROM_DEVICE`].
+    pub fn sync(&self, direction: c_int, range: Range<usize>) -> Result<(), Failure> {
+        // SAFETY: see above; the caller has checked the range.
+        self.shim.check(unsafe {
+            (self.shim.buffer_sync)(self.raw(), direction, range.start, range.len())
+        })
+    }
+}
+
+impl Handle<RawBatch> {
+    pub fn new_in(context: &Handle<RawContext>) -> Result<Self, Failure> {
+        let shim = context.shim;
+        // SAFETY: see above.
+        Self::new(shim, shim.batch_free, |out| unsafe {
+            (shim.batch_new)(context.raw(), out)
+        })
+    }
+
+    pub fn add(
+        &self,
+        kernel: &Handle<RawKernel>,
+        instructions: &Handle<RawBuffer>,
+        words: u32,
+        data: &[&Handle<RawBuffer>],
+    ) -> Result<(), Failure> {
+        let data: Vec<*mut RawBuffer> = data.iter().map(|buffer| buffer.raw()).collect();
+        // SAFETY: see above; `data` holds as many handles as are said.
+        self.shim.check(unsafe {
+            (self.shim.batch_add)(
+                self.raw(),
+                kernel.raw(),
+                instructions.raw(),
+                words,
+                data.as_ptr(),
+                data.len(),
+            )
+        })
+    }
+
+    pub fn start(&self) -> Result<(), Failure> {
+        // SAFETY: see above.
+        self.shim
+            .check(unsafe { (self.shim.batch_start)(self.raw()) })
+    }
+
+    /// At least a millisecond, since none would mean without a limit.
+    pub fn wait(&self, limit: Duration) -> Result<(), Failure> {
+        let milliseconds = limit.as_millis().clamp(1, u32::MAX.into()) as u32;
+        // SAFETY: see above.
+        self.shim
+            .check(unsafe { (self.shim.batch_wait)(self.raw(), milliseconds) })
+    }
+}
+
+/// Version of the XRT that `shim` is loaded with: major, minor.
+pub fn xrt_version(shim: &'static Shim) -> Result<(u32, u32), Failure> {
+    let (mut major, mut minor) = (0, 0);
+    // SAFETY: writes to the two numbers.
+    shim.check(unsafe { (shim.xrt_version)(&mut major, &mut minor) })?;
+    Ok((major, minor))
+}
+
+/// Devices that XRT finds.
+pub fn device_count(shim: &'static Shim) -> Result<u32, Failure> {
+    let mut count = 0;
+    // SAFETY: writes to the number.
+    shim.check(unsafe { (shim.device_count)(&mut count) })?;
+    Ok(count)
+}
+
+fn c_string(bytes: &[u8]) -> Result<CString, Failure> {
+    CString::new(bytes).map_err(|error| Failure {
+        status: -1,
+        code: 0,
+        text: error.to_string(),
+    })
+}
