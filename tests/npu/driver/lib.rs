@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
 //! A kernel driver for an XDNA2 NPU that is not there, for `scripts/test-npu`.
 //!
-//! Preloaded into a process, it stands between AMD's unmodified runtime and the kernel: it answers `open`, `ioctl`,
+//! Preloaded into a process, it stands between AMD's unmodified runtime and the kernel: it answers `open`, `stat`, `ioctl`,
 //! `mmap` and `close` of the device node `/dev/accel/accel0` as Linux's driver `amdxdna` would, and hands all else on
 //! to the kernel. What the runtime submits is computed by the device model (`command`).
 //!
@@ -23,7 +23,7 @@ mod uapi;
 
 use std::ffi::{CStr, c_char, c_int, c_long, c_ulong, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard};
 
 use device::Device;
 
@@ -37,17 +37,21 @@ fn on_device(
     work: impl FnOnce(&mut Device) -> Result<c_long, c_int>,
     kernel: impl FnOnce() -> c_long,
 ) -> c_long {
-    let mut device = DEVICE
-        .lock()
-        .unwrap_or_else(|poisoned| poisoned.into_inner());
-    let Some(device) = device.as_mut().filter(|device| device.fd() == fd) else {
-        drop(device);
+    let mut guard = lock();
+    let Some(device) = guard.as_mut().filter(|device| device.fd() == fd) else {
+        drop(guard);
         return kernel();
     };
     // A panic must not reach C: it shows as an error that no driver gives, with its text on standard error.
     let done =
         catch_unwind(AssertUnwindSafe(|| work(device))).unwrap_or(Err(libc::ENOTRECOVERABLE));
     done.unwrap_or_else(failed)
+}
+
+fn lock() -> MutexGuard<'static, Option<Device>> {
+    DEVICE
+        .lock()
+        .unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
 fn failed(code: c_int) -> c_long {
@@ -62,17 +66,17 @@ fn failed(code: c_int) -> c_long {
 pub unsafe extern "C" fn open(path: *const c_char, flags: c_int, mode: c_int) -> c_int {
     // SAFETY: a C string, says the caller.
     if !path.is_null() && unsafe { CStr::from_ptr(path) } == NODE {
-        let mut device = DEVICE
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        // Reads a file, which comes here too: before the lock.
+        let opened = match Device::open() {
+            Ok(opened) => opened,
+            Err(code) => return failed(code) as c_int,
+        };
+        let mut device = lock();
         if device.is_some() {
             // The runtime opens it once for all of a process.
             return failed(libc::EBUSY) as c_int;
         }
-        return match Device::open() {
-            Ok(opened) => device.insert(opened).fd(),
-            Err(code) => failed(code) as c_int,
-        };
+        return device.insert(opened).fd();
     }
     // SAFETY: the caller's own arguments.
     unsafe { libc::syscall(libc::SYS_openat, libc::AT_FDCWD, path, flags, mode) as c_int }
@@ -86,16 +90,32 @@ pub unsafe extern "C" fn open64(path: *const c_char, flags: c_int, mode: c_int) 
     unsafe { open(path, flags, mode) }
 }
 
+/// The runtime looks whether the node exists: it is like any device.
+///
+/// # Safety
+/// As the C library's.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn stat(path: *const c_char, out: *mut libc::stat) -> c_int {
+    // SAFETY: a C string, says the caller.
+    let ours = !path.is_null() && unsafe { CStr::from_ptr(path) } == NODE;
+    let path = if ours { c"/dev/null".as_ptr() } else { path };
+    // SAFETY: the caller's own arguments.
+    unsafe { libc::syscall(libc::SYS_newfstatat, libc::AT_FDCWD, path, out, 0) as c_int }
+}
+
+/// # Safety
+/// As the C library's.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn stat64(path: *const c_char, out: *mut libc::stat) -> c_int {
+    // SAFETY: the caller's own arguments.
+    unsafe { stat(path, out) }
+}
+
 /// # Safety
 /// As the C library's.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn close(fd: c_int) -> c_int {
-    let closed = {
-        let mut device = DEVICE
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner());
-        device.take_if(|device| device.fd() == fd)
-    };
+    let closed = lock().take_if(|device| device.fd() == fd);
     if let Some(device) = closed {
         device.report();
     }
