@@ -13,4 +13,7 @@ pub mod arithmetic;
 pub mod bfp16;
 pub mod contract;
 pub mod device;
+pub mod shim;
+pub mod streams;
+pub mod txn;
 pub mod weights;
