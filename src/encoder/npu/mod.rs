@@ -13,6 +13,8 @@ pub mod arithmetic;
 pub mod bfp16;
 pub mod contract;
 pub mod device;
+pub mod emulation;
+pub mod model;
 pub mod shim;
 pub mod streams;
 pub mod txn;
