@@ -136,7 +136,8 @@ fn all_is_given_back() {
     assert_eq!(driver.counted("buffers-left"), 0);
     assert_eq!(driver.counted("contexts-left"), 0);
     assert_eq!(driver.counted("contexts"), 1);
-    assert!(driver.counted("buffers") < 50 * 4, "streams share a buffer");
+    // One for all streams, one for the overlay.
+    assert_eq!(driver.counted("heap-parts"), 2);
 }
 
 #[test]
@@ -161,7 +162,7 @@ fn only_what_is_synced_changes_sides() {
         Err(NpuError::Misuse(_))
     ));
     drop((buffer, device));
-    assert_eq!(driver.counted("bytes-synced"), (1 << 16) + 4096 + 12288);
+    assert_eq!(driver.counted("buffers-left"), 0);
 }
 
 /// What opening the device, or making a job for it, ends in.
@@ -222,22 +223,27 @@ fn whatever_fails_in_the_stream_is_told_apart_and_the_device_is_done_for() {
         );
         assert_eq!(job.run(&mut device, 1), Err(error), "{faults}: it goes on");
         drop((job, device));
-        assert_eq!(driver.counted("buffers-left"), 0, "{faults}");
-        assert_eq!(driver.counted("contexts-left"), 0, "{faults}");
         // The fault is over: a device that is opened anew works.
         std::fs::write(&driver.faults, "").expect("file of faults");
         let mut device = driver.open().expect("device");
         let job = Job::new(&mut device).expect("buffers");
         job.run(&mut device, times).expect("a run after the fault");
+        drop((job, device));
+        assert_eq!(driver.counted("buffers-left"), 0, "{faults}");
+        assert_eq!(driver.counted("contexts-left"), 0, "{faults}");
     };
     for times in [1, 3] {
-        fails("start", times, |error| matches!(error, NpuError::Failed(_)));
-        fails("lost", times, |error| {
+        fails("start:1", times, |error| {
+            matches!(error, NpuError::Failed(_))
+        });
+        fails("lost:1", times, |error| {
             matches!(error, NpuError::ContextLost(_))
         });
-        fails("timeout", times, |error| {
+        fails("timeout:1", times, |error| {
             matches!(error, NpuError::Timeout { .. })
         });
-        fails("error", times, |error| matches!(error, NpuError::Failed(_)));
+        fails("error:1", times, |error| {
+            matches!(error, NpuError::Failed(_))
+        });
     }
 }

@@ -3,9 +3,11 @@
 
 #include "whispernpu-xrt.h"
 
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <exception>
+#include <mutex>
 #include <string>
 #include <system_error>
 #include <utility>
@@ -47,6 +49,8 @@ struct wnpu_batch {
     // Made at the start of a batch of more than one run.
     xrt::runlist list;
     bool started = false;
+    // XRT ends the process when a run is destroyed that is still in progress.
+    bool in_progress = false;
 };
 
 namespace {
@@ -117,6 +121,59 @@ void drop(Handle *handle) noexcept
 {
     guarded([&] {
         delete handle;
+        return WNPU_OK;
+    });
+}
+
+// Waits for a batch that is in progress. Whatever it ended with, it has ended, unless this returns WNPU_TIMEOUT.
+int finish(wnpu_batch &batch, std::chrono::milliseconds limit)
+{
+    bool timed_out = false;
+    int status = guarded([&]() -> int {
+        auto waited = batch.runs.size() == 1 ? batch.runs.front().wait2(limit) : batch.list.wait(limit);
+        timed_out = waited == std::cv_status::timeout;
+        return timed_out ? fail(WNPU_TIMEOUT, 0, "") : static_cast<int>(WNPU_OK);
+    });
+    // An error of the driver, as opposed to one of the command, leaves the command as it is.
+    batch.in_progress = timed_out || status == WNPU_FAILED;
+    return status;
+}
+
+// Batches that were given up while the NPU still had them. They are freed when it has let go of them, which the
+// kernel's watchdog sees to; never at the end of the process, whose destructors would not wait for that.
+struct abandoned {
+    std::mutex mutex;
+    std::vector<wnpu_batch *> batches;
+};
+
+abandoned &all_abandoned()
+{
+    static auto *all = new abandoned;
+    return *all;
+}
+
+void abandon(wnpu_batch *batch) noexcept
+{
+    guarded([&] {
+        std::lock_guard<std::mutex> lock{all_abandoned().mutex};
+        all_abandoned().batches.push_back(batch);
+        return WNPU_OK;
+    });
+}
+
+void free_abandoned() noexcept
+{
+    guarded([] {
+        std::lock_guard<std::mutex> lock{all_abandoned().mutex};
+        auto &batches = all_abandoned().batches;
+        auto done = [](wnpu_batch *batch) {
+            finish(*batch, std::chrono::milliseconds{1});
+            if (batch->in_progress)
+                return false;
+            drop(batch);
+            return true;
+        };
+        batches.erase(std::remove_if(batches.begin(), batches.end(), done), batches.end());
         return WNPU_OK;
     });
 }
@@ -302,6 +359,7 @@ int wnpu_batch_new(wnpu_context *context, wnpu_batch **batch)
 {
     if (!context)
         return misuse("no context");
+    free_abandoned();
     return give(batch, [&] { return wnpu_batch{context->context, {}, {}}; });
 }
 
@@ -329,6 +387,7 @@ int wnpu_batch_start(wnpu_batch *batch)
     if (!batch || batch->runs.empty() || batch->started)
         return misuse("no batch, an empty one, or one that runs");
     return guarded([&] {
+        batch->started = true;
         if (batch->runs.size() == 1) {
             batch->runs.front().start();
         } else {
@@ -337,7 +396,7 @@ int wnpu_batch_start(wnpu_batch *batch)
                 batch->list.add(run);
             batch->list.execute();
         }
-        batch->started = true;
+        batch->in_progress = true;
         return WNPU_OK;
     });
 }
@@ -346,18 +405,17 @@ int wnpu_batch_wait(wnpu_batch *batch, uint32_t milliseconds)
 {
     if (!batch || !batch->started || milliseconds == 0)
         return misuse("no batch, one that does not run, or no limit");
-    return guarded([&]() -> int {
-        std::chrono::milliseconds limit{milliseconds};
-        auto waited = batch->runs.size() == 1 ? batch->runs.front().wait2(limit) : batch->list.wait(limit);
-        if (waited == std::cv_status::timeout)
-            return fail(WNPU_TIMEOUT, 0, "");
-        return WNPU_OK;
-    });
+    if (!batch->in_progress)
+        return misuse("the batch has ended");
+    return finish(*batch, std::chrono::milliseconds{milliseconds});
 }
 
 void wnpu_batch_free(wnpu_batch *batch)
 {
-    drop(batch);
+    if (batch && batch->in_progress)
+        abandon(batch);
+    else
+        drop(batch);
 }
 
 } // extern "C"

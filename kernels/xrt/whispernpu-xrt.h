@@ -112,6 +112,7 @@ WNPU_API int wnpu_batch_add(wnpu_batch *batch, wnpu_kernel *kernel, wnpu_buffer 
 WNPU_API int wnpu_batch_start(wnpu_batch *batch);
 /* WNPU_OK when all is done; WNPU_TIMEOUT after `milliseconds`, which are not 0. May be called again after that. */
 WNPU_API int wnpu_batch_wait(wnpu_batch *batch, uint32_t milliseconds);
+/* A batch that still runs is kept, with all that it uses, until the NPU has let go of it. */
 WNPU_API void wnpu_batch_free(wnpu_batch *batch);
 
 #ifdef __cplusplus

@@ -2,6 +2,7 @@
 //! Whisper's audio encoder: one window of mel rows in, what the decoder attends to out.
 
 pub mod cpu;
+pub mod guarded;
 pub mod npu;
 pub mod reference;
 

@@ -20,6 +20,8 @@ pub enum State {
     Error,
     /// It never ends: whoever waits for it does so in vain.
     Hangs,
+    /// The watchdog has ended it.
+    TimedOut,
 }
 
 /// Executes the command in buffer `handle`, a chain's one after another up to the first that fails.
@@ -65,6 +67,7 @@ pub fn finish(device: &Device, handle: u32, state: State) -> Result<(), c_int> {
     let code = match state {
         State::Completed => 4,
         State::Error => 5,
+        State::TimedOut => 8,
         State::Hangs => return Ok(()),
     };
     let packet = device.command(handle)?;

@@ -35,6 +35,7 @@ pub struct Counts {
     requests: [u64; NAMES.len()],
     closed: u64,
     buffers: u64,
+    heap_parts: u64,
     contexts: u64,
     /// Commands that run a kernel, and chains of them.
     pub runs: u64,
@@ -50,8 +51,8 @@ pub struct Device {
     next_handle: u32,
     next_offset: u64,
     sequence: u64,
-    /// The last command that was submitted never ends.
-    hangs: bool,
+    /// A command that does not end by itself: the watchdog ends it when anything new is asked.
+    hung: Option<u32>,
     pub counts: Counts,
 }
 
@@ -75,7 +76,7 @@ impl Device {
             next_handle: 1,
             next_offset: 0,
             sequence: 0,
-            hangs: false,
+            hung: None,
             counts: Counts::default(),
         })
     }
@@ -145,6 +146,7 @@ impl Device {
         if self.faults.strikes(Fault::Context) {
             return Err(libc::ENOSPC);
         }
+        self.end_hung()?;
         request.handle = self.new_handle();
         // Commands are waited for by their numbers.
         request.syncobj = 0;
@@ -180,6 +182,7 @@ impl Device {
         match request.kind {
             BO_DEVICE => {
                 buffer.address = self.room_in_heap(size)?;
+                self.counts.heap_parts += 1;
                 // The process sees it within the heap that it has mapped.
                 let heap = self.buffers.values().find(|buffer| buffer.kind == BO_HEAP);
                 let heap = heap.and_then(|heap| heap.host);
@@ -274,28 +277,37 @@ impl Device {
         }
         self.sequence += 1;
         request.sequence = self.sequence;
-        self.hangs = self.faults.strikes(Fault::Timeout);
-        if self.hangs {
+        self.end_hung()?;
+        let handle = request.commands as u32;
+        if self.faults.strikes(Fault::Timeout) {
+            self.hung = Some(handle);
             return Ok(0);
         }
-        let handle = request.commands as u32;
         if self.faults.strikes(Fault::Error) {
             command::finish(self, handle, State::Error)?;
             return Ok(0);
         }
         let garbage = self.faults.strikes(Fault::Garbage);
         let state = command::run(self, handle, garbage)?;
-        self.hangs = state == State::Hangs;
+        self.hung = (state == State::Hangs).then_some(handle);
         command::finish(self, handle, state)?;
         Ok(0)
     }
 
     fn wait(&self, request: &WaitCmd) -> Result<c_long, c_int> {
-        if !self.hangs {
+        if self.hung.is_none() {
             return Ok(0);
         }
         std::thread::sleep(Duration::from_millis(request.timeout.into()));
         Err(libc::ETIME)
+    }
+
+    /// Does as the watchdog of the real driver, which stops a context whose command takes too long.
+    fn end_hung(&mut self) -> Result<(), c_int> {
+        match self.hung.take() {
+            Some(handle) => command::finish(self, handle, State::TimedOut),
+            None => Ok(()),
+        }
     }
 
     fn new_handle(&mut self) -> u32 {
@@ -349,11 +361,12 @@ impl Device {
             .map(|(name, count)| format!("\"{name}\": {count}"))
             .collect();
         let text = format!(
-            "{{{}, \"gem-close\": {}, \"buffers\": {}, \"buffers-left\": {}, \"contexts\": {}, \"contexts-left\": {}, \
+            "{{{}, \"gem-close\": {}, \"buffers\": {}, \"heap-parts\": {}, \"buffers-left\": {}, \"contexts\": {}, \"contexts-left\": {}, \
              \"runs\": {}, \"chains\": {}, \"bytes-synced\": {}}}\n",
             requests.join(", "),
             counts.closed,
             counts.buffers,
+            counts.heap_parts,
             self.buffers.len(),
             counts.contexts,
             self.contexts.len(),

@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: MPL-2.0
+//! Encoders that add what they are told to add to their input, or fail.
+
+use std::collections::VecDeque;
+
+use ndarray::Array2;
+
+use super::*;
+
+/// What the device does with a window.
+#[derive(Clone, Copy)]
+enum Deed {
+    /// What it should.
+    Right,
+    /// The opposite.
+    Wrong,
+    Nan,
+    Fails,
+}
+
+type Deeds = Arc<Mutex<VecDeque<Deed>>>;
+
+/// Copies its input to its output.
+struct Copier {
+    input: Array2<f32>,
+    /// Done in turn, `Right` after the last.
+    deeds: Deeds,
+    name: &'static str,
+}
+
+impl Copier {
+    fn boxed(name: &'static str, deeds: &Deeds) -> Box<dyn Encoder> {
+        Box::new(Self {
+            input: Array2::zeros((8, 2)),
+            deeds: deeds.clone(),
+            name,
+        })
+    }
+}
+
+impl Encoder for Copier {
+    fn input(&mut self) -> ArrayViewMut2<'_, f32> {
+        self.input.view_mut()
+    }
+
+    fn encode(&mut self, context: usize, out: &mut AudioFeatures) -> Result<(), EncoderError> {
+        let deed = self.deeds.lock().unwrap().pop_front();
+        let sign = match deed.unwrap_or(Deed::Right) {
+            Deed::Right => 1.0,
+            Deed::Wrong => -1.0,
+            Deed::Nan => f32::NAN,
+            Deed::Fails => return Err(EncoderError("it hangs".into())),
+        };
+        out.context = context;
+        out.hidden.assign(&(sign * &self.input));
+        Ok(())
+    }
+
+    fn description(&self) -> String {
+        self.name.into()
+    }
+}
+
+fn guarded(deeds: &Deeds) -> GuardedEncoder {
+    let device = deeds.clone();
+    let open: Open = Arc::new(move || Ok(Copier::boxed("npu", &device)));
+    let mut guarded =
+        GuardedEncoder::new(open, Copier::boxed("cpu", &Deeds::default())).expect("it opens");
+    guarded.backoff = Duration::from_millis(20);
+    guarded.first_backoff = guarded.backoff;
+    guarded
+}
+
+/// Encodes a window that differs from all others, and sees whether it comes out right.
+fn encode(guarded: &mut GuardedEncoder, window: f32) {
+    guarded.input().fill(window);
+    let mut out = AudioFeatures {
+        context: 0,
+        hidden: Array2::zeros((8, 2)),
+        cross: Vec::new(),
+    };
+    guarded.encode(8, &mut out).expect("some encoder works");
+    assert!(out.hidden.iter().all(|value| *value == window));
+}
+
+#[test]
+fn a_window_that_the_device_fails_on_is_not_lost() {
+    for deed in [Deed::Fails, Deed::Nan, Deed::Wrong] {
+        let deeds: Deeds = Arc::new(Mutex::new([deed].into()));
+        let mut guarded = guarded(&deeds);
+        encode(&mut guarded, 1.0);
+        encode(&mut guarded, 2.0);
+        let health = guarded.watch().health();
+        assert_eq!((health.encoded, health.failures), (0, 1));
+        assert_eq!(health.active, "cpu");
+        let news = health.news.expect("news");
+        assert!(
+            news.failure && news.text.contains("CPU goes on"),
+            "{news:?}"
+        );
+    }
+}
+
+#[test]
+fn a_device_that_fails_later_comes_back_and_is_compared_again() {
+    let deeds: Deeds = Arc::new(Mutex::new([Deed::Right, Deed::Right, Deed::Fails].into()));
+    let mut guarded = guarded(&deeds);
+    for window in 1..4 {
+        encode(&mut guarded, window as f32);
+    }
+    assert_eq!(guarded.watch().health().active, "cpu");
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while guarded.watch().health().recoveries == 0 {
+        assert!(Instant::now() < deadline, "it never comes back");
+        encode(&mut guarded, 4.0);
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    encode(&mut guarded, 5.0);
+    let health = guarded.watch().health();
+    assert_eq!(health.active, "npu");
+    assert_eq!((health.checks, health.failures), (2, 1));
+    assert_eq!(health.least_likeness, Some(1.0));
+    assert!(!health.news.expect("news").failure);
+}
+
+#[test]
+fn a_device_that_goes_wrong_without_a_word_is_found_out() {
+    let right = vec![Deed::Right; CHECKED as usize + 1];
+    let deeds: Deeds = Arc::new(Mutex::new(right.into_iter().chain([Deed::Wrong]).collect()));
+    let mut guarded = guarded(&deeds);
+    for window in 1..=CHECKED + 2 {
+        encode(&mut guarded, window as f32);
+    }
+    let health = guarded.watch().health();
+    assert_eq!((health.encoded, health.failures), (CHECKED + 1, 1));
+}
+
+#[test]
+fn a_device_that_cannot_be_opened_says_why() {
+    let open: Open = Arc::new(|| Err("no NPU".into()));
+    let refused = GuardedEncoder::new(open, Copier::boxed("cpu", &Deeds::default()));
+    assert_eq!(refused.err().as_deref(), Some("no NPU"));
+}
