@@ -14,6 +14,7 @@ use once_cell::sync::Lazy;
 use parking_lot::FairMutex;
 
 use crate::decoder::{Audio, Decoder, DecoderError};
+use crate::encoder::guarded::{Health, Watch};
 use crate::encoder::{self, AudioFeatures, Encoder, EncoderError};
 use crate::model::{Model, ModelError};
 use crate::pool::{Counters as PoolCounters, Pool};
@@ -63,9 +64,44 @@ pub struct Engine {
     features: Pool<AudioFeatures>,
     threads: rayon::ThreadPool,
     active_device: String,
+    /// What an encoder on the NPU has been doing.
+    watch: Option<Watch>,
+    without_npu: Option<String>,
     windows: AtomicU64,
     encoder_nanos: AtomicU64,
     turn_nanos: AtomicU64,
+}
+
+/// What an engine encodes with.
+struct Choice {
+    encoder: Box<dyn Encoder>,
+    watch: Option<Watch>,
+    /// Why it is not the NPU, if that was left to us.
+    without_npu: Option<String>,
+}
+
+impl Choice {
+    fn make(model: &Arc<Model>, device: Device) -> Result<Self, EngineError> {
+        let on_cpu = |without_npu| {
+            Ok(Self {
+                encoder: encoder::on_cpu(model)?,
+                watch: None,
+                without_npu,
+            })
+        };
+        if device == Device::Cpu {
+            return on_cpu(None);
+        }
+        match encoder::on_npu(model) {
+            Ok(encoder) => Ok(Self {
+                watch: Some(encoder.watch()),
+                encoder: Box::new(encoder),
+                without_npu: None,
+            }),
+            Err(reason) if device == Device::Npu => Err(EngineError::Device(reason)),
+            Err(reason) => on_cpu(Some(reason)),
+        }
+    }
 }
 
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -105,13 +141,12 @@ impl Engine {
     }
 
     fn load(model: Arc<Model>, device: Device, threads: usize) -> Result<Self, EngineError> {
-        if device == Device::Npu {
-            return Err(EngineError::Device(
-                "this build cannot drive an NPU: set device=auto or device=cpu".into(),
-            ));
-        }
         // Encoder and decoder have copies of their own: the file's pages would only add to them.
-        let encoder = encoder::on_cpu(&model)?;
+        let Choice {
+            encoder,
+            watch,
+            without_npu,
+        } = Choice::make(&model, device)?;
         model.release();
         let decoder = Decoder::new(&model)?;
         model.release();
@@ -119,6 +154,8 @@ impl Engine {
         Ok(Self {
             decoder,
             active_device: encoder.description(),
+            watch,
+            without_npu,
             encoder: FairMutex::new(encoder),
             features: Pool::new(FEATURES_KEPT, move || AudioFeatures::new(&config)),
             threads: rayon::ThreadPoolBuilder::new()
@@ -138,7 +175,20 @@ impl Engine {
 
     /// What really runs, for users.
     pub fn active_device(&self) -> String {
-        self.active_device.clone()
+        match &self.watch {
+            Some(watch) => watch.health().active,
+            None => self.active_device.clone(),
+        }
+    }
+
+    /// Why `Device::Auto` came to the CPU, for users.
+    pub fn without_npu(&self) -> Option<&str> {
+        self.without_npu.as_deref()
+    }
+
+    /// What the NPU has been doing, if the encoder is on it.
+    pub fn npu(&self) -> Option<Health> {
+        self.watch.as_ref().map(Watch::health)
     }
 
     pub fn counters(&self) -> EngineCounters {

@@ -13,8 +13,9 @@ use super::recogniser::Recogniser;
 use super::session::Session;
 use super::settings::{self, Settings};
 use super::worker::Worker;
-use super::{CAT, Device, lock, stats};
+use super::{CAT, lock, stats};
 use crate::caption::Format;
+use crate::encoder::guarded::News;
 use crate::engine::Engine;
 use crate::mel::SAMPLE_RATE;
 use crate::stream::Request;
@@ -341,16 +342,24 @@ impl WhisperNpu {
     /// The engine was loaded.
     pub(super) fn announce_device(&self, engine: &Engine) {
         self.obj().notify("active-device");
-        let auto = lock(&self.settings).device == Device::Auto;
-        if auto && !self.device_announced.swap(true, Ordering::Relaxed) {
+        if let Some(reason) = engine.without_npu()
+            && !self.device_announced.swap(true, Ordering::Relaxed)
+        {
             gst::element_imp_info!(
                 self,
                 gst::ResourceError::NotFound,
-                (
-                    "Recognising on {}: this build cannot drive an NPU",
-                    engine.active_device()
-                )
+                ("Recognising on {}: {reason}", engine.active_device())
             );
+        }
+    }
+
+    /// The NPU has failed, or is back.
+    pub(super) fn announce_npu(&self, news: &News) {
+        self.obj().notify("active-device");
+        if news.failure {
+            gst::element_imp_warning!(self, gst::ResourceError::Failed, ("{}", news.text));
+        } else {
+            gst::element_imp_info!(self, gst::ResourceError::Failed, ("{}", news.text));
         }
     }
 

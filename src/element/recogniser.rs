@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 
 use super::settings::Settings;
 use super::{Device, Task};
+use crate::encoder::npu;
 use crate::engine::{self, Engine, EngineError};
 use crate::model::{Model, ModelError};
 use crate::stream::Request;
@@ -30,11 +31,9 @@ impl Recogniser {
         settings: &Settings,
         current: Option<Arc<Self>>,
     ) -> Result<Arc<Self>, gst::ErrorMessage> {
+        // Everything else that an NPU needs is looked for when the model is loaded, which takes longer.
         if settings.device == Device::Npu {
-            return Err(gst::error_msg!(
-                gst::ResourceError::NotFound,
-                ("This build cannot drive an NPU. Set device=auto or device=cpu.")
-            ));
+            npu::look().map_err(|reason| no_npu(&reason.to_string()))?;
         }
         let path = Model::find(&settings.model).map_err(|error| model_error(&error))?;
         let plan = Plan {
@@ -143,6 +142,14 @@ pub fn iso_639(whisper: &str) -> String {
         other => other,
     }
     .into()
+}
+
+/// For the bus: `device=npu` cannot be had.
+pub fn no_npu(reason: &str) -> gst::ErrorMessage {
+    gst::error_msg!(
+        gst::ResourceError::NotFound,
+        ("device=npu: {reason}. Set device=auto or device=cpu to recognise on the CPU.")
+    )
 }
 
 /// For the bus. The text says what to do.

@@ -105,6 +105,13 @@ fn set_engine(structure: &mut gst::Structure, engine: &Engine) {
         gst::ClockTime::try_from(counters.decoder_time).ok(),
     );
     set_pool(structure, "window-pool", counters.pool);
+    if let Some(npu) = engine.npu() {
+        structure.set("npu-windows", npu.encoded);
+        structure.set("npu-failures", npu.failures);
+        structure.set("npu-recoveries", npu.recoveries);
+        structure.set("npu-checks", npu.checks);
+        structure.set("npu-least-likeness", npu.least_likeness.unwrap_or(1.0));
+    }
 }
 
 fn set_pool(structure: &mut gst::Structure, name: &str, counters: pool::Counters) {

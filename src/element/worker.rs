@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
 //! The thread that loads the engine and lets it recognise runs, one after the other.
 
+use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,7 +13,7 @@ use gst::subclass::prelude::*;
 use super::captions::{Captions, after};
 use super::feed::{Item, Take};
 use super::outbox::Stale;
-use super::recogniser::{Recogniser, iso_639, model_error};
+use super::recogniser::{Recogniser, iso_639, model_error, no_npu};
 use super::session::Session;
 use super::settings::Settings;
 use super::{CAT, WhisperNpu};
@@ -30,6 +31,8 @@ pub struct Worker {
     session: Arc<Session>,
     recogniser: Arc<Recogniser>,
     settings: Settings,
+    /// Number of the last news of the NPU that was passed on.
+    heard: Cell<u64>,
 }
 
 /// Why the worker leaves a run.
@@ -64,6 +67,7 @@ impl Worker {
             session,
             recogniser,
             settings,
+            heard: Cell::new(0),
         };
         std::thread::Builder::new()
             .name("whispernpu".into())
@@ -129,6 +133,17 @@ impl Worker {
         }
     }
 
+    /// Says on the bus what became of the NPU since the last time. Other streams' failures are ours too: it is one NPU.
+    fn pass_on_news(&self, engine: &Engine) {
+        let news = engine.npu().and_then(|health| health.news);
+        let Some(news) = news.filter(|news| news.number > self.heard.replace(news.number)) else {
+            return;
+        };
+        if let Some(element) = self.element.upgrade() {
+            element.imp().announce_npu(&news);
+        }
+    }
+
     /// Ends the stream with an error on the bus, unless nobody wants it any more.
     fn fail(&self, message: gst::ErrorMessage) {
         let wanted = !self.session.feed.is_closed();
@@ -175,6 +190,7 @@ impl Worker {
             let began = Instant::now();
             let outputs = schedule.update(&run, engine, wake != Wake::Ready)?;
             self.session.counters.add_busy(began.elapsed());
+            self.pass_on_news(engine);
             self.session.counters.add_tally(schedule.take_tally());
             let mut ended = false;
             for output in outputs {
@@ -225,7 +241,7 @@ fn duration_of(rows: u64) -> Duration {
 fn load_error(error: &EngineError) -> gst::ErrorMessage {
     match error {
         EngineError::Model(error) => model_error(error),
-        EngineError::Device(_) => gst::error_msg!(gst::ResourceError::NotFound, ("{error}")),
+        EngineError::Device(reason) => no_npu(reason),
         _ => gst::error_msg!(
             gst::ResourceError::OpenRead,
             ("Cannot load the model: {error}")

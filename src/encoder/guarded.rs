@@ -101,9 +101,13 @@ pub struct GuardedEncoder {
 }
 
 impl GuardedEncoder {
-    /// Opens the device at once; the error is why it cannot be.
-    pub fn new(open: Open, cpu: Box<dyn Encoder>) -> Result<Self, String> {
+    /// Opens the device at once, and then the encoder behind it; the error is why that cannot be.
+    pub fn new(
+        open: Open,
+        cpu: impl FnOnce() -> Result<Box<dyn Encoder>, EncoderError>,
+    ) -> Result<Self, String> {
         let device = open()?;
+        let cpu = cpu().map_err(|error| error.to_string())?;
         let watch = Watch::default();
         watch.lock().active = device.description();
         Ok(Self {

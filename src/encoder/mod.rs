@@ -6,8 +6,11 @@ pub mod guarded;
 pub mod npu;
 pub mod reference;
 
+use std::sync::Arc;
+
 use ndarray::{Array2, ArrayViewMut2};
 
+use self::guarded::{GuardedEncoder, Open};
 use crate::kernel::{Backend, UnknownIsa};
 use crate::model::{Config, Model};
 
@@ -83,6 +86,16 @@ pub trait Encoder: Send {
 
     /// What runs, for users: `cpu (f32)`.
     fn description(&self) -> String;
+}
+
+/// The encoder on the NPU, with the CPU's behind it. The error says why there is none, for users.
+pub fn on_npu(model: &Arc<Model>) -> Result<GuardedEncoder, String> {
+    let (opened, behind) = (model.clone(), model.clone());
+    let open: Open = Arc::new(move || match npu::open(&opened) {
+        Ok(encoder) => Ok(Box::new(encoder)),
+        Err(error) => Err(error.to_string()),
+    });
+    GuardedEncoder::new(open, move || on_cpu(&behind))
 }
 
 /// The encoder on the CPU: on the kernels, unless the environment asks for the reference.

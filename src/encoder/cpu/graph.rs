@@ -8,7 +8,7 @@
 use ndarray::Array2;
 use rayon::prelude::*;
 
-use super::weights::{Layer, Weights};
+use super::weights::{Layer, Stem, Weights};
 use super::workspace::{BLOCK, Scratches, Workspace};
 use crate::encoder::{AudioFeatures, EncoderError};
 use crate::kernel::attention::Attend;
@@ -42,7 +42,7 @@ pub trait Encode: Send {
 }
 
 /// Block number `block` of `rows` rows: how many rows it has.
-fn rows_of(block: usize, rows: usize) -> usize {
+pub(in crate::encoder) fn rows_of(block: usize, rows: usize) -> usize {
     rows.saturating_sub(block * BLOCK).min(BLOCK)
 }
 
@@ -68,74 +68,6 @@ impl<K: Kernel> Graph<K> {
 
     fn head_width(&self) -> usize {
         self.config.audio_state / self.config.audio_heads
-    }
-
-    /// Both convolutions and the first layer's normalisation.
-    fn convolve(&mut self, mel: &[f32], context: usize) {
-        let Self {
-            kernel,
-            weights,
-            workspace,
-            config,
-            ..
-        } = self;
-        let (kernel, width, n_mels) = (*kernel, config.audio_state, config.n_mels);
-        let frames = 2 * context;
-
-        let (_, rows) = workspace.mel.split_at_mut(n_mels);
-        kernel.vectorize(Narrow {
-            from: &mel[..frames * n_mels],
-            to: rows,
-        });
-        rows[frames * n_mels..][..n_mels].fill(K::Value::default());
-
-        let (_, stem) = workspace.stem.split_at_mut(width);
-        let mel = &workspace.mel;
-        stem.par_chunks_mut(BLOCK * width)
-            .enumerate()
-            .take(frames.div_ceil(BLOCK))
-            .for_each(|(block, stem)| {
-                kernel.vectorize(Gemm {
-                    left: Rows {
-                        values: &mel[block * BLOCK * n_mels..],
-                        stride: n_mels,
-                        count: rows_of(block, frames),
-                    },
-                    right: weights.conv1.all(),
-                    sink: ToValues::new(stem, width, Gelu),
-                });
-            });
-        stem[frames * width..][..width].fill(K::Value::default());
-
-        let first_norm = weights.layers.first().map(|layer| &layer.attention_norm);
-        let stem = &workspace.stem;
-        let blocks = (
-            workspace.x.par_chunks_mut(BLOCK * width),
-            normed_blocks(&mut workspace.normed, width),
-        );
-        blocks
-            .into_par_iter()
-            .enumerate()
-            .take(context.div_ceil(BLOCK))
-            .for_each(|(block, (x, normed))| {
-                let rows = rows_of(block, context);
-                kernel.vectorize(Gemm {
-                    left: Rows {
-                        values: &stem[2 * block * BLOCK * width..],
-                        stride: 2 * width,
-                        count: rows,
-                    },
-                    right: weights.conv2.all(),
-                    sink: GeluPlus {
-                        table: &weights.positions[block * BLOCK * width..context * width],
-                        out: x,
-                        width,
-                    },
-                });
-                if let Some(norm) = first_norm {
-                    normalize(kernel, norm, x, normed, &mut []);
-                }
-            });
     }
 
     /// Queries, keys and values of layer `index`, head by head.
@@ -199,44 +131,6 @@ impl<K: Kernel> Graph<K> {
                     left: rows(),
                     right: v.columns(columns),
                     sink,
-                });
-            });
-    }
-
-    /// Every head's queries against its keys and values.
-    fn attend(&mut self, context: usize) {
-        let head_width = self.head_width();
-        let Self {
-            kernel,
-            workspace,
-            scratches,
-            config,
-            ..
-        } = self;
-        let kernel = *kernel;
-        let blocks = config.audio_ctx.div_ceil(BLOCK);
-        let head_len = blocks * BLOCK * head_width;
-        let (keys, values) = (&workspace.keys, &workspace.values);
-        let tasks = (
-            workspace.queries.par_chunks(BLOCK * head_width),
-            workspace.mixed.par_chunks_mut(BLOCK * head_width),
-        );
-        tasks
-            .into_par_iter()
-            .enumerate()
-            .for_each(|(task, (queries, out))| {
-                let (head, block) = (task / blocks, task % blocks);
-                let len = rows_of(block, context).next_multiple_of(tile_rows::<K>()) * head_width;
-                scratches.with(|scratch| {
-                    kernel.vectorize(Attend {
-                        queries: &queries[..len],
-                        keys: &keys[head * head_len..][..head_len],
-                        values: &values[head * head_len..][..head_len],
-                        context,
-                        head_width,
-                        out: &mut out[..len],
-                        scratch: scratch.attention(),
-                    });
                 });
             });
     }
@@ -349,6 +243,109 @@ impl<K: Kernel> Graph<K> {
     }
 }
 
+/// Both convolutions, and `first_norm` of what comes of them, to the workspace.
+pub(in crate::encoder) fn convolve<K: Kernel>(
+    kernel: K,
+    stem_weights: &Stem<K>,
+    first_norm: Option<&Norm>,
+    workspace: &mut Workspace<K>,
+    mel: &[f32],
+    context: usize,
+) {
+    let (width, n_mels) = (stem_weights.width(), stem_weights.n_mels());
+    let frames = 2 * context;
+
+    let (_, rows) = workspace.mel.split_at_mut(n_mels);
+    kernel.vectorize(Narrow {
+        from: &mel[..frames * n_mels],
+        to: rows,
+    });
+    rows[frames * n_mels..][..n_mels].fill(K::Value::default());
+
+    let (_, stem) = workspace.stem.split_at_mut(width);
+    let mel = &workspace.mel;
+    stem.par_chunks_mut(BLOCK * width)
+        .enumerate()
+        .take(frames.div_ceil(BLOCK))
+        .for_each(|(block, stem)| {
+            kernel.vectorize(Gemm {
+                left: Rows {
+                    values: &mel[block * BLOCK * n_mels..],
+                    stride: n_mels,
+                    count: rows_of(block, frames),
+                },
+                right: stem_weights.conv1.all(),
+                sink: ToValues::new(stem, width, Gelu),
+            });
+        });
+    stem[frames * width..][..width].fill(K::Value::default());
+
+    let stem = &workspace.stem;
+    let blocks = (
+        workspace.x.par_chunks_mut(BLOCK * width),
+        normed_blocks(&mut workspace.normed, width),
+    );
+    blocks
+        .into_par_iter()
+        .enumerate()
+        .take(context.div_ceil(BLOCK))
+        .for_each(|(block, (x, normed))| {
+            let rows = rows_of(block, context);
+            kernel.vectorize(Gemm {
+                left: Rows {
+                    values: &stem[2 * block * BLOCK * width..],
+                    stride: 2 * width,
+                    count: rows,
+                },
+                right: stem_weights.conv2.all(),
+                sink: GeluPlus {
+                    table: &stem_weights.positions[block * BLOCK * width..context * width],
+                    out: x,
+                    width,
+                },
+            });
+            if let Some(norm) = first_norm {
+                normalize(kernel, norm, x, normed, &mut []);
+            }
+        });
+}
+
+/// Every head's queries against its keys and values.
+pub(in crate::encoder) fn attend<K: Kernel>(
+    kernel: K,
+    config: &Config,
+    workspace: &mut Workspace<K>,
+    scratches: &Scratches<K>,
+    context: usize,
+) {
+    let head_width = config.audio_state / config.audio_heads;
+    let blocks = config.audio_ctx.div_ceil(BLOCK);
+    let head_len = blocks * BLOCK * head_width;
+    let (keys, values) = (&workspace.keys, &workspace.values);
+    let tasks = (
+        workspace.queries.par_chunks(BLOCK * head_width),
+        workspace.mixed.par_chunks_mut(BLOCK * head_width),
+    );
+    tasks
+        .into_par_iter()
+        .enumerate()
+        .for_each(|(task, (queries, out))| {
+            let (head, block) = (task / blocks, task % blocks);
+            let len = rows_of(block, context).next_multiple_of(tile_rows::<K>()) * head_width;
+            scratches.with(|scratch| {
+                kernel.vectorize(Attend {
+                    queries: &queries[..len],
+                    keys: &keys[head * head_len..][..head_len],
+                    values: &values[head * head_len..][..head_len],
+                    context,
+                    head_width,
+                    out: &mut out[..len],
+                    scratch: scratch.attention(),
+                });
+            });
+        });
+}
+
 impl<K: Kernel> Encode for Graph<K> {
     fn encode(
         &mut self,
@@ -357,10 +354,28 @@ impl<K: Kernel> Encode for Graph<K> {
         out: &mut AudioFeatures,
     ) -> Result<(), EncoderError> {
         let strided = || EncoderError("the encoder works on contiguous arrays".into());
-        self.convolve(mel.as_slice().ok_or_else(strided)?, context);
+        let first_norm = self
+            .weights
+            .layers
+            .first()
+            .map(|layer| &layer.attention_norm);
+        convolve(
+            self.kernel,
+            &self.weights.stem,
+            first_norm,
+            &mut self.workspace,
+            mel.as_slice().ok_or_else(strided)?,
+            context,
+        );
         for layer in 0..self.config.audio_layers {
             self.project(layer, context);
-            self.attend(context);
+            attend(
+                self.kernel,
+                &self.config,
+                &mut self.workspace,
+                &self.scratches,
+                context,
+            );
             self.feed_forward(layer, context);
         }
         self.finish(context, out.hidden.as_slice_mut().ok_or_else(strided)?);
@@ -438,14 +453,14 @@ fn expand_and_contract<K: Kernel>(
 }
 
 /// Attention's output, (heads, rows, head width).
-struct Mixed<'a, V> {
-    values: &'a [V],
-    heads: usize,
+pub(in crate::encoder) struct Mixed<'a, V> {
+    pub values: &'a [V],
+    pub heads: usize,
 }
 
 impl<V: Copy> Mixed<'_, V> {
     /// The rows of a block with all their heads side by side.
-    fn gather(&self, block: usize, width: usize, rows: &mut [V], stride: usize) {
+    pub fn gather(&self, block: usize, width: usize, rows: &mut [V], stride: usize) {
         let head_width = width / self.heads;
         for (head, values) in self
             .values

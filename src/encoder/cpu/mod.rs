@@ -4,9 +4,9 @@
 //! `weights`, `workspace` and `graph` are the model, its memory, and the order of its operations; the operations
 //! themselves are in [`crate::kernel`].
 
-mod graph;
-mod weights;
-mod workspace;
+pub(super) mod graph;
+pub(super) mod weights;
+pub(super) mod workspace;
 
 use ndarray::{Array2, ArrayViewMut2};
 

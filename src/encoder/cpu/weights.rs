@@ -8,12 +8,19 @@ use crate::kernel::norm::Norm;
 use crate::kernel::pack::Packed;
 use crate::model::{Model, ModelError};
 
-pub struct Weights<K: Kernel> {
+/// What turns mel rows into the first layer's input.
+pub struct Stem<K: Kernel> {
     /// Outputs by (place in the window of 3, input): the order of time-major rows.
     pub conv1: Packed<K>,
     pub conv2: Packed<K>,
     /// (audio_ctx, d)
     pub positions: Vec<f32>,
+    width: usize,
+    n_mels: usize,
+}
+
+pub struct Weights<K: Kernel> {
+    pub stem: Stem<K>,
     pub layers: Vec<Layer<K>>,
     pub norm: Norm,
     /// Key and value projections of each decoder layer's cross-attention.
@@ -32,6 +39,28 @@ pub struct Layer<K: Kernel> {
     pub fc2: Packed<K>,
 }
 
+impl<K: Kernel> Stem<K> {
+    pub fn load(model: &Model) -> Result<Self, ModelError> {
+        Ok(Self {
+            conv1: convolution(model, "model.encoder.conv1")?,
+            conv2: convolution(model, "model.encoder.conv2")?,
+            positions: model
+                .weight("model.encoder.embed_positions.weight")?
+                .to_f32(),
+            width: model.config.audio_state,
+            n_mels: model.config.n_mels,
+        })
+    }
+
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
+    pub fn n_mels(&self) -> usize {
+        self.n_mels
+    }
+}
+
 impl<K: Kernel> Weights<K> {
     pub fn load(model: &Model) -> Result<Self, ModelError> {
         let config = &model.config;
@@ -43,11 +72,7 @@ impl<K: Kernel> Weights<K> {
             ))
         };
         Ok(Self {
-            conv1: convolution(model, "model.encoder.conv1")?,
-            conv2: convolution(model, "model.encoder.conv2")?,
-            positions: model
-                .weight("model.encoder.embed_positions.weight")?
-                .to_f32(),
+            stem: Stem::load(model)?,
             layers: (0..config.audio_layers)
                 .map(|i| Layer::load(model, i))
                 .collect::<Result<_, _>>()?,
@@ -107,7 +132,7 @@ fn convolution<K: Kernel>(model: &Model, name: &str) -> Result<Packed<K>, ModelE
     Ok(Packed::new(&by_frame, &bias, inputs * taps, 1.0))
 }
 
-fn norm(model: &Model, name: &str) -> Result<Norm, ModelError> {
+pub fn norm(model: &Model, name: &str) -> Result<Norm, ModelError> {
     Ok(Norm {
         weight: model.weight(&format!("{name}.weight"))?.to_f32(),
         bias: model.weight(&format!("{name}.bias"))?.to_f32(),

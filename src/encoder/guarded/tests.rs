@@ -64,8 +64,8 @@ impl Encoder for Copier {
 fn guarded(deeds: &Deeds) -> GuardedEncoder {
     let device = deeds.clone();
     let open: Open = Arc::new(move || Ok(Copier::boxed("npu", &device)));
-    let mut guarded =
-        GuardedEncoder::new(open, Copier::boxed("cpu", &Deeds::default())).expect("it opens");
+    let mut guarded = GuardedEncoder::new(open, || Ok(Copier::boxed("cpu", &Deeds::default())))
+        .expect("it opens");
     guarded.backoff = Duration::from_millis(20);
     guarded.first_backoff = guarded.backoff;
     guarded
@@ -138,6 +138,6 @@ fn a_device_that_goes_wrong_without_a_word_is_found_out() {
 #[test]
 fn a_device_that_cannot_be_opened_says_why() {
     let open: Open = Arc::new(|| Err("no NPU".into()));
-    let refused = GuardedEncoder::new(open, Copier::boxed("cpu", &Deeds::default()));
+    let refused = GuardedEncoder::new(open, || Ok(Copier::boxed("cpu", &Deeds::default())));
     assert_eq!(refused.err().as_deref(), Some("no NPU"));
 }

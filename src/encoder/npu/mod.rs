@@ -7,17 +7,129 @@
 //! | room | what it does |
 //! |---|---|
 //! | `device` | the trait: buffers, submissions, and why there are none |
-//! | `contract` | the overlay in numbers |
+//! | `contract`, `arithmetic`, `bfp16` | the overlay in numbers, and its arithmetic to the bit |
+//! | `weights` | the order in which the array takes its right operand |
+//! | `txn`, `shim`, `streams` | instruction streams, shim registers, the stream of a product |
+//! | `emulation`, `model` | what the cores compute; the array behind the trait, in pure Rust |
 //! | `xrt` | the device that AMD's runtime drives |
+//! | `products`, `graph` | resident weights and cached streams; the encoder's order of operations |
+//!
+//! [`open`] is the way in. It takes the model of the array where [`VARIABLE`] asks for it.
 
 pub mod arithmetic;
 pub mod bfp16;
 pub mod contract;
 pub mod device;
 pub mod emulation;
+mod graph;
 pub mod model;
+mod products;
 pub mod shim;
 pub mod streams;
 pub mod txn;
 pub mod weights;
 pub mod xrt;
+
+use ndarray::{Array2, ArrayViewMut2};
+
+use self::device::{NpuDevice, NpuError};
+use self::xrt::{Places, XrtDevice};
+use super::cpu::graph::Encode;
+use super::{AudioFeatures, Encoder, EncoderError};
+use crate::kernel::{ForKernel, Isa, Kernel};
+use crate::mel::WINDOW_FRAMES;
+use crate::model::Model;
+
+/// Set to [`EMULATION`], the device model takes the place of the NPU: for tests and for measuring accuracy.
+pub const VARIABLE: &str = "WHISPERNPU_NPU";
+pub const EMULATION: &str = "emulation";
+
+/// Whether the environment asks for the device model.
+pub fn emulation_wanted() -> bool {
+    std::env::var(VARIABLE).is_ok_and(|wanted| wanted == EMULATION)
+}
+
+/// The encoder on whatever NPU there is, or why there is none.
+pub fn open(model: &Model) -> Result<NpuEncoder, NpuError> {
+    let device: Box<dyn NpuDevice> = if emulation_wanted() {
+        let emulation = model::Emulation::new();
+        Box::new(emulation.map_err(|error| NpuError::NoDevice(error.to_string()))?)
+    } else {
+        Box::new(XrtDevice::open(&Places::from_environment())?)
+    };
+    NpuEncoder::new(model, device)
+}
+
+/// Whether there is hardware that [`open`] can try, which takes no time to see.
+pub fn look() -> Result<(), NpuError> {
+    if emulation_wanted() {
+        return Ok(());
+    }
+    Places::from_environment().hardware().map(drop)
+}
+
+/// Whisper's encoder, its matrix products on an [`NpuDevice`].
+pub struct NpuEncoder {
+    description: String,
+    context: usize,
+    input: Array2<f32>,
+    graph: Box<dyn Encode>,
+}
+
+impl NpuEncoder {
+    /// Packs the weights to buffers of the device, where they stay.
+    pub fn new(model: &Model, device: Box<dyn NpuDevice>) -> Result<Self, NpuError> {
+        let unsuited = |error: &dyn std::fmt::Display| NpuError::Unsuited(error.to_string());
+        let isa = Isa::choose().map_err(|error| unsuited(&error))?;
+        let description = format!("npu ({})", device.description());
+        let graph = isa.dispatch(Load { model, device });
+        Ok(Self {
+            description,
+            context: model.config.audio_ctx,
+            input: Array2::zeros((WINDOW_FRAMES, model.config.n_mels)),
+            graph: graph.map_err(|error| unsuited(&error))??,
+        })
+    }
+}
+
+struct Load<'a> {
+    model: &'a Model,
+    device: Box<dyn NpuDevice>,
+}
+
+impl ForKernel for Load<'_> {
+    type Output = Result<Box<dyn Encode>, NpuError>;
+
+    fn run<K: Kernel>(self, kernel: K) -> Self::Output {
+        Ok(Box::new(graph::Graph::new(
+            kernel,
+            self.model,
+            self.device,
+        )?))
+    }
+}
+
+impl From<NpuError> for EncoderError {
+    fn from(error: NpuError) -> Self {
+        Self(error.to_string())
+    }
+}
+
+impl Encoder for NpuEncoder {
+    fn input(&mut self) -> ArrayViewMut2<'_, f32> {
+        self.input.view_mut()
+    }
+
+    fn encode(&mut self, context: usize, out: &mut AudioFeatures) -> Result<(), EncoderError> {
+        if context == 0 || context > self.context {
+            let what = format!("a context of {context}, the model has {}", self.context);
+            return Err(EncoderError(what));
+        }
+        out.context = context;
+        self.graph.encode(&self.input, context, out)
+    }
+
+    fn description(&self) -> String {
+        self.description.clone()
+    }
+}

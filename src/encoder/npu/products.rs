@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: MPL-2.0
+//! Matrix products on the device: weights that stay there, streams that are written once, submissions.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::time::Duration;
+
+use super::contract::{Epilogue, PASS_ROWS, Product};
+use super::device::{Dispatch, Kind, NpuBuffer, NpuDevice, NpuError};
+use super::streams::instructions;
+use super::weights::{Linear, pack};
+use crate::model::{Model, ModelError};
+
+/// A submission takes milliseconds; one that takes so long will not end.
+const LIMIT: Duration = Duration::from_secs(10);
+
+impl From<ModelError> for NpuError {
+    fn from(error: ModelError) -> Self {
+        Self::Unsuited(error.to_string())
+    }
+}
+
+/// A layer's matrix as it is in the model, perhaps of several side by side: (columns, depth) and a bias for each.
+#[derive(Default)]
+pub struct Matrix {
+    weight: Vec<f32>,
+    bias: Vec<f32>,
+    depth: usize,
+}
+
+impl Matrix {
+    /// Adds the outputs of `name`, multiplied by `scale`. Whisper's key projections have no bias.
+    pub fn append(&mut self, model: &Model, name: &str, scale: f32) -> Result<(), ModelError> {
+        let weight = model.weight(&format!("{name}.weight"))?;
+        self.depth = weight.shape[1];
+        self.weight
+            .extend(weight.to_f32().iter().map(|x| x * scale));
+        let bias = format!("{name}.bias");
+        if model.has_weight(&bias) {
+            let bias = model.weight(&bias)?.to_f32();
+            self.bias.extend(bias.iter().map(|x| x * scale));
+        }
+        self.bias.resize(self.weight.len() / self.depth, 0.0);
+        Ok(())
+    }
+}
+
+/// A right operand on the device.
+pub struct Resident {
+    buffer: Box<dyn NpuBuffer>,
+    depth: usize,
+    columns: usize,
+    epilogue: Epilogue,
+}
+
+impl Resident {
+    pub fn columns(&self) -> usize {
+        self.columns
+    }
+
+    /// The product of `context` rows, rounded up to whole passes.
+    fn product(&self, context: usize) -> Result<Product, NpuError> {
+        let rows = context.next_multiple_of(PASS_ROWS);
+        Product::new(rows, self.depth, self.columns, self.epilogue)
+    }
+}
+
+struct Stream {
+    buffer: Box<dyn NpuBuffer>,
+    words: usize,
+}
+
+/// One product of a submission.
+pub struct Step<'a> {
+    pub left: &'a dyn NpuBuffer,
+    pub right: &'a Resident,
+    pub product: &'a dyn NpuBuffer,
+}
+
+/// The device, and the streams that it has been given so far.
+pub struct Products {
+    device: Box<dyn NpuDevice>,
+    streams: HashMap<Product, Stream>,
+}
+
+impl Products {
+    pub fn new(device: Box<dyn NpuDevice>) -> Self {
+        Self {
+            device,
+            streams: HashMap::new(),
+        }
+    }
+
+    pub fn allocate(&mut self, bytes: usize) -> Result<Box<dyn NpuBuffer>, NpuError> {
+        self.device.allocate(Kind::Data, bytes)
+    }
+
+    /// Packs `matrix` to the device.
+    pub fn settle(&mut self, matrix: &Matrix, epilogue: Epilogue) -> Result<Resident, NpuError> {
+        let (depth, columns) = (matrix.depth, matrix.bias.len());
+        let product = Product::new(PASS_ROWS, depth, columns, epilogue)?;
+        let mut buffer = self.allocate(product.right_bytes())?;
+        let linear = Linear {
+            weight: &matrix.weight,
+            bias: &matrix.bias,
+        };
+        pack(&product, &linear, buffer.bytes_mut());
+        buffer.sync_to_device(0..product.right_bytes())?;
+        Ok(Resident {
+            buffer,
+            depth,
+            columns,
+            epilogue,
+        })
+    }
+
+    /// Computes `context` rows of each step, one step after another, in one submission.
+    pub fn run(&mut self, context: usize, steps: &[Step]) -> Result<(), NpuError> {
+        let product = |step: &Step| step.right.product(context);
+        let products: Vec<Product> = steps.iter().map(product).collect::<Result<_, _>>()?;
+        for product in &products {
+            self.prepare(product)?;
+        }
+        let arguments: Vec<[&dyn NpuBuffer; 3]> = steps
+            .iter()
+            .map(|step| [step.left, step.right.buffer.as_ref(), step.product])
+            .collect();
+        let dispatches: Vec<Dispatch> = products
+            .iter()
+            .zip(&arguments)
+            .map(|(product, data)| {
+                let stream = &self.streams[product];
+                Dispatch {
+                    instructions: stream.buffer.as_ref(),
+                    words: stream.words,
+                    data,
+                }
+            })
+            .collect();
+        self.device.submit(&dispatches)?.wait(LIMIT)
+    }
+
+    /// Writes the product's stream, unless the device has it.
+    fn prepare(&mut self, product: &Product) -> Result<(), NpuError> {
+        let Entry::Vacant(vacant) = self.streams.entry(*product) else {
+            return Ok(());
+        };
+        let words = instructions(product);
+        let mut buffer = self.device.allocate(Kind::Instructions, 4 * words.len())?;
+        for (to, word) in buffer.bytes_mut().chunks_exact_mut(4).zip(&words) {
+            to.copy_from_slice(&word.to_le_bytes());
+        }
+        buffer.sync_to_device(0..4 * words.len())?;
+        vacant.insert(Stream {
+            buffer,
+            words: words.len(),
+        });
+        Ok(())
+    }
+}
