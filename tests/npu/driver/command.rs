@@ -3,6 +3,7 @@
 
 use std::ffi::c_int;
 
+use crate::array::Data;
 use crate::device::Device;
 
 /// What a packet asks for.
@@ -99,7 +100,11 @@ fn start(device: &mut Device, registers: *const u32, garbage: bool) -> Result<St
     let mut data = Vec::new();
     for &address in addresses.iter().take_while(|address| **address != 0) {
         let memory = device.data(address).ok_or(libc::EFAULT)?;
-        data.push((memory.as_mut_ptr(), memory.len()));
+        data.push(Data {
+            address,
+            memory: memory.as_mut_ptr(),
+            bytes: memory.len(),
+        });
     }
-    Ok(crate::array::run(&words, &data, garbage))
+    Ok(device.array().run(&words, data, garbage))
 }

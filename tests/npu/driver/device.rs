@@ -6,6 +6,7 @@ use std::ffi::{c_int, c_long, c_ulong, c_void};
 use std::ops::Range;
 use std::time::Duration;
 
+use crate::array::Array;
 use crate::command::{self, State};
 use crate::fault::{Fault, Faults};
 use crate::uapi::*;
@@ -53,8 +54,13 @@ pub struct Device {
     sequence: u64,
     /// A command that does not end by itself: the watchdog ends it when anything new is asked.
     hung: Option<u32>,
+    /// Made for the first command.
+    array: Option<Array>,
     pub counts: Counts,
 }
+
+// SAFETY: used under a lock, by one thread at a time.
+unsafe impl Send for Device {}
 
 impl Device {
     pub fn open() -> Result<Self, c_int> {
@@ -77,6 +83,7 @@ impl Device {
             next_offset: 0,
             sequence: 0,
             hung: None,
+            array: None,
             counts: Counts::default(),
         })
     }
@@ -313,6 +320,10 @@ impl Device {
     fn new_handle(&mut self) -> u32 {
         self.next_handle += 1;
         self.next_handle - 1
+    }
+
+    pub fn array(&mut self) -> &mut Array {
+        self.array.get_or_insert_with(Array::new)
     }
 
     /// The words of a command, where the process sees them.

@@ -23,6 +23,7 @@ mod uapi;
 
 use std::ffi::{CStr, c_char, c_int, c_long, c_ulong, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicI32, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard};
 
 use device::Device;
@@ -30,6 +31,8 @@ use device::Device;
 const NODE: &CStr = c"/dev/accel/accel0";
 
 static DEVICE: Mutex<Option<Device>> = Mutex::new(None);
+/// The device's file while it is open: calls for other files take no lock, since the model's own threads make some.
+static FILE: AtomicI32 = AtomicI32::new(-1);
 
 /// Runs `work` on the device if `fd` is its file, else hands the call on to the kernel.
 fn on_device(
@@ -37,6 +40,9 @@ fn on_device(
     work: impl FnOnce(&mut Device) -> Result<c_long, c_int>,
     kernel: impl FnOnce() -> c_long,
 ) -> c_long {
+    if FILE.load(Relaxed) != fd {
+        return kernel();
+    }
     let mut guard = lock();
     let Some(device) = guard.as_mut().filter(|device| device.fd() == fd) else {
         drop(guard);
@@ -76,6 +82,7 @@ pub unsafe extern "C" fn open(path: *const c_char, flags: c_int, mode: c_int) ->
             // The runtime opens it once for all of a process.
             return failed(libc::EBUSY) as c_int;
         }
+        FILE.store(opened.fd(), Relaxed);
         return device.insert(opened).fd();
     }
     // SAFETY: the caller's own arguments.
@@ -115,7 +122,11 @@ pub unsafe extern "C" fn stat64(path: *const c_char, out: *mut libc::stat) -> c_
 /// As the C library's.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn close(fd: c_int) -> c_int {
-    let closed = lock().take_if(|device| device.fd() == fd);
+    let ours = FILE.load(Relaxed) == fd;
+    let closed = ours.then(|| lock().take()).flatten();
+    if ours {
+        FILE.store(-1, Relaxed);
+    }
     if let Some(device) = closed {
         device.report();
     }
