@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MPL-2.0
-//! The cores' arithmetic, defined to the bit: what `kernels/aie2p/core.h` computes and the device model repeats.
+//! The cores' arithmetic, defined to the bit: what the contract asks of a core program and the device model computes.
 //!
 //! AIE2P multiplies bf16 and adds in f32; a product of two bf16 is exact in f32. So everything here consists of
 //! conversions to bf16, such products, and additions in f32 in a fixed order. Results below the normal range of f32 are

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: MPL-2.0
-//! The overlay's contract in numbers: the one source that the instruction generator, the device model, the budget
-//! check and (by `kernels/aie2p/contract.h`, which a test compares) the core program follow.
+//! The overlay's contract in numbers, which the instruction generator and the device model follow.
 //!
 //! `kernels/aie2p/CONTRACT.md` says it in words. Offsets and sizes are in bytes unless they say otherwise.
 

@@ -17,6 +17,8 @@ mod array;
 mod cores;
 mod device;
 mod dma;
+#[cfg(test)]
+mod tests;
 
 pub use array::{Array, Totals};
 pub use device::Emulation;
