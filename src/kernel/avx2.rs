@@ -3,6 +3,7 @@
 
 use std::arch::x86_64::*;
 
+use super::pack::Packed;
 use super::{Integers, Kernel, Lanes, Operation};
 
 /// Exists only where AVX2 and FMA do.
@@ -164,6 +165,7 @@ impl Kernel for Avx2 {
     /// Twelve sums, two columns and one broadcast: 15 of 16 registers.
     type Tile = [[__m256; 2]; 6];
     type SumTile = [[__m256i; 2]; 6];
+    type Linear = Packed<Self>;
     const GROUP: usize = 1;
     const NAME: &'static str = "avx2";
 

@@ -7,6 +7,8 @@ use std::marker::PhantomData;
 
 use half::bf16;
 
+use super::bytes::{ByteWeights, Bytes};
+use super::pack::Packed;
 use super::{Integers, Kernel, Lanes, Operation};
 
 /// Exists only where AVX-512 F, BW, DQ and VL do, and for `V` = [`bf16`] also AVX-512 BF16 and VNNI.
@@ -209,6 +211,7 @@ impl Kernel for Avx512<f32> {
     /// 24 sums, two columns and the broadcasts: 27 of 32 registers.
     type Tile = [[__m512; 2]; 12];
     type SumTile = [[__m512i; 2]; 12];
+    type Linear = Packed<Self>;
     const GROUP: usize = 1;
     const NAME: &'static str = "avx512";
 
@@ -259,6 +262,7 @@ impl Kernel for Avx512<bf16> {
     type Operand = __m512bh;
     type Tile = [[__m512; 2]; 12];
     type SumTile = [[__m512i; 2]; 12];
+    type Linear = ByteWeights<Self>;
     /// `vdpbf16ps` adds the products of two neighbours.
     const GROUP: usize = 2;
     const NAME: &'static str = "avx512-bf16";
@@ -324,5 +328,53 @@ impl Kernel for Avx512<bf16> {
     #[inline(always)]
     fn dot(self, sum: __m512, a: __m512bh, b: __m512bh) -> __m512 {
         on_avx512!(_mm512_dpbf16_ps(sum, a, b))
+    }
+}
+
+impl Bytes for Avx512<bf16> {
+    type Quads = __m512i;
+
+    #[inline(always)]
+    unsafe fn load_quads(self, from: *const i8) -> __m512i {
+        // SAFETY: the caller promises 64 bytes.
+        unsafe { _mm512_loadu_si512(from.cast()) }
+    }
+
+    #[inline(always)]
+    unsafe fn broadcast_quad(self, from: *const u8) -> __m512i {
+        // SAFETY: the caller promises four bytes: one 32-bit lane.
+        unsafe { _mm512_set1_epi32(from.cast::<i32>().read_unaligned()) }
+    }
+
+    #[inline(always)]
+    fn dot_quads(self, sums: __m512i, a: __m512i, b: __m512i) -> __m512i {
+        on_avx512!(_mm512_dpbusd_epi32(sums, a, b))
+    }
+
+    #[inline(always)]
+    fn load_sums(self, from: &[i32]) -> __m512i {
+        let from = &from[..Self::LANES];
+        // SAFETY: sixteen elements, checked above.
+        unsafe { _mm512_loadu_si512(from.as_ptr().cast()) }
+    }
+
+    #[inline(always)]
+    fn widen(self, from: &[bf16]) -> __m512 {
+        let from = &from[..Self::LANES];
+        // SAFETY: sixteen 16-bit elements, checked above; bf16 is the high half of an f32.
+        unsafe {
+            let halves = _mm256_loadu_si256(from.as_ptr().cast());
+            _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(halves), 16))
+        }
+    }
+
+    #[inline(always)]
+    fn round_bytes(self, x: __m512, to: &mut [u8]) {
+        let to = &mut to[..Self::LANES];
+        // SAFETY: sixteen bytes, checked above; the store needs no alignment.
+        unsafe {
+            let whole = _mm512_cvtusepi32_epi8(_mm512_cvtps_epi32(x));
+            _mm_storeu_si128(to.as_mut_ptr().cast(), whole);
+        }
     }
 }

@@ -3,7 +3,7 @@
 
 use std::ops::{Deref, DerefMut};
 
-const CACHE_LINE: usize = 64;
+pub const CACHE_LINE: usize = 64;
 
 /// A fixed number of elements, the first of them at a multiple of 64 bytes.
 pub struct Buffer<T> {

@@ -9,7 +9,8 @@
 //! | `isa` | which instruction set, chosen at run time |
 //! | `portable`, `avx2`, `avx512`, `neon` | what each instruction set offers |
 //! | `pack`, `gemm`, `sink` | weights in the kernel's order; the multiplication; what becomes of its tiles |
-//! | `quantized` | the same with weights of 8 bits: half of the memory to read |
+//! | `bytes`, `linear` | rows and weights of 8 bits: twice the products; either format as a layer |
+//! | `quantized` | weights of 8 bits and finer rows: half of the memory to read |
 //! | `attention`, `norm`, `math` | the other operations |
 //! | `buffer` | memory that starts at a cache line |
 
@@ -19,8 +20,10 @@ pub mod avx2;
 #[cfg(target_arch = "x86_64")]
 pub mod avx512;
 pub mod buffer;
+pub mod bytes;
 pub mod gemm;
 mod isa;
+pub mod linear;
 pub mod math;
 #[cfg(target_arch = "aarch64")]
 pub mod neon;
@@ -103,6 +106,8 @@ pub trait Kernel: Integers {
     type Tile: Tile<Self::Vector>;
     /// A tile of integers, as large.
     type SumTile: Tile<Self::Sums>;
+    /// The linear layers of the encoder.
+    type Linear: linear::Linear<Self>;
     const GROUP: usize;
     /// Columns of a tile: two vectors.
     const COLUMNS: usize = 2 * Self::LANES;

@@ -3,6 +3,7 @@
 
 use std::arch::aarch64::*;
 
+use super::pack::Packed;
 use super::{Integers, Kernel, Lanes, Operation};
 
 /// Exists only where NEON does.
@@ -152,6 +153,7 @@ impl Kernel for Neon {
     /// 24 sums, two columns and the broadcasts: 27 of 32 registers.
     type Tile = [[float32x4_t; 2]; 12];
     type SumTile = [[int32x4_t; 2]; 12];
+    type Linear = Packed<Self>;
     const GROUP: usize = 1;
     const NAME: &'static str = "neon";
 

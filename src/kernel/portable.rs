@@ -3,6 +3,8 @@
 
 use std::array::from_fn;
 
+use super::bytes::Bytes;
+use super::pack::Packed;
 use super::{Integers, Kernel, Lanes, Operation};
 
 const LANES: usize = 4;
@@ -141,6 +143,7 @@ impl Kernel for Portable {
     type Operand = [f32; LANES];
     type Tile = [[[f32; LANES]; 2]; 4];
     type SumTile = [[[i32; LANES]; 2]; 4];
+    type Linear = Packed<Self>;
     const GROUP: usize = 1;
     const NAME: &'static str = "portable";
 
@@ -179,5 +182,50 @@ impl Kernel for Portable {
     #[inline(always)]
     fn dot(self, sum: Self::Vector, a: Self::Operand, b: Self::Operand) -> Self::Vector {
         self.mul_add(a, b, sum)
+    }
+}
+
+/// The twin of what other instruction sets have; here the encoder multiplies f32, which is no slower.
+impl Bytes for Portable {
+    type Quads = [[i16; 4]; LANES];
+
+    #[inline(always)]
+    unsafe fn load_quads(self, from: *const i8) -> Self::Quads {
+        // SAFETY: the caller promises 4 LANES bytes; an array of them needs no more alignment than one.
+        let bytes = unsafe { from.cast::<[[i8; 4]; LANES]>().read() };
+        bytes.map(|quad| quad.map(i16::from))
+    }
+
+    #[inline(always)]
+    unsafe fn broadcast_quad(self, from: *const u8) -> Self::Quads {
+        // SAFETY: the caller promises four bytes; an array of them needs no more alignment than one.
+        let quad = unsafe { from.cast::<[u8; 4]>().read() };
+        [quad.map(i16::from); LANES]
+    }
+
+    #[inline(always)]
+    fn dot_quads(self, sums: Self::Sums, a: Self::Quads, b: Self::Quads) -> Self::Sums {
+        let product = |i: usize| {
+            let pairs = a[i].iter().zip(b[i]);
+            pairs
+                .map(|(a, b)| i32::from(*a) * i32::from(b))
+                .sum::<i32>()
+        };
+        from_fn(|i| sums[i] + product(i))
+    }
+
+    #[inline(always)]
+    fn load_sums(self, from: &[i32]) -> Self::Sums {
+        from_fn(|i| from[i])
+    }
+
+    #[inline(always)]
+    fn widen(self, from: &[f32]) -> Self::Vector {
+        self.load(from)
+    }
+
+    #[inline(always)]
+    fn round_bytes(self, x: Self::Vector, to: &mut [u8]) {
+        to[..LANES].copy_from_slice(&x.map(|x| ((x + ROUND) - ROUND) as u8));
     }
 }

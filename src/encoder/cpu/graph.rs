@@ -9,11 +9,12 @@ use ndarray::Array2;
 use rayon::prelude::*;
 
 use super::weights::{Layer, Stem, Weights};
-use super::workspace::{BLOCK, Scratches, Workspace};
+use super::workspace::{BLOCK, Scratch, Scratches, Workspace};
 use crate::encoder::{AudioFeatures, EncoderError};
 use crate::kernel::attention::Attend;
 use crate::kernel::buffer::stride;
 use crate::kernel::gemm::{Gemm, Rows};
+use crate::kernel::linear::{Linear, ValueRows};
 use crate::kernel::norm::{Norm, Normalize};
 use crate::kernel::pack::Packed;
 use crate::kernel::sink::{AddTo, Gelu, GeluPlus, Identity, Keys, ToFloats, ToValues, Values};
@@ -185,14 +186,7 @@ impl<K: Kernel> Graph<K> {
                         &mut scratch.rows,
                         &mut [],
                     );
-                    expand_and_contract(
-                        kernel,
-                        layer,
-                        count,
-                        &scratch.rows,
-                        &mut scratch.hidden,
-                        x,
-                    );
+                    expand_and_contract(kernel, layer, count, scratch, x);
                     if let Some(norm) = next_norm {
                         normalize(kernel, norm, x, normed, &mut []);
                     }
@@ -421,35 +415,19 @@ fn expand_and_contract<K: Kernel>(
     kernel: K,
     layer: &Layer<K>,
     count: usize,
-    rows: &[K::Value],
-    hidden: &mut [K::Value],
+    scratch: &mut Scratch<K>,
     x: &mut [f32],
 ) {
-    let width = layer.fc2.all().columns;
-    let (narrow, wide) = (
-        stride::<K::Value>(width),
-        stride::<K::Value>(layer.fc1.all().columns),
-    );
-    let left = Rows {
-        values: rows,
-        stride: narrow,
-        count,
-    };
-    kernel.vectorize(Gemm {
-        left,
-        right: layer.fc1.all(),
-        sink: ToValues::new(hidden, wide, Gelu),
-    });
-    let left = Rows {
-        values: hidden,
-        stride: wide,
-        count,
-    };
-    kernel.vectorize(Gemm {
-        left,
-        right: layer.fc2.all(),
-        sink: AddTo { out: x, width },
-    });
+    let Scratch {
+        rows, hidden, left, ..
+    } = scratch;
+    let (width, wide) = (layer.fc2.outputs(), layer.fc1.outputs());
+    let rows = K::Linear::prepare(kernel, ValueRows::new(rows, width, BLOCK), left);
+    let sink = ToValues::new(hidden, stride::<K::Value>(wide), Gelu);
+    layer.fc1.multiply(kernel, rows, count, sink);
+    let hidden = K::Linear::prepare(kernel, ValueRows::new(hidden, wide, BLOCK), left);
+    let sink = AddTo { out: x, width };
+    layer.fc2.multiply(kernel, hidden, count, sink);
 }
 
 /// Attention's output, (heads, rows, head width).

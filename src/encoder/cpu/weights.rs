@@ -4,6 +4,7 @@
 use std::f32::consts::LOG2_E;
 
 use crate::kernel::Kernel;
+use crate::kernel::linear::Linear;
 use crate::kernel::norm::Norm;
 use crate::kernel::pack::Packed;
 use crate::model::{Model, ModelError};
@@ -35,8 +36,10 @@ pub struct Layer<K: Kernel> {
     pub v: Packed<K>,
     pub out: Packed<K>,
     pub feed_forward_norm: Norm,
-    pub fc1: Packed<K>,
-    pub fc2: Packed<K>,
+    /// In the fastest format. With 8 bits in the projections of attention too, the cosine to the reference would fall
+    /// below 0.999 (base: 0.9977).
+    pub fc1: K::Linear,
+    pub fc2: K::Linear,
 }
 
 impl<K: Kernel> Stem<K> {
@@ -106,7 +109,7 @@ impl<K: Kernel> Layer<K> {
 }
 
 /// `name.weight`, and `name.bias` where the model has one (Whisper's key projections have none).
-fn linear<K: Kernel>(model: &Model, name: &str, scale: f32) -> Result<Packed<K>, ModelError> {
+fn linear<K: Kernel, L: Linear<K>>(model: &Model, name: &str, scale: f32) -> Result<L, ModelError> {
     let weight = model.weight(&format!("{name}.weight"))?;
     let bias = format!("{name}.bias");
     let bias = if model.has_weight(&bias) {
@@ -114,7 +117,7 @@ fn linear<K: Kernel>(model: &Model, name: &str, scale: f32) -> Result<Packed<K>,
     } else {
         Vec::new()
     };
-    Ok(Packed::new(&weight.to_f32(), &bias, weight.shape[1], scale))
+    Ok(L::new(&weight.to_f32(), &bias, weight.shape[1], scale))
 }
 
 /// (out, in, 3) in the file; a row of the left operand has all inputs of one frame, then those of the next.

@@ -5,6 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::kernel::attention::{Scores, scores_width};
 use crate::kernel::buffer::{Buffer, stride};
+use crate::kernel::linear::Linear;
 use crate::kernel::{Kernel, tile_rows};
 use crate::model::Config;
 
@@ -55,6 +56,8 @@ pub struct Scratch<K: Kernel> {
     pub rows: Buffer<K::Value>,
     /// (BLOCK, [`stride`] of 4 d)
     pub hidden: Buffer<K::Value>,
+    /// Either of them as the left operand of the feed-forward layers, where that is not the values themselves.
+    pub left: Buffer<<K::Linear as Linear<K>>::Element>,
 }
 
 impl<K: Kernel> Scratch<K> {
@@ -67,6 +70,7 @@ impl<K: Kernel> Scratch<K> {
             weights: Buffer::new(rows * keys),
             rows: Buffer::new(BLOCK * stride::<K::Value>(config.audio_state)),
             hidden: Buffer::new(BLOCK * stride::<K::Value>(4 * config.audio_state)),
+            left: Buffer::new(K::Linear::room(BLOCK, 4 * config.audio_state)),
         }
     }
 

@@ -4,6 +4,7 @@
 use super::*;
 
 mod attention;
+mod bytes;
 mod functions;
 mod product;
 mod quantized;

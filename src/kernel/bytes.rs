@@ -1,0 +1,293 @@
+// SPDX-License-Identifier: MPL-2.0
+//! Rows of 8 bits times weights of 8 bits: twice as many products in an instruction as bf16 has.
+//!
+//! Every row of the left operand and every output of the right one has a scale of its own, found anew for each row
+//! (dynamic quantisation, as CTranslate2 and ONNX Runtime do it). The left operand is unsigned, as the instruction
+//! wants it: 128 is added to each number, and 128 times the sum of its weights taken from each output.
+
+use std::marker::PhantomData;
+
+use super::buffer::{Buffer, CACHE_LINE};
+use super::gemm::Sink;
+use super::linear::{Linear, ValueRows};
+use super::{Kernel, Operation, Tile, tile_rows};
+
+/// The largest weight, and how far a rounded number is at most from [`ZERO`].
+const MOST: f32 = 127.0;
+/// What stands for 0 in a row.
+const ZERO: f32 = 128.0;
+/// Numbers that are multiplied in one lane.
+const QUAD: usize = 4;
+/// The deepest product of which no sum leaves 32 bits.
+const DEEPEST: usize = (i32::MAX / (255 * 128)) as usize;
+
+/// Products of unsigned and signed bytes, four to a lane, summed in 32 bits: exact, so the same on all machines.
+pub trait Bytes: Kernel {
+    /// A register of LANES quads.
+    type Quads: Copy;
+
+    /// # Safety
+    /// 4 LANES bytes must be readable at `from`.
+    unsafe fn load_quads(self, from: *const i8) -> Self::Quads;
+    /// # Safety
+    /// Four bytes must be readable at `from`.
+    unsafe fn broadcast_quad(self, from: *const u8) -> Self::Quads;
+    /// Adds to each lane of `sums` the inner product of that lane's quads, unsigned ones in `a`.
+    fn dot_quads(self, sums: Self::Sums, a: Self::Quads, b: Self::Quads) -> Self::Sums;
+    /// The first LANES sums; panics when there are fewer.
+    fn load_sums(self, from: &[i32]) -> Self::Sums;
+    /// The first LANES values as f32; panics when there are fewer.
+    fn widen(self, from: &[Self::Value]) -> Self::Vector;
+    /// Rounds numbers that an unsigned byte holds, to the first LANES of `to`; panics when there are fewer.
+    fn round_bytes(self, x: Self::Vector, to: &mut [u8]);
+}
+
+/// The right operand of `y = x Wᵀ + b` in bytes: (panel of [`Kernel::COLUMNS`] outputs, quad of depth, output, place
+/// in the quad). What the last panel and the last quad lack is zeros.
+pub struct ByteWeights<K> {
+    values: Buffer<i8>,
+    /// One per output.
+    scales: Buffer<f32>,
+    bias: Buffer<f32>,
+    /// What the sums of each output begin with: takes off what [`ZERO`] adds.
+    offsets: Buffer<i32>,
+    depth: usize,
+    kernel: PhantomData<K>,
+}
+
+impl<K: Bytes> ByteWeights<K> {
+    fn set(&mut self, column: usize, weights: &[f32], scale: f32) {
+        let most = weights.iter().fold(0.0, |most: f32, x| most.max(x.abs()));
+        let inverse = if most > 0.0 { MOST / most } else { 0.0 };
+        let mut sum = 0;
+        let (panel, lane) = (column / K::COLUMNS, column % K::COLUMNS);
+        for (k, weight) in weights.iter().enumerate() {
+            let value = (weight * inverse).round_ties_even() as i8;
+            let quad = (panel * (self.depth / QUAD) + k / QUAD) * K::COLUMNS + lane;
+            self.values[quad * QUAD + k % QUAD] = value;
+            sum += i32::from(value);
+        }
+        self.scales[column] = most / MOST * scale;
+        self.offsets[column] = -(ZERO as i32) * sum;
+    }
+}
+
+impl<K: Bytes> Linear<K> for ByteWeights<K> {
+    /// A row ends with its scale, see [`stride`].
+    type Element = u8;
+
+    fn new(weight: &[f32], bias: &[f32], depth: usize, scale: f32) -> Self {
+        assert!(depth <= DEEPEST);
+        let count = weight.len() / depth;
+        let (columns, padded) = (
+            count.next_multiple_of(K::COLUMNS),
+            depth.next_multiple_of(QUAD),
+        );
+        let mut weights = Self {
+            values: Buffer::new(columns * padded),
+            scales: Buffer::new(columns),
+            bias: Buffer::new(columns),
+            offsets: Buffer::new(columns),
+            depth: padded,
+            kernel: PhantomData,
+        };
+        for (to, from) in weights.bias.iter_mut().zip(bias) {
+            *to = from * scale;
+        }
+        for (column, row) in weight.chunks_exact(depth).enumerate() {
+            weights.set(column, row, scale);
+        }
+        weights
+    }
+
+    fn outputs(&self) -> usize {
+        self.bias.len()
+    }
+
+    fn room(rows: usize, depth: usize) -> usize {
+        rows * stride(depth)
+    }
+
+    fn prepare<'a>(kernel: K, rows: ValueRows<'a, K>, room: &'a mut [u8]) -> &'a [u8] {
+        let to = &mut *room;
+        kernel.vectorize(Round { rows, to });
+        room
+    }
+
+    fn multiply(&self, kernel: K, left: &[u8], count: usize, sink: impl Sink<K>) {
+        kernel.vectorize(Product {
+            left,
+            stride: stride(self.depth),
+            count,
+            right: self,
+            sink,
+        });
+    }
+}
+
+/// From one row to the next: whole cache lines of numbers, and one that holds the row's scale.
+fn stride(depth: usize) -> usize {
+    depth.next_multiple_of(CACHE_LINE) + CACHE_LINE
+}
+
+/// Rounds rows, each to the range of its largest number.
+struct Round<'a, K: Kernel> {
+    rows: ValueRows<'a, K>,
+    to: &'a mut [u8],
+}
+
+impl<K: Bytes> Operation<K> for Round<'_, K> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self, kernel: K) {
+        let ValueRows {
+            values,
+            depth,
+            count,
+            ..
+        } = self.rows;
+        let rows = values.chunks(self.rows.stride).take(count);
+        let out = self.to.chunks_exact_mut(stride(depth));
+        for (x, out) in rows.zip(out) {
+            let (out, scale) = out.split_at_mut(depth.next_multiple_of(CACHE_LINE));
+            let most = round_row(kernel, &x[..depth], out);
+            scale[..size_of::<f32>()].copy_from_slice(&(most / MOST).to_ne_bytes());
+        }
+    }
+}
+
+/// Rounds one row; gives the largest size of its numbers.
+#[inline(always)]
+fn round_row<K: Bytes>(kernel: K, x: &[K::Value], out: &mut [u8]) -> f32 {
+    let whole = x.len() / K::LANES * K::LANES;
+    let mut most = kernel.splat(0.0);
+    for x in x[..whole].chunks_exact(K::LANES) {
+        let x = kernel.widen(x);
+        most = kernel.max(most, kernel.max(x, kernel.sub(kernel.splat(0.0), x)));
+    }
+    let tail = x[whole..].iter().map(|x| (*x).into().abs());
+    let most = tail.fold(kernel.largest(most), f32::max);
+    let inverse = if most > 0.0 { MOST / most } else { 0.0 };
+    let (factor, zero) = (kernel.splat(inverse), kernel.splat(ZERO));
+    for i in (0..whole).step_by(K::LANES) {
+        let x = kernel.mul_add(kernel.widen(&x[i..]), factor, zero);
+        kernel.round_bytes(x, &mut out[i..]);
+    }
+    for i in whole..x.len() {
+        out[i] = (x[i].into() * inverse + ZERO).round_ties_even() as u8;
+    }
+    most
+}
+
+struct Product<'a, K: Bytes, S> {
+    left: &'a [u8],
+    stride: usize,
+    /// Rows, computed in whole tiles.
+    count: usize,
+    right: &'a ByteWeights<K>,
+    sink: S,
+}
+
+impl<K: Bytes, S: Sink<K>> Operation<K> for Product<'_, K, S> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(mut self, kernel: K) {
+        let rows = self.count.next_multiple_of(tile_rows::<K>());
+        let (right, depth) = (self.right, self.right.depth);
+        assert!(self.left.len() >= rows * self.stride && self.stride > depth);
+        assert!(right.values.len() >= right.bias.len() * depth);
+        for column in (0..right.bias.len()).step_by(K::COLUMNS) {
+            let output = Output::load(kernel, right, column);
+            for row in (0..rows).step_by(tile_rows::<K>()) {
+                let left = &self.left[row * self.stride..][..tile_rows::<K>() * self.stride];
+                // SAFETY: the left operand has a tile of rows longer than the depth, and the panel lies within the
+                // right one: both asserted above.
+                let sums = unsafe {
+                    let b = right.values.as_ptr().add(column * depth);
+                    multiply(kernel, output.offsets, depth / QUAD, left, self.stride, b)
+                };
+                let tile = output.finish(kernel, sums, left, self.stride);
+                self.sink.write(kernel, row, column, tile.rows());
+            }
+        }
+    }
+}
+
+/// What becomes of the sums of a panel.
+struct Output<K: Bytes> {
+    offsets: [K::Sums; 2],
+    scales: [K::Vector; 2],
+    bias: [K::Vector; 2],
+}
+
+impl<K: Bytes> Output<K> {
+    #[inline(always)]
+    fn load(kernel: K, weights: &ByteWeights<K>, first: usize) -> Self {
+        let second = first + K::LANES;
+        let floats = |from: &[f32]| [kernel.load(&from[first..]), kernel.load(&from[second..])];
+        let sums = |from: &[i32]| {
+            [
+                kernel.load_sums(&from[first..]),
+                kernel.load_sums(&from[second..]),
+            ]
+        };
+        Self {
+            offsets: sums(&weights.offsets),
+            scales: floats(&weights.scales),
+            bias: floats(&weights.bias),
+        }
+    }
+
+    /// The sums of a tile as numbers.
+    #[inline(always)]
+    fn finish(&self, kernel: K, sums: K::SumTile, left: &[u8], stride: usize) -> K::Tile {
+        let mut tile = K::Tile::splat([kernel.splat(0.0); 2]);
+        let rows = left.chunks_exact(stride);
+        for ((y, sums), row) in tile.rows_mut().iter_mut().zip(sums.rows()).zip(rows) {
+            let scale = row[stride - CACHE_LINE..].first_chunk();
+            let scale = kernel.splat(scale.map_or(0.0, |bytes| f32::from_ne_bytes(*bytes)));
+            for half in 0..2 {
+                let product = kernel.mul(kernel.floats(sums[half]), self.scales[half]);
+                y[half] = kernel.mul_add(product, scale, self.bias[half]);
+            }
+        }
+        tile
+    }
+}
+
+/// `offsets + a b` over `quads` quads of depth.
+///
+/// # Safety
+/// `a` must hold a tile of rows `a_stride` apart, each of `quads` quads or more; `quads * 4 COLUMNS` bytes must be
+/// readable at `b`.
+#[inline(always)]
+unsafe fn multiply<K: Bytes>(
+    kernel: K,
+    offsets: [K::Sums; 2],
+    quads: usize,
+    a: &[u8],
+    a_stride: usize,
+    b: *const i8,
+) -> K::SumTile {
+    let a = a.as_ptr();
+    let mut tile = K::SumTile::splat(offsets);
+    for quad in 0..quads {
+        // SAFETY: within what the caller promises for this quad.
+        let columns = unsafe {
+            let b = b.add(quad * QUAD * K::COLUMNS);
+            [
+                kernel.load_quads(b),
+                kernel.load_quads(b.add(QUAD * K::LANES)),
+            ]
+        };
+        for (row, sums) in tile.rows_mut().iter_mut().enumerate() {
+            // SAFETY: within what the caller promises for this row.
+            let left = unsafe { kernel.broadcast_quad(a.add(row * a_stride + quad * QUAD)) };
+            sums[0] = kernel.dot_quads(sums[0], left, columns[0]);
+            sums[1] = kernel.dot_quads(sums[1], left, columns[1]);
+        }
+    }
+    tile
+}
