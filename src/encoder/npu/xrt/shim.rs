@@ -104,8 +104,8 @@ impl Shim {
             return Ok(shim);
         }
         // SAFETY: loading runs the initialisers of the shim and of XRT, which are AMD's and need nothing of us.
-        let library = unsafe { Library::new(path) }.map_err(|error| error.to_string())?;
-        let shim = Self::resolve(&library).map_err(|error| error.to_string())?;
+        let library = unsafe { Library::new(path) }.map_err(|error| reason(&error))?;
+        let shim = Self::resolve(&library).map_err(|error| reason(&error))?;
         // SAFETY: this function has had this type in every version.
         let abi = unsafe { (shim.abi)() };
         if abi != ABI {
@@ -144,5 +144,13 @@ impl Shim {
             .unwrap_or_default()
             .to_string_lossy()
             .into_owned())
+    }
+}
+
+/// What the dynamic loader said, which the error itself does not tell.
+fn reason(error: &libloading::Error) -> String {
+    match std::error::Error::source(error) {
+        Some(source) => format!("{error}: {source}"),
+        None => error.to_string(),
     }
 }
