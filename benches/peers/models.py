@@ -36,7 +36,8 @@ def prepare(name, home):
     checkpoint = Checkpoint(source)
     onnx_encoder.write(checkpoint, partial / "encoder.onnx")
     ggml_file.write(checkpoint, partial / "ggml.bin")
-    (partial / "tokens.json").write_text(json.dumps({"end": len(checkpoint.tokens())}))
+    end = len(checkpoint.tokens())
+    (partial / "tokens.json").write_text(json.dumps({"end": end, "start": end + 1}))
     (partial / "installed").symlink_to(source.resolve())
     partial.rename(directory)
     return directory

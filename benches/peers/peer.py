@@ -99,11 +99,15 @@ class CTranslate2(Peer):
     def token(self, context, count):
         """One pass over prompt and all is taken away, so that only single tokens are left."""
         context, count = int(context), int(count)
-        prompt = [[300 + place for place in range(context)]]
+        special = json.loads((self.directory / "tokens.json").read_text())
+        prompt = [[special["start"], *(300 + place for place in range(1, context))]]
 
         def generate(more):
             began = time.perf_counter()
-            result = self.model.generate(self.output, prompt, beam_size=1, max_length=context + more, suppress_tokens=self.ends)
+            # Without an end of text it goes on to its limit, which is half of max_length.
+            result = self.model.generate(
+                self.output, prompt, beam_size=1, max_length=2 * more, suppress_tokens=[special["end"]]
+            )
             return time.perf_counter() - began, len(result[0].sequences_ids[0])
 
         (short, few), (long, many) = generate(1), generate(1 + count)
@@ -111,18 +115,14 @@ class CTranslate2(Peer):
             raise RuntimeError(f"{many} and {few} tokens instead of {count} more")
         return {"seconds": (long - short) / count}
 
-    @property
-    def ends(self):
-        """The end of text, so that it goes on."""
-        tokens = json.loads((self.directory / "tokens.json").read_text())
-        return [tokens["end"]]
-
 
 class WhisperCpp(Peer):
     """Through whisper.cpp's C interface: the Python one cannot hand over several tokens."""
 
     def load(self):
-        self.library = ctypes.CDLL(str(Path(sysconfig.get_path("platlib")) / "libwhisper.so"))
+        # A built whisper.cpp looks for these where it was built: they are there already when it is loaded.
+        for name in ("ggml-base", "ggml-cpu", "ggml", "whisper"):
+            self.library = ctypes.CDLL(str(Path(sysconfig.get_path("platlib")) / f"lib{name}.so"))
         self.library.whisper_init_from_file.restype = ctypes.c_void_p
         self.library.whisper_get_logits.restype = ctypes.POINTER(ctypes.c_float)
         self.library.whisper_version.restype = ctypes.c_char_p
