@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: MPL-2.0
 """Makes what the peers read out of an installed model, once; and the window that all of them are given."""
 
-import json
 import os
 import shutil
 from pathlib import Path
@@ -25,7 +24,7 @@ def installed(name):
 
 
 def prepare(name, home):
-    """The directory with `installed` (the model itself), `encoder.onnx`, `ggml.bin` and `tokens.json`."""
+    """The directory with `installed` (the model itself), `encoder.onnx` and `ggml.bin`."""
     directory, source = home / name, installed(name)
     if directory.exists() and (directory / "installed").resolve() == source.resolve():
         return directory
@@ -36,8 +35,6 @@ def prepare(name, home):
     checkpoint = Checkpoint(source)
     onnx_encoder.write(checkpoint, partial / "encoder.onnx")
     ggml_file.write(checkpoint, partial / "ggml.bin")
-    end = len(checkpoint.tokens())
-    (partial / "tokens.json").write_text(json.dumps({"end": end, "start": end + 1}))
     (partial / "installed").symlink_to(source.resolve())
     partial.rename(directory)
     return directory

@@ -85,7 +85,9 @@ class OnnxRuntime(Peer):
 class CTranslate2(Peer):
     def load(self):
         import ctranslate2
+        from tokenizers import Tokenizer
 
+        self.special = Tokenizer.from_file(str(self.directory / "installed/tokenizer.json")).token_to_id
         self.library = ctranslate2
         model = str(self.directory / "installed")
         self.model = ctranslate2.models.Whisper(model, compute_type="int8", intra_threads=self.threads)
@@ -96,18 +98,23 @@ class CTranslate2(Peer):
     def run(self):
         return self.model.encode(self.library.StorageView.from_array(self.mel), to_cpu=True)
 
+    def said(self):
+        """The prompt and what it makes of the window."""
+        spoken = ["<|en|>", "<|transcribe|>"] if self.model.is_multilingual else []
+        prompt = [self.special(name) for name in ("<|startoftranscript|>", *spoken, "<|notimestamps|>")]
+        result = self.model.generate(self.output, [prompt], beam_size=1)
+        return {"prompt": prompt, "tokens": result[0].sequences_ids[0]}
+
     def token(self, context, count):
         """One pass over prompt and all is taken away, so that only single tokens are left."""
         context, count = int(context), int(count)
-        special = json.loads((self.directory / "tokens.json").read_text())
-        prompt = [[special["start"], *(300 + place for place in range(1, context))]]
+        prompt = [[self.special("<|startoftranscript|>"), *(300 + place for place in range(1, context))]]
+        end = self.special("<|endoftext|>")
 
         def generate(more):
             began = time.perf_counter()
             # Without an end of text it goes on to its limit, which is half of max_length.
-            result = self.model.generate(
-                self.output, prompt, beam_size=1, max_length=2 * more, suppress_tokens=[special["end"]]
-            )
+            result = self.model.generate(self.output, prompt, beam_size=1, max_length=2 * more, suppress_tokens=[end])
             return time.perf_counter() - began, len(result[0].sequences_ids[0])
 
         (short, few), (long, many) = generate(1), generate(1 + count)
@@ -199,7 +206,7 @@ PEERS = {
     "whisper.cpp": WhisperCpp,
     "faster-whisper": FasterWhisper,
 }
-REQUESTS = ("window", "encode", "hidden", "logits", "token", "transcribe")
+REQUESTS = ("window", "encode", "hidden", "logits", "said", "token", "transcribe")
 
 
 def answer(peer, line):
