@@ -28,7 +28,13 @@ class Checkpoint:
         return self.tensors[name].astype(np.float32)
 
     def layers(self, part):
-        return len({name.split("/")[1] for name in self.tensors if name.startswith(f"{part}/layer_") and "layer_norm/" not in name})
+        return len(
+            {
+                name.split("/")[1]
+                for name in self.tensors
+                if name.startswith(f"{part}/layer_") and "layer_norm/" not in name
+            }
+        )
 
     def linear(self, name, index=0, count=1):
         """Weight, (out, in), and bias of one of the layers that are stacked under a name."""

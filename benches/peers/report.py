@@ -10,7 +10,8 @@ TITLES = {
 
 def markdown(about, results):
     busy = f", {about['busy']} other processes spinning" if about["busy"] else ""
-    parts = [f"{about['processor']}, {about['threads']} threads each{busy}; medians of {about['rounds']} rounds in turns."]
+    rounds = f"medians of {about['rounds']} rounds in turns (offline: {about['offline_rounds']})"
+    parts = [f"{about['processor']}, {about['threads']} threads each{busy}; {rounds}."]
     for test in TITLES:
         mine = [result for result in results if result["test"] == test]
         if mine:
@@ -23,14 +24,16 @@ def table(test, results):
     head = ["", *(f"{model} | ours to it" for model in models)]
     lines = [f"| {TITLES[test]} | " + " | ".join(head[1:]) + " |", "|---" * (1 + 2 * len(models)) + "|"]
     # The same contestants for each model, in the same order.
-    for rows in zip(*(result["rows"] for result in results)):
+    for rows in zip(*(result["rows"] for result in results), strict=True):
         cells = [part for row in rows for part in (value(test, row), ratio(row))]
         lines.append(f"| {name(rows[0])} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
 def name(row):
-    return f"{row['who']}: {row['runs']}" if row["who"].startswith("ours") and row["runs"] != row["who"] else row["runs"]
+    return (
+        f"{row['who']}: {row['runs']}" if row["who"].startswith("ours") and row["runs"] != row["who"] else row["runs"]
+    )
 
 
 def ratio(row):
