@@ -7,7 +7,7 @@
 
 use std::marker::PhantomData;
 
-use super::buffer::{Buffer, CACHE_LINE};
+use super::buffer::{self, Buffer, CACHE_LINE};
 use super::gemm::Sink;
 use super::linear::{Linear, ValueRows};
 use super::{Kernel, Operation, Tile, tile_rows};
@@ -145,9 +145,8 @@ impl<K: Bytes> Operation<K> for Round<'_, K> {
             values,
             depth,
             count,
-            ..
         } = self.rows;
-        let rows = values.chunks(self.rows.stride).take(count);
+        let rows = values.chunks(buffer::stride::<K::Value>(depth)).take(count);
         let out = self.to.chunks_exact_mut(stride(depth));
         for (x, out) in rows.zip(out) {
             let (out, scale) = out.split_at_mut(depth.next_multiple_of(CACHE_LINE));

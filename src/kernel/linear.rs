@@ -6,24 +6,11 @@ use super::buffer::stride;
 use super::gemm::{Gemm, Rows, Sink};
 use super::pack::Packed;
 
-/// Rows of values, [`stride`] apart.
+/// `count` rows of values, `depth` wide and [`stride`] apart.
 pub struct ValueRows<'a, K: Kernel> {
     pub values: &'a [K::Value],
-    pub stride: usize,
     pub depth: usize,
     pub count: usize,
-}
-
-impl<'a, K: Kernel> ValueRows<'a, K> {
-    /// `count` rows `depth` wide, as far apart as [`stride`] says.
-    pub fn new(values: &'a [K::Value], depth: usize, count: usize) -> Self {
-        Self {
-            values,
-            stride: stride::<K::Value>(depth),
-            depth,
-            count,
-        }
-    }
 }
 
 /// The right operand of `y = x Wᵀ + b`, and what becomes of the left one before they are multiplied.

@@ -422,10 +422,26 @@ fn expand_and_contract<K: Kernel>(
         rows, hidden, left, ..
     } = scratch;
     let (width, wide) = (layer.fc2.outputs(), layer.fc1.outputs());
-    let rows = K::Linear::prepare(kernel, ValueRows::new(rows, width, BLOCK), left);
+    let rows = K::Linear::prepare(
+        kernel,
+        ValueRows {
+            values: rows,
+            depth: width,
+            count: BLOCK,
+        },
+        left,
+    );
     let sink = ToValues::new(hidden, stride::<K::Value>(wide), Gelu);
     layer.fc1.multiply(kernel, rows, count, sink);
-    let hidden = K::Linear::prepare(kernel, ValueRows::new(hidden, wide, BLOCK), left);
+    let hidden = K::Linear::prepare(
+        kernel,
+        ValueRows {
+            values: hidden,
+            depth: wide,
+            count: BLOCK,
+        },
+        left,
+    );
     let sink = AddTo { out: x, width };
     layer.fc2.multiply(kernel, hidden, count, sink);
 }

@@ -39,8 +39,15 @@ fn check<K: Bytes>(kernel: K) {
                 .for_each(|(to, x)| *to = K::value(*x));
         }
         let mut room = vec![0; ByteWeights::<K>::room(whole, depth)];
-        let prepared =
-            ByteWeights::prepare(kernel, ValueRows::new(&values, depth, whole), &mut room);
+        let prepared = ByteWeights::prepare(
+            kernel,
+            ValueRows {
+                values: &values,
+                depth,
+                count: whole,
+            },
+            &mut room,
+        );
         let width = right.outputs();
         let mut out = vec![f32::NAN; rows * width];
         let sink = ToFloats {
@@ -83,7 +90,15 @@ fn the_largest_sums_are_kept() {
         let right = ByteWeights::<K>::new(&vec![-3.0; depth], &[1.0], depth, 1.0);
         let values = vec![K::value(2.0); rows * stride::<K::Value>(depth)];
         let mut room = vec![0; ByteWeights::<K>::room(rows, depth)];
-        let left = ByteWeights::prepare(kernel, ValueRows::new(&values, depth, rows), &mut room);
+        let left = ByteWeights::prepare(
+            kernel,
+            ValueRows {
+                values: &values,
+                depth,
+                count: rows,
+            },
+            &mut room,
+        );
         let width = right.outputs();
         let mut out = vec![f32::NAN; rows * width];
         let sink = ToFloats {
