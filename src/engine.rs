@@ -22,6 +22,10 @@ use crate::stream::Run;
 
 /// Windows of encoder output that are kept for reuse.
 const FEATURES_KEPT: usize = 2;
+/// Silence that is encoded after the audio, in rows of 20 ms, where no whole window is filled. Offline, 512 rows make
+/// fewer errors than a whole window (base 11.36 % of words wrong instead of 11.65 %, tiny.en 13.78 instead of 14.19 %)
+/// and 256 rows more (11.84 %); live, base begins to loop with 256.
+const SLACK: usize = 512;
 
 /// What the user wants to run the encoder on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -228,17 +232,10 @@ impl Turn<'_> {
         &self.engine.decoder
     }
 
-    /// Encodes `frames` rows of `run` from row `from`, and silence after them: up to the end of a whole window, or for
-    /// `slack` rows of the encoder's output (20 ms), which is less work.
-    pub fn listen(
-        &mut self,
-        run: &Run,
-        from: u64,
-        frames: usize,
-        slack: Option<usize>,
-    ) -> Result<Audio, EngineError> {
+    /// Encodes `frames` rows of `run` from row `from`, and [`SLACK`] after them or up to the end of a whole window.
+    pub fn listen(&mut self, run: &Run, from: u64, frames: usize) -> Result<Audio, EngineError> {
         let whole = self.engine.model.config.audio_ctx;
-        let context = slack.map_or(whole, |slack| whole.min(frames / 2 + slack));
+        let context = whole.min(frames / 2 + SLACK);
         let began = Instant::now();
         let mut features = self.engine.features.acquire();
         run.read(|track| track.pack_window(from, frames, self.encoder.input()));

@@ -1,223 +1,238 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Attention of one head, a tile of queries at a time.
+//! Attention of one head over a whole window, a tile of queries and a block of keys at a time: the encoder's.
 //!
-//! The scores of one tile against all keys stay in the second-level cache with the head's keys and values; the
-//! full (rows, keys) matrix never exists.
+//! The scores of a tile against a block stay in the first-level cache, and softmax goes from block to block with a
+//! maximum that may yet grow (Milakov and Gimelshein, "Online normalizer calculation for softmax", 2018; Dao et al.,
+//! "FlashAttention", 2022), so the (rows, keys) matrix never exists.
 
-use super::gemm::{Gemm, Rows};
+mod bytes;
+mod values;
+
+pub use bytes::ByteBlock;
+pub use values::ValueBlock;
+
+use super::buffer::Buffer;
+use super::gemm::{Sink, Tiles};
 use super::math::exp2;
-use super::pack::Panels;
-use super::sink::{Scaled, ScaledFloats, ToFloats};
+use super::sink::Fold;
 use super::{Kernel, MOST_TILE_ROWS, Operation, tile_rows};
 
-/// `softmax2(q kᵀ) v` for a block of queries, where softmax2 has base 2: the queries carry the factor
-/// log2 e / √(head width).
-pub struct Attend<'a, K: Kernel> {
-    /// (rows, head width), row-major; rows a multiple of the tile's.
-    pub queries: &'a [K::Value],
-    /// As [`super::sink::Keys`] writes them, whole panels.
-    pub keys: &'a [K::Value],
-    /// As [`super::sink::Values`] writes them; as many rows as `keys` has columns, the surplus finite.
-    pub values: &'a [K::Value],
-    /// How many keys count.
+/// A number for each row of a tile, in whole vectors.
+type PerRow = [f32; 16];
+
+const _: () = assert!(MOST_TILE_ROWS <= 16);
+
+/// Queries, keys and values of some rows of one head, in the format that the instruction set multiplies fastest.
+///
+/// Queries carry the factor log2 e / √(head width): softmax here has base 2.
+pub trait Block<K: Kernel>: Sized + Send + Sync {
+    /// An element of the rows that [`Block::mix`] multiplies the values by.
+    type Weight: Copy + Default + Send + Sync;
+    /// Weights are rounded from numbers up to 2^`RANGE`.
+    const RANGE: f32;
+
+    /// `rows`: a multiple of the tile's rows and of [`Kernel::COLUMNS`]; `head_width`: a multiple of the latter.
+    fn new(rows: usize, head_width: usize) -> Self;
+
+    /// Values that [`Block::fill`] needs room for.
+    fn room(rows: usize, head_width: usize) -> usize;
+
+    /// Takes the first `count` rows of queries, keys and values, in this order.
+    fn fill<T: Tiles<K>>(&mut self, kernel: K, count: usize, from: [T; 3], room: &mut [K::Value]);
+
+    /// `q kᵀ` for the tile of `queries` that begins with row `first`: (tile rows, rows of this block).
+    fn score(&self, kernel: K, queries: &Self, first: usize, scores: &mut [f32]);
+
+    /// A tile of weights for blocks of this many rows.
+    fn weights(rows: usize) -> Buffer<Self::Weight>;
+
+    /// From one row of weights to the next.
+    fn weight_stride(rows: usize) -> usize;
+
+    /// Rounds numbers in [0, 2^`RANGE`] to the first LANES of `to`.
+    fn weigh(kernel: K, x: K::Vector, to: &mut [Self::Weight]);
+
+    /// `weights v`: (tile rows, head width), in units of 2^-`RANGE`.
+    fn mix(&self, kernel: K, weights: &[Self::Weight], sink: impl Sink<K>);
+}
+
+/// `softmax2(q kᵀ) v` for a block of queries.
+pub struct Attend<'a, K: Kernel, B: Block<K> = <K as Kernel>::Attention> {
+    pub queries: &'a B,
+    /// The head's keys and values.
+    pub blocks: &'a [B],
+    /// How many keys count, at least one, of as many blocks.
     pub context: usize,
-    pub head_width: usize,
-    /// Like `queries`.
+    /// (queries, head width), row-major, as many queries as are wanted; whole tiles.
     pub out: &'a mut [K::Value],
-    pub scratch: Scores<'a, K>,
+    pub scratch: &'a mut Scratch<K, B>,
 }
 
-/// Room for one tile of queries against all keys, [`scores_width`] of them.
-pub struct Scores<'a, K: Kernel> {
-    /// (tile rows, keys)
-    pub scores: &'a mut [f32],
-    /// (tile rows, keys)
-    pub weights: &'a mut [K::Value],
-    /// One row: what is added to every score.
-    pub mask: &'a mut [f32],
+/// Room for a tile of queries.
+pub struct Scratch<K: Kernel, B: Block<K> = <K as Kernel>::Attention> {
+    /// Rows of a block.
+    rows: usize,
+    head_width: usize,
+    /// (tile rows, rows of a block)
+    scores: Buffer<f32>,
+    weights: Buffer<B::Weight>,
+    /// (tile rows, head width): the values mixed so far.
+    mixed: Buffer<f32>,
+    /// (tile rows, lanes): the sums of the weights so far.
+    sums: Buffer<f32>,
 }
 
-/// Keys rounded up to whole panels.
-pub fn scores_width<K: Kernel>(context: usize) -> usize {
-    context.next_multiple_of(K::COLUMNS)
+impl<K: Kernel, B: Block<K>> Scratch<K, B> {
+    /// For blocks of `rows` rows.
+    pub fn new(rows: usize, head_width: usize) -> Self {
+        let tile = tile_rows::<K>();
+        Self {
+            rows,
+            head_width,
+            scores: Buffer::new(tile * rows),
+            weights: B::weights(rows),
+            mixed: Buffer::new(tile * head_width),
+            sums: Buffer::new(tile * K::LANES),
+        }
+    }
 }
 
-impl<K: Kernel> Operation<K> for Attend<'_, K> {
+impl<K: Kernel, B: Block<K>> Operation<K> for Attend<'_, K, B> {
     type Output = ();
 
     // The products are functions of their own: inlined here, the compiler runs out of registers for them.
     #[inline(always)]
     fn run(self, kernel: K) {
-        let (rows, width, head_width) = (
-            tile_rows::<K>(),
-            scores_width::<K>(self.context),
-            self.head_width,
-        );
-        let scores = &mut self.scratch.scores[..rows * width];
-        let weights = &mut self.scratch.weights[..rows * width];
-        let mask = &mut self.scratch.mask[..width];
-        mask[..self.context].fill(0.0);
-        mask[self.context..].fill(f32::NEG_INFINITY);
-        let keys = Panels::contiguous(&self.keys[..width * head_width], mask, head_width);
-        let values = Panels::side_by_side(&self.values[..width * head_width], head_width, width);
-        let tile_len = rows * head_width;
-        for (queries, out) in self
-            .queries
-            .chunks_exact(tile_len)
-            .zip(self.out.chunks_exact_mut(tile_len))
-        {
-            let left = Rows {
-                values: queries,
-                stride: head_width,
-                count: rows,
-            };
-            kernel.vectorize(Gemm {
-                left,
-                right: keys,
-                sink: ToFloats { out: scores, width },
-            });
-            let mut scales = [0.0; MOST_TILE_ROWS];
-            let softened = scores
-                .chunks_exact_mut(width)
-                .zip(weights.chunks_exact_mut(width));
-            for (scale, (scores, weights)) in scales.iter_mut().zip(softened) {
-                *scale = 1.0 / soften::<K, false>(kernel, scores, weights);
+        let Scratch {
+            rows, head_width, ..
+        } = *self.scratch;
+        let tile_len = tile_rows::<K>() * head_width;
+        for (tile, out) in self.out.chunks_exact_mut(tile_len).enumerate() {
+            let scratch = &mut *self.scratch;
+            scratch.mixed.fill(0.0);
+            scratch.sums.fill(0.0);
+            let mut largest = LEAST;
+            for (i, block) in self.blocks.iter().enumerate() {
+                let first = tile * tile_rows::<K>();
+                block.score(kernel, self.queries, first, &mut scratch.scores);
+                let visible = rows.min(self.context - i * rows);
+                if visible < rows {
+                    for scores in scratch.scores.chunks_exact_mut(rows) {
+                        scores[visible..].fill(f32::NEG_INFINITY);
+                    }
+                }
+                let shares = kernel.vectorize(Soften::<K, B> {
+                    scores: &scratch.scores,
+                    rows,
+                    weights: &mut scratch.weights,
+                    sums: &mut scratch.sums,
+                    largest: &mut largest,
+                });
+                let sink = Fold {
+                    before: &shares.before,
+                    now: &shares.now,
+                    out: &mut scratch.mixed,
+                    width: head_width,
+                };
+                block.mix(kernel, &scratch.weights, sink);
             }
-            let left = Rows {
-                values: weights,
-                stride: width,
-                count: rows,
-            };
-            kernel.vectorize(Gemm {
-                left,
-                right: values,
-                sink: Scaled {
-                    scales: &scales,
-                    out,
-                    stride: head_width,
-                },
-            });
+            let rows = scratch.mixed.chunks_exact(head_width);
+            let sums = scratch.sums.chunks_exact(K::LANES);
+            for ((out, mixed), sums) in out.chunks_exact_mut(head_width).zip(rows).zip(sums) {
+                let share = kernel.splat(1.0 / kernel.sum(kernel.load(sums)));
+                for (out, mixed) in out
+                    .chunks_exact_mut(K::LANES)
+                    .zip(mixed.chunks_exact(K::LANES))
+                {
+                    kernel.narrow(kernel.mul(kernel.load(mixed), share), out);
+                }
+            }
         }
     }
 }
 
-/// `softmax2(q kᵀ) v` as [`Attend`] computes it, for any number of queries, in f32; and the softened weights where
-/// somebody wants to see them.
-pub struct Recall<'a, K: Kernel> {
-    /// Rows as wide as the head.
-    pub queries: Rows<'a, K>,
-    pub keys: &'a [K::Value],
-    pub values: &'a [K::Value],
-    /// How many keys count.
-    pub context: usize,
-    /// The keys may be looked at by queries that come later only: query r sees those before `past + r + 1`.
-    pub past: Option<usize>,
-    pub head_width: usize,
-    /// (queries, head width)
-    pub out: &'a mut [f32],
-    /// (queries, context), or nothing.
-    pub looks: &'a mut [f32],
-    /// Room for a tile of queries, or for the one there is, against [`scores_width`] keys.
-    pub scores: &'a mut [f32],
-    /// As much room.
-    pub weights: &'a mut [K::Value],
+/// Below any score, and finite.
+const LEAST: PerRow = [-1e30; 16];
+/// Powers of two from here on are as good as nothing.
+const NOTHING: f32 = -126.0;
+
+/// What a row's sums up to now, and those of the block at hand, have to be multiplied by to be added.
+struct Shares {
+    before: PerRow,
+    now: PerRow,
 }
 
-impl<K: Kernel> Operation<K> for Recall<'_, K> {
-    type Output = ();
+/// Makes weights of a tile's scores against one block.
+struct Soften<'a, K: Kernel, B: Block<K>> {
+    scores: &'a [f32],
+    rows: usize,
+    /// 2^(scores - the block's largest + range)
+    weights: &'a mut [B::Weight],
+    sums: &'a mut [f32],
+    /// The largest score of each row up to now.
+    largest: &'a mut PerRow,
+}
+
+impl<K: Kernel, B: Block<K>> Operation<K> for Soften<'_, K, B> {
+    type Output = Shares;
 
     #[inline(always)]
-    fn run(self, kernel: K) {
-        let (width, head_width) = (scores_width::<K>(self.context), self.head_width);
-        let keys = Panels::contiguous(&self.keys[..width * head_width], &[], head_width);
-        let values = Panels::side_by_side(&self.values[..width * head_width], head_width, width);
-        let (scores, weights) = (self.scores, self.weights);
-        let mut looks = self.looks.chunks_exact_mut(self.context);
-        let mut scales = [0.0; MOST_TILE_ROWS];
-        for (first, out) in (0..self.queries.count)
-            .step_by(tile_rows::<K>())
-            .zip(self.out.chunks_mut(tile_rows::<K>() * head_width))
-        {
-            let count = tile_rows::<K>().min(self.queries.count - first);
-            // A tile that is not full is computed like a full one, except where there is one query in all.
-            let rows = if self.queries.count == 1 {
-                1
-            } else {
-                tile_rows::<K>()
-            };
-            let left = Rows {
-                values: &self.queries.values[first * self.queries.stride..],
-                stride: self.queries.stride,
-                count: rows,
-            };
-            kernel.vectorize(Gemm {
-                left,
-                right: keys,
-                sink: ToFloats {
-                    out: &mut scores[..rows * width],
-                    width,
-                },
-            });
-            for row in 0..count {
-                let visible = match self.past {
-                    Some(past) => self.context.min(past + first + row + 1),
-                    None => self.context,
-                };
-                let scores = &mut scores[row * width..][..width];
-                let weights = &mut weights[row * width..][..width];
-                scores[visible..].fill(f32::NEG_INFINITY);
-                scales[row] = match looks.next() {
-                    Some(look) => {
-                        let scale = 1.0 / soften::<K, true>(kernel, scores, weights);
-                        for (look, weight) in look.iter_mut().zip(&*scores) {
-                            *look = weight * scale;
-                        }
-                        scale
-                    }
-                    None => 1.0 / soften::<K, false>(kernel, scores, weights),
-                };
+    fn run(self, kernel: K) -> Shares {
+        let mut here = LEAST;
+        for (largest, scores) in here.iter_mut().zip(self.scores.chunks_exact(self.rows)) {
+            let mut most = kernel.load(scores);
+            for scores in scores[K::LANES..].chunks_exact(K::LANES) {
+                most = kernel.max(most, kernel.load(scores));
             }
-            let left = Rows {
-                values: &weights[..rows * width],
-                stride: width,
-                count: rows,
-            };
-            kernel.vectorize(Gemm {
-                left,
-                right: values,
-                sink: ScaledFloats {
-                    scales: &scales[..count],
-                    out,
-                    width: head_width,
-                },
-            });
+            *largest = kernel.largest(most);
         }
+        let shares = Shares::new(kernel, self.largest, &here);
+        let stride = B::weight_stride(self.rows);
+        let rows = self
+            .scores
+            .chunks_exact(self.rows)
+            .zip(self.weights.chunks_exact_mut(stride))
+            .zip(self.sums.chunks_exact_mut(K::LANES));
+        for (row, ((scores, weights), sums)) in rows.enumerate() {
+            let unit = kernel.splat(here[row] - B::RANGE);
+            let mut sum = kernel.splat(0.0);
+            for (scores, weights) in scores
+                .chunks_exact(K::LANES)
+                .zip(weights.chunks_exact_mut(K::LANES))
+            {
+                let weight = exp2(kernel, kernel.sub(kernel.load(scores), unit));
+                sum = kernel.add(sum, weight);
+                B::weigh(kernel, weight, weights);
+            }
+            let before = kernel.mul(kernel.load(sums), kernel.splat(shares.before[row]));
+            kernel.store(
+                kernel.mul_add(sum, kernel.splat(shares.now[row]), before),
+                sums,
+            );
+        }
+        shares
     }
 }
 
-/// `weights = 2^(scores - their maximum)`; returns their sum. With `KEEP` the scores become the weights too.
-#[inline(always)]
-fn soften<K: Kernel, const KEEP: bool>(
-    kernel: K,
-    scores: &mut [f32],
-    weights: &mut [K::Value],
-) -> f32 {
-    let mut max = kernel.splat(f32::NEG_INFINITY);
-    for scores in scores.chunks_exact(K::LANES) {
-        max = kernel.max(max, kernel.load(scores));
-    }
-    let max = kernel.splat(kernel.largest(max));
-    let mut sum = kernel.splat(0.0);
-    for (scores, weights) in scores
-        .chunks_exact_mut(K::LANES)
-        .zip(weights.chunks_exact_mut(K::LANES))
-    {
-        let weight = exp2(kernel, kernel.sub(kernel.load(scores), max));
-        sum = kernel.add(sum, weight);
-        kernel.narrow(weight, weights);
-        if KEEP {
-            kernel.store(weight, scores);
+impl Shares {
+    /// `largest` becomes the largest score up to now and `here`.
+    #[inline(always)]
+    fn new<K: Kernel>(kernel: K, largest: &mut PerRow, here: &PerRow) -> Self {
+        let (mut before, mut now) = (PerRow::default(), PerRow::default());
+        for i in (0..here.len()).step_by(K::LANES) {
+            let (past, here) = (kernel.load(&largest[i..]), kernel.load(&here[i..]));
+            let most = kernel.max(past, here);
+            kernel.store(share(kernel, past, most), &mut before[i..]);
+            kernel.store(share(kernel, here, most), &mut now[i..]);
+            kernel.store(most, &mut largest[i..]);
         }
+        Self { before, now }
     }
-    kernel.sum(sum)
+}
+
+/// 2^(x - most), or next to nothing.
+#[inline(always)]
+fn share<K: Kernel>(kernel: K, x: K::Vector, most: K::Vector) -> K::Vector {
+    let below = kernel.max(kernel.sub(x, most), kernel.splat(NOTHING));
+    exp2(kernel, below)
 }

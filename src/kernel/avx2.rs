@@ -3,6 +3,7 @@
 
 use std::arch::x86_64::*;
 
+use super::attention::ValueBlock;
 use super::pack::Packed;
 use super::{Integers, Kernel, Lanes, Operation};
 
@@ -166,6 +167,7 @@ impl Kernel for Avx2 {
     type Tile = [[__m256; 2]; 6];
     type SumTile = [[__m256i; 2]; 6];
     type Linear = Packed<Self>;
+    type Attention = ValueBlock<Self>;
     const GROUP: usize = 1;
     const NAME: &'static str = "avx2";
 

@@ -7,6 +7,7 @@ use std::marker::PhantomData;
 
 use half::bf16;
 
+use super::attention::{ByteBlock, ValueBlock};
 use super::bytes::{ByteWeights, Bytes};
 use super::pack::Packed;
 use super::{Integers, Kernel, Lanes, Operation};
@@ -212,6 +213,7 @@ impl Kernel for Avx512<f32> {
     type Tile = [[__m512; 2]; 12];
     type SumTile = [[__m512i; 2]; 12];
     type Linear = Packed<Self>;
+    type Attention = ValueBlock<Self>;
     const GROUP: usize = 1;
     const NAME: &'static str = "avx512";
 
@@ -263,6 +265,7 @@ impl Kernel for Avx512<bf16> {
     type Tile = [[__m512; 2]; 12];
     type SumTile = [[__m512i; 2]; 12];
     type Linear = ByteWeights<Self>;
+    type Attention = ByteBlock<Self>;
     /// `vdpbf16ps` adds the products of two neighbours.
     const GROUP: usize = 2;
     const NAME: &'static str = "avx512-bf16";

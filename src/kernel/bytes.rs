@@ -10,14 +10,14 @@ use std::marker::PhantomData;
 use super::buffer::{self, Buffer, CACHE_LINE};
 use super::gemm::Sink;
 use super::linear::{Linear, ValueRows};
-use super::{Kernel, Operation, Tile, tile_rows};
+use super::{Kernel, MOST_TILE_ROWS, Operation, Tile, tile_rows};
 
 /// The largest weight, and how far a rounded number is at most from [`ZERO`].
-const MOST: f32 = 127.0;
+pub(super) const MOST: f32 = 127.0;
 /// What stands for 0 in a row.
-const ZERO: f32 = 128.0;
+pub(super) const ZERO: f32 = 128.0;
 /// Numbers that are multiplied in one lane.
-const QUAD: usize = 4;
+pub(super) const QUAD: usize = 4;
 /// The deepest product of which no sum leaves 32 bits.
 const DEEPEST: usize = (i32::MAX / (255 * 128)) as usize;
 
@@ -45,17 +45,32 @@ pub trait Bytes: Kernel {
 /// The right operand of `y = x Wᵀ + b` in bytes: (panel of [`Kernel::COLUMNS`] outputs, quad of depth, output, place
 /// in the quad). What the last panel and the last quad lack is zeros.
 pub struct ByteWeights<K> {
-    values: Buffer<i8>,
+    pub(super) values: Buffer<i8>,
     /// One per output.
-    scales: Buffer<f32>,
+    pub(super) scales: Buffer<f32>,
     bias: Buffer<f32>,
     /// What the sums of each output begin with: takes off what [`ZERO`] adds.
-    offsets: Buffer<i32>,
+    pub(super) offsets: Buffer<i32>,
     depth: usize,
     kernel: PhantomData<K>,
 }
 
 impl<K: Bytes> ByteWeights<K> {
+    /// `count` outputs that are zero whatever they are multiplied by.
+    pub(super) fn zeros(count: usize, depth: usize) -> Self {
+        assert!(depth <= DEEPEST);
+        let columns = count.next_multiple_of(K::COLUMNS);
+        let depth = depth.next_multiple_of(QUAD);
+        Self {
+            values: Buffer::new(columns * depth),
+            scales: Buffer::new(columns),
+            bias: Buffer::new(columns),
+            offsets: Buffer::new(columns),
+            depth,
+            kernel: PhantomData,
+        }
+    }
+
     fn set(&mut self, column: usize, weights: &[f32], scale: f32) {
         let most = weights.iter().fold(0.0, |most: f32, x| most.max(x.abs()));
         let inverse = if most > 0.0 { MOST / most } else { 0.0 };
@@ -77,20 +92,7 @@ impl<K: Bytes> Linear<K> for ByteWeights<K> {
     type Element = u8;
 
     fn new(weight: &[f32], bias: &[f32], depth: usize, scale: f32) -> Self {
-        assert!(depth <= DEEPEST);
-        let count = weight.len() / depth;
-        let (columns, padded) = (
-            count.next_multiple_of(K::COLUMNS),
-            depth.next_multiple_of(QUAD),
-        );
-        let mut weights = Self {
-            values: Buffer::new(columns * padded),
-            scales: Buffer::new(columns),
-            bias: Buffer::new(columns),
-            offsets: Buffer::new(columns),
-            depth: padded,
-            kernel: PhantomData,
-        };
+        let mut weights = Self::zeros(weight.len() / depth, depth);
         for (to, from) in weights.bias.iter_mut().zip(bias) {
             *to = from * scale;
         }
@@ -126,7 +128,7 @@ impl<K: Bytes> Linear<K> for ByteWeights<K> {
 }
 
 /// From one row to the next: whole cache lines of numbers, and one that holds the row's scale.
-fn stride(depth: usize) -> usize {
+pub(super) fn stride(depth: usize) -> usize {
     depth.next_multiple_of(CACHE_LINE) + CACHE_LINE
 }
 
@@ -207,7 +209,7 @@ impl<K: Bytes, S: Sink<K>> Operation<K> for Product<'_, K, S> {
                     let b = right.values.as_ptr().add(column * depth);
                     multiply(kernel, output.offsets, depth / QUAD, left, self.stride, b)
                 };
-                let tile = output.finish(kernel, sums, left, self.stride);
+                let tile = output.finish(kernel, &sums, &scales(left, self.stride));
                 self.sink.write(kernel, row, column, tile.rows());
             }
         }
@@ -239,14 +241,13 @@ impl<K: Bytes> Output<K> {
         }
     }
 
-    /// The sums of a tile as numbers.
+    /// The sums of a tile whose rows have these scales, as numbers.
     #[inline(always)]
-    fn finish(&self, kernel: K, sums: K::SumTile, left: &[u8], stride: usize) -> K::Tile {
+    fn finish(&self, kernel: K, sums: &K::SumTile, scales: &[f32; MOST_TILE_ROWS]) -> K::Tile {
         let mut tile = K::Tile::splat([kernel.splat(0.0); 2]);
-        let rows = left.chunks_exact(stride);
-        for ((y, sums), row) in tile.rows_mut().iter_mut().zip(sums.rows()).zip(rows) {
-            let scale = row[stride - CACHE_LINE..].first_chunk();
-            let scale = kernel.splat(scale.map_or(0.0, |bytes| f32::from_ne_bytes(*bytes)));
+        // Counted loops, which are unrolled: else neither tile stays in registers.
+        for (row, y) in tile.rows_mut().iter_mut().enumerate() {
+            let (sums, scale) = (sums.rows()[row], kernel.splat(scales[row]));
             for half in 0..2 {
                 let product = kernel.mul(kernel.floats(sums[half]), self.scales[half]);
                 y[half] = kernel.mul_add(product, scale, self.bias[half]);
@@ -254,6 +255,17 @@ impl<K: Bytes> Output<K> {
         }
         tile
     }
+}
+
+/// The scales that a tile's rows end with.
+#[inline(always)]
+fn scales(rows: &[u8], stride: usize) -> [f32; MOST_TILE_ROWS] {
+    let mut scales = [0.0; MOST_TILE_ROWS];
+    for (scale, row) in scales.iter_mut().zip(rows.chunks_exact(stride)) {
+        let bytes = row[stride - CACHE_LINE..].first_chunk();
+        *scale = bytes.map_or(0.0, |bytes| f32::from_ne_bytes(*bytes));
+    }
+    scales
 }
 
 /// `offsets + a b` over `quads` quads of depth.
@@ -270,8 +282,8 @@ unsafe fn multiply<K: Bytes>(
     a_stride: usize,
     b: *const i8,
 ) -> K::SumTile {
-    let a = a.as_ptr();
     let mut tile = K::SumTile::splat(offsets);
+    let a = a.as_ptr();
     for quad in 0..quads {
         // SAFETY: within what the caller promises for this quad.
         let columns = unsafe {

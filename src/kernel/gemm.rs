@@ -20,11 +20,24 @@ pub trait Sink<K: Kernel> {
     fn write(&mut self, kernel: K, row: usize, column: usize, tile: &[[K::Vector; 2]]);
 }
 
-/// `left · rightᵀ + bias`, as an [`Operation`].
+/// Where tiles come from.
+pub trait Tiles<K: Kernel> {
+    /// Hands every tile to `sink`.
+    fn pour(self, kernel: K, sink: impl Sink<K>);
+}
+
+/// `left · rightᵀ + bias`, as an [`Operation`], or without a sink as [`Tiles`].
 pub struct Gemm<'a, K: Kernel, S> {
     pub left: Rows<'a, K>,
     pub right: Panels<'a, K>,
     pub sink: S,
+}
+
+impl<K: Kernel> Tiles<K> for Gemm<'_, K, ()> {
+    fn pour(self, kernel: K, sink: impl Sink<K>) {
+        let Self { left, right, .. } = self;
+        kernel.vectorize(Gemm { left, right, sink });
+    }
 }
 
 impl<K: Kernel, S: Sink<K>> Operation<K> for Gemm<'_, K, S> {

@@ -11,7 +11,8 @@
 //! | `pack`, `gemm`, `sink` | weights in the kernel's order; the multiplication; what becomes of its tiles |
 //! | `bytes`, `linear` | rows and weights of 8 bits: twice the products; either format as a layer |
 //! | `quantized` | weights of 8 bits and finer rows: half of the memory to read |
-//! | `attention`, `norm`, `math` | the other operations |
+//! | `attention`, `recall` | attention of a whole window; of few queries that may be watched |
+//! | `norm`, `math` | the other operations |
 //! | `buffer` | memory that starts at a cache line |
 
 pub mod attention;
@@ -31,6 +32,7 @@ pub mod norm;
 pub mod pack;
 pub mod portable;
 pub mod quantized;
+pub mod recall;
 pub mod sink;
 
 pub use isa::{Backend, Isa, UnknownIsa, VARIABLE};
@@ -108,6 +110,8 @@ pub trait Kernel: Integers {
     type SumTile: Tile<Self::Sums>;
     /// The linear layers of the encoder.
     type Linear: linear::Linear<Self>;
+    /// The encoder's attention.
+    type Attention: attention::Block<Self>;
     const GROUP: usize;
     /// Columns of a tile: two vectors.
     const COLUMNS: usize = 2 * Self::LANES;

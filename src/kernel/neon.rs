@@ -3,6 +3,7 @@
 
 use std::arch::aarch64::*;
 
+use super::attention::ValueBlock;
 use super::pack::Packed;
 use super::{Integers, Kernel, Lanes, Operation};
 
@@ -154,6 +155,7 @@ impl Kernel for Neon {
     type Tile = [[float32x4_t; 2]; 12];
     type SumTile = [[int32x4_t; 2]; 12];
     type Linear = Packed<Self>;
+    type Attention = ValueBlock<Self>;
     const GROUP: usize = 1;
     const NAME: &'static str = "neon";
 

@@ -3,6 +3,7 @@
 
 use std::array::from_fn;
 
+use super::attention::ValueBlock;
 use super::bytes::Bytes;
 use super::pack::Packed;
 use super::{Integers, Kernel, Lanes, Operation};
@@ -144,6 +145,7 @@ impl Kernel for Portable {
     type Tile = [[[f32; LANES]; 2]; 4];
     type SumTile = [[[i32; LANES]; 2]; 4];
     type Linear = Packed<Self>;
+    type Attention = ValueBlock<Self>;
     const GROUP: usize = 1;
     const NAME: &'static str = "portable";
 

@@ -4,7 +4,7 @@
 use std::marker::PhantomData;
 use std::ops::Range;
 
-use super::gemm::Sink;
+use super::gemm::{Sink, Tiles};
 use super::math;
 use super::{Kernel, Lanes, MOST_COLUMNS, MOST_TILE_ROWS, Operation};
 
@@ -58,25 +58,6 @@ impl<K: Kernel, A: Activation> Sink<K> for ToValues<'_, K, A> {
     }
 }
 
-/// Rows of values, each multiplied by a number of its own.
-pub struct Scaled<'a, K: Kernel> {
-    pub scales: &'a [f32],
-    pub out: &'a mut [K::Value],
-    pub stride: usize,
-}
-
-impl<K: Kernel> Sink<K> for Scaled<'_, K> {
-    #[inline(always)]
-    fn write(&mut self, kernel: K, row: usize, column: usize, tile: &[[K::Vector; 2]]) {
-        for (i, sums) in tile.iter().enumerate() {
-            let scale = kernel.splat(self.scales[row + i]);
-            let out = &mut self.out[(row + i) * self.stride + column..][..K::COLUMNS];
-            kernel.narrow(kernel.mul(sums[0], scale), out);
-            kernel.narrow(kernel.mul(sums[1], scale), &mut out[K::LANES..]);
-        }
-    }
-}
-
 /// Rows of f32, as many as there is room for.
 pub struct ToFloats<'a> {
     pub out: &'a mut [f32],
@@ -113,6 +94,29 @@ impl<K: Kernel> Sink<K> for AddTo<'_> {
     }
 }
 
+/// Rows of f32 that become a mixture of what they were and what comes, each row with numbers of its own.
+pub struct Fold<'a> {
+    pub before: &'a [f32],
+    pub now: &'a [f32],
+    pub out: &'a mut [f32],
+    pub width: usize,
+}
+
+impl<K: Kernel> Sink<K> for Fold<'_> {
+    #[inline(always)]
+    fn write(&mut self, kernel: K, row: usize, column: usize, tile: &[[K::Vector; 2]]) {
+        for (i, sums) in tile.iter().enumerate() {
+            let before = kernel.splat(self.before[row + i]);
+            let now = kernel.splat(self.now[row + i]);
+            let out = &mut self.out[(row + i) * self.width + column..][..K::COLUMNS];
+            for (sum, out) in sums.iter().zip(out.chunks_exact_mut(K::LANES)) {
+                let past = kernel.mul(kernel.load(out), before);
+                kernel.store(kernel.mul_add(*sum, now, past), out);
+            }
+        }
+    }
+}
+
 /// GELU plus a table's row of the same number, in f32: the second convolution. Rows that the table does not
 /// have stay as they are.
 pub struct GeluPlus<'a> {
@@ -141,7 +145,7 @@ impl<K: Kernel> Sink<K> for GeluPlus<'_> {
     }
 }
 
-/// Columns of f32 rows that are there already, handed to a [`Sink`] as if they had been computed. Rows that `from`
+/// Columns of f32 rows that are there already, handed to a [`Sink`] as if they had been computed; or [`Tiles`]. Rows that `from`
 /// does not have are zeros.
 pub struct Transfer<'a, S> {
     pub from: &'a [f32],
@@ -150,6 +154,25 @@ pub struct Transfer<'a, S> {
     pub columns: Range<usize>,
     pub rows: usize,
     pub sink: S,
+}
+
+impl<K: Kernel> Tiles<K> for Transfer<'_, ()> {
+    fn pour(self, kernel: K, sink: impl Sink<K>) {
+        let Self {
+            from,
+            stride,
+            columns,
+            rows,
+            ..
+        } = self;
+        kernel.vectorize(Transfer {
+            from,
+            stride,
+            columns,
+            rows,
+            sink,
+        });
+    }
 }
 
 impl<K: Kernel, S: Sink<K>> Operation<K> for Transfer<'_, S> {

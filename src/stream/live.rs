@@ -46,9 +46,6 @@ const LANGUAGE: u64 = 200;
 /// Tokens that an update may add at first and with each second, more in scripts with many tokens a word.
 const TOKENS: u64 = 8;
 const TOKENS_UNSPACED: u64 = 16;
-/// Silence that is encoded after the audio, in rows of 20 ms. With 256 base begins to loop (31.8 % of words wrong
-/// instead of 11.1 %, whisper.cpp); with 512 no accuracy is lost.
-const SLACK: usize = 512;
 /// After so much audio without a word, in frames of 10 ms, the text before is not trusted.
 const DEAF: u64 = 200;
 /// After so many refused updates the window begins anew.
@@ -246,7 +243,7 @@ impl Live {
         if must_detect && frames < LANGUAGE && update == Update::Regular {
             return Ok(None);
         }
-        let audio = turn.listen(run, utterance.start, frames as usize, Some(SLACK))?;
+        let audio = turn.listen(run, utterance.start, frames as usize)?;
         if must_detect {
             let token = turn.decoder().detect_language(&audio, tokenizer)?;
             self.context.set_language(token);

@@ -153,7 +153,7 @@ impl Offline {
         if run.is_cancelled() {
             return Ok(None);
         }
-        let audio = turn.listen(run, self.seek, frames as usize, None)?;
+        let audio = turn.listen(run, self.seek, frames as usize)?;
         if self.language.is_none() && tokenizer.is_multilingual() {
             let token = turn.decoder().detect_language(&audio, tokenizer)?;
             self.language = Some(token);

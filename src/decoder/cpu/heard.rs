@@ -6,8 +6,8 @@ use rayon::prelude::*;
 use crate::decoder::DecoderError;
 use crate::encoder::AudioFeatures;
 use crate::kernel::Kernel;
-use crate::kernel::attention::scores_width;
 use crate::kernel::buffer::Buffer;
+use crate::kernel::recall::scores_width;
 use crate::kernel::sink::{Keys, Transfer, Values};
 use crate::model::Config;
 

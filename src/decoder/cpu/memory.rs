@@ -2,9 +2,9 @@
 //! What belongs to one window, allocated once and lent to window after window.
 
 use super::stream::Stream;
-use crate::kernel::attention::scores_width;
 use crate::kernel::buffer::Buffer;
 use crate::kernel::quantized::Digits;
+use crate::kernel::recall::scores_width;
 use crate::kernel::{Kernel, MOST_TILE_ROWS, tile_rows};
 use crate::model::Config;
 

@@ -30,7 +30,7 @@ pub struct Layer<K: Kernel> {
     pub slices: Vec<Slice<K>>,
 }
 
-/// Queries carry the factor log2 e / √(head width), as [`crate::kernel::attention::Recall`] wants them.
+/// Queries carry the factor log2 e / √(head width), as [`crate::kernel::recall::Recall`] wants them.
 pub struct SelfHead<K: Kernel> {
     pub q: Quantized<K>,
     pub k: Quantized<K>,

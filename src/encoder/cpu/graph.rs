@@ -11,13 +11,13 @@ use rayon::prelude::*;
 use super::weights::{Layer, Stem, Weights};
 use super::workspace::{BLOCK, Scratch, Scratches, Workspace};
 use crate::encoder::{AudioFeatures, EncoderError};
-use crate::kernel::attention::Attend;
+use crate::kernel::attention::{Attend, Block};
 use crate::kernel::buffer::stride;
 use crate::kernel::gemm::{Gemm, Rows};
 use crate::kernel::linear::{Linear, ValueRows};
 use crate::kernel::norm::{Norm, Normalize};
 use crate::kernel::pack::Packed;
-use crate::kernel::sink::{AddTo, Gelu, GeluPlus, Identity, Keys, ToFloats, ToValues, Values};
+use crate::kernel::sink::{AddTo, Gelu, GeluPlus, ToFloats, ToValues};
 use crate::kernel::{Kernel, Operation, tile_rows};
 use crate::model::{Config, Model, ModelError};
 
@@ -78,8 +78,8 @@ impl<K: Kernel> Graph<K> {
             kernel,
             weights,
             workspace,
+            scratches,
             config,
-            ..
         } = self;
         let (kernel, layer, stride) = (
             *kernel,
@@ -87,53 +87,23 @@ impl<K: Kernel> Graph<K> {
             stride::<K::Value>(config.audio_state),
         );
         let blocks = config.audio_ctx.div_ceil(BLOCK);
-        let block_len = BLOCK * head_width;
         let normed = &workspace.normed;
-        let tasks = (
-            workspace.queries.par_chunks_mut(block_len),
-            workspace.keys.par_chunks_mut(block_len),
-            workspace.values.par_chunks_mut(block_len),
-        );
-        tasks
-            .into_par_iter()
-            .enumerate()
-            .for_each(|(task, (queries, keys, values))| {
-                let (head, block) = (task / blocks, task % blocks);
-                let count = rows_of(block, context);
-                let rows = || Rows {
+        let tasks = workspace.heads.par_iter_mut().enumerate();
+        tasks.for_each(|(task, heads)| {
+            let (head, block) = (task / blocks, task % blocks);
+            let count = rows_of(block, context);
+            let columns = head * head_width..(head + 1) * head_width;
+            let parts = [&layer.q, &layer.k, &layer.v].map(|weights| Gemm {
+                left: Rows {
                     values: &normed[block * BLOCK * stride..],
                     stride,
                     count,
-                };
-                let columns = head * head_width..(head + 1) * head_width;
-                let (q, k, v) = (&layer.q, &layer.k, &layer.v);
-                let sink = ToValues::new(queries, head_width, Identity);
-                kernel.vectorize(Gemm {
-                    left: rows(),
-                    right: q.columns(columns.clone()),
-                    sink,
-                });
-                let sink = Keys {
-                    out: keys,
-                    head_width,
-                    first: 0,
-                };
-                kernel.vectorize(Gemm {
-                    left: rows(),
-                    right: k.columns(columns.clone()),
-                    sink,
-                });
-                let sink = Values {
-                    out: values,
-                    head_width,
-                    first: 0,
-                };
-                kernel.vectorize(Gemm {
-                    left: rows(),
-                    right: v.columns(columns),
-                    sink,
-                });
+                },
+                right: weights.columns(columns.clone()),
+                sink: (),
             });
+            scratches.with(|scratch| heads.fill(kernel, count, parts, &mut scratch.head));
+        });
     }
 
     /// The rest of layer `index`: attention's projection, the feed-forward half and the normalisation that the
@@ -314,30 +284,21 @@ pub(in crate::encoder) fn attend<K: Kernel>(
 ) {
     let head_width = config.audio_state / config.audio_heads;
     let blocks = config.audio_ctx.div_ceil(BLOCK);
-    let head_len = blocks * BLOCK * head_width;
-    let (keys, values) = (&workspace.keys, &workspace.values);
-    let tasks = (
-        workspace.queries.par_chunks(BLOCK * head_width),
-        workspace.mixed.par_chunks_mut(BLOCK * head_width),
-    );
-    tasks
-        .into_par_iter()
-        .enumerate()
-        .for_each(|(task, (queries, out))| {
-            let (head, block) = (task / blocks, task % blocks);
-            let len = rows_of(block, context).next_multiple_of(tile_rows::<K>()) * head_width;
-            scratches.with(|scratch| {
-                kernel.vectorize(Attend {
-                    queries: &queries[..len],
-                    keys: &keys[head * head_len..][..head_len],
-                    values: &values[head * head_len..][..head_len],
-                    context,
-                    head_width,
-                    out: &mut out[..len],
-                    scratch: scratch.attention(),
-                });
+    let heads = &workspace.heads;
+    let tasks = workspace.mixed.par_chunks_mut(BLOCK * head_width);
+    tasks.enumerate().for_each(|(task, out)| {
+        let (head, block) = (task / blocks, task % blocks);
+        let len = rows_of(block, context).next_multiple_of(tile_rows::<K>()) * head_width;
+        scratches.with(|scratch| {
+            kernel.vectorize(Attend {
+                queries: &heads[task],
+                blocks: &heads[head * blocks..][..context.div_ceil(BLOCK)],
+                context,
+                out: &mut out[..len],
+                scratch: &mut scratch.attention,
             });
         });
+    });
 }
 
 impl<K: Kernel> Encode for Graph<K> {

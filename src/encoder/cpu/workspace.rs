@@ -3,10 +3,10 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use crate::kernel::attention::{Scores, scores_width};
+use crate::kernel::Kernel;
+use crate::kernel::attention::{self, Block};
 use crate::kernel::buffer::{Buffer, stride};
 use crate::kernel::linear::Linear;
-use crate::kernel::{Kernel, tile_rows};
 use crate::model::Config;
 
 /// Rows that one task works on: a multiple of every kernel's tile rows and columns.
@@ -22,11 +22,9 @@ pub struct Workspace<K: Kernel> {
     pub x: Buffer<f32>,
     /// (rows, [`stride`] of d): the residual stream normalised for what reads it next.
     pub normed: Buffer<K::Value>,
-    /// (heads, rows, head width), row-major for queries and attention's output; for keys and values in the
-    /// layouts of [`crate::kernel::sink::Keys`] and [`super::sink::Values`].
-    pub queries: Buffer<K::Value>,
-    pub keys: Buffer<K::Value>,
-    pub values: Buffer<K::Value>,
+    /// (heads, blocks): queries, keys and values.
+    pub heads: Vec<K::Attention>,
+    /// (heads, rows, head width), row-major: attention's output.
     pub mixed: Buffer<K::Value>,
 }
 
@@ -39,9 +37,9 @@ impl<K: Kernel> Workspace<K> {
             stem: Buffer::new((frames + 2) * width),
             x: Buffer::new(rows * width),
             normed: Buffer::new(rows * stride::<K::Value>(width)),
-            queries: Buffer::new(rows * width),
-            keys: Buffer::new(rows * width),
-            values: Buffer::new(rows * width),
+            heads: (0..config.audio_heads * rows / BLOCK)
+                .map(|_| K::Attention::new(BLOCK, width / config.audio_heads))
+                .collect(),
             mixed: Buffer::new(rows * width),
         }
     }
@@ -49,9 +47,9 @@ impl<K: Kernel> Workspace<K> {
 
 /// What one task needs besides, small enough for the second-level cache.
 pub struct Scratch<K: Kernel> {
-    scores: Buffer<f32>,
-    mask: Buffer<f32>,
-    weights: Buffer<K::Value>,
+    pub attention: attention::Scratch<K>,
+    /// What [`Block::fill`] needs.
+    pub head: Buffer<K::Value>,
     /// (BLOCK, [`stride`] of d)
     pub rows: Buffer<K::Value>,
     /// (BLOCK, [`stride`] of 4 d)
@@ -62,23 +60,13 @@ pub struct Scratch<K: Kernel> {
 
 impl<K: Kernel> Scratch<K> {
     fn new(config: &Config) -> Self {
-        let keys = scores_width::<K>(config.audio_ctx);
-        let rows = tile_rows::<K>();
+        let head_width = config.audio_state / config.audio_heads;
         Self {
-            scores: Buffer::new(rows * keys),
-            mask: Buffer::new(keys),
-            weights: Buffer::new(rows * keys),
+            attention: attention::Scratch::new(BLOCK, head_width),
+            head: Buffer::new(K::Attention::room(BLOCK, head_width)),
             rows: Buffer::new(BLOCK * stride::<K::Value>(config.audio_state)),
             hidden: Buffer::new(BLOCK * stride::<K::Value>(4 * config.audio_state)),
             left: Buffer::new(K::Linear::room(BLOCK, 4 * config.audio_state)),
-        }
-    }
-
-    pub fn attention(&mut self) -> Scores<'_, K> {
-        Scores {
-            scores: &mut self.scores,
-            mask: &mut self.mask,
-            weights: &mut self.weights,
         }
     }
 }

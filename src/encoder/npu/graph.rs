@@ -24,8 +24,9 @@ use crate::encoder::cpu::graph::{self, Encode, rows_of};
 use crate::encoder::cpu::weights::{Stem, norm};
 use crate::encoder::cpu::workspace::{BLOCK, Scratches, Workspace};
 use crate::encoder::{AudioFeatures, CrossKv, EncoderError};
+use crate::kernel::attention::Block;
 use crate::kernel::norm::{Norm, normalize};
-use crate::kernel::sink::{Identity, Keys, ToValues, Transfer, Values};
+use crate::kernel::sink::Transfer;
 use crate::kernel::{Kernel, Operation};
 use crate::model::{Config, Model};
 
@@ -163,43 +164,25 @@ impl<K: Kernel> Graph<K> {
         let (kernel, width) = (self.kernel, self.config.audio_state);
         let head_width = width / self.config.audio_heads;
         let blocks = self.config.audio_ctx.div_ceil(BLOCK);
-        let len = BLOCK * head_width;
         let wide = self.wide.bytes();
-        let tasks = (
-            self.workspace.queries.par_chunks_mut(len),
-            self.workspace.keys.par_chunks_mut(len),
-            self.workspace.values.par_chunks_mut(len),
-        );
-        tasks
-            .into_par_iter()
-            .enumerate()
-            .for_each(|(task, (queries, keys, values))| {
-                let (head, block) = (task / blocks, task % blocks);
-                let rows = rows_of(block, context);
-                let part = |part: usize| Part {
+        let scratches = &self.scratches;
+        let tasks = self.workspace.heads.par_iter_mut().enumerate();
+        tasks.for_each(|(task, heads)| {
+            let (head, block) = (task / blocks, task % blocks);
+            let rows = rows_of(block, context);
+            let floats = [0, 1, 2].map(|part| {
+                let part = Part {
                     rows: &wide[block * BLOCK * 3 * width * 2..],
                     stride: 3 * width,
                     column: part * width + head * head_width,
                 };
                 let mut floats = vec![0.0; rows * head_width];
-                part(0).widen(&mut floats, head_width);
-                let sink = ToValues::new(queries, head_width, Identity);
-                kernel.vectorize(transfer(&floats, head_width, sink));
-                part(1).widen(&mut floats, head_width);
-                let sink = Keys {
-                    out: keys,
-                    head_width,
-                    first: 0,
-                };
-                kernel.vectorize(transfer(&floats, head_width, sink));
-                part(2).widen(&mut floats, head_width);
-                let sink = Values {
-                    out: values,
-                    head_width,
-                    first: 0,
-                };
-                kernel.vectorize(transfer(&floats, head_width, sink));
+                part.widen(&mut floats, head_width);
+                floats
             });
+            let parts = [0, 1, 2].map(|part| transfer(&floats[part], head_width));
+            scratches.with(|scratch| heads.fill(kernel, rows, parts, &mut scratch.head));
+        });
     }
 
     /// Attention's heads side by side, to `left`.
@@ -368,14 +351,14 @@ impl Part<'_> {
     }
 }
 
-/// All of `from`, rows of `width`, handed to `sink`.
-fn transfer<S>(from: &[f32], width: usize, sink: S) -> Transfer<'_, S> {
+/// All of `from`, rows of `width`.
+fn transfer(from: &[f32], width: usize) -> Transfer<'_, ()> {
     Transfer {
         from,
         stride: width,
         columns: 0..width,
         rows: from.len() / width,
-        sink,
+        sink: (),
     }
 }
 

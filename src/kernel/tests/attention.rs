@@ -2,95 +2,138 @@
 //! Attention, by whole windows and by single queries.
 
 use super::*;
-use crate::kernel::attention::{Attend, Recall, Scores, scores_width};
+use crate::kernel::attention::{Attend, Block, ByteBlock, Scratch, ValueBlock};
 use crate::kernel::buffer::Buffer;
-use crate::kernel::gemm::{Gemm, Rows};
-use crate::kernel::pack::Packed;
-use crate::kernel::sink::{Identity, Keys, ToValues, Transfer, Values};
+use crate::kernel::bytes::Bytes;
+use crate::kernel::gemm::Rows;
+use crate::kernel::recall::{Recall, scores_width};
+use crate::kernel::sink::{Keys, Transfer, Values};
 
-/// How many keys there are.
-struct Attention {
+const WIDTH: usize = 64;
+const BLOCK: usize = 96;
+
+/// Queries, keys and values of a head, numbers that every kernel's format holds.
+struct Head {
     context: usize,
+    rows: [Vec<f32>; 3],
 }
 
-impl Promise for Attention {
-    fn check<K: Kernel>(&self, kernel: K) {
-        const WIDTH: usize = 64;
-        let rows = self.context.next_multiple_of(96);
-        let mut random = Random(self.context as u64);
-        // Projections by the unit matrix: queries, keys and values are the rounded inputs, laid out by the sinks.
-        let unit: Vec<f32> = (0..WIDTH * WIDTH)
-            .map(|i| if i % (WIDTH + 1) == 0 { 1.0 } else { 0.0 })
-            .collect();
-        let unit = Packed::<K>::new(&unit, &[], WIDTH, 1.0);
-        let [q, k, v] = [4.0, 4.0, 1.0].map(|scale| -> Vec<f32> {
-            random
-                .floats(rows * WIDTH)
-                .iter()
-                .map(|x| x * scale)
+impl Head {
+    /// Numbers up to `sizes`. Keys are the smaller the earlier they are, so that the largest score is yet to come.
+    fn random(context: usize, sizes: [f32; 3]) -> Self {
+        let mut random = Random(context as u64);
+        let mut rows = sizes.map(|size| -> Vec<f32> {
+            let floats = random.floats(context * WIDTH).into_iter();
+            floats
+                .map(|x| half::bf16::from_f32(x * size).to_f32())
                 .collect()
         });
-        let buffer = || Buffer::<K::Value>::new(rows * WIDTH);
-        let (mut queries, mut keys, mut mixed_values, mut out) =
-            (buffer(), buffer(), buffer(), buffer());
-        let [q_values, k_values, v_values] = [&q, &k, &v].map(|x| values::<K>(x));
-        let left = |values| Rows {
-            values,
-            stride: WIDTH,
-            count: self.context,
-        };
-        let right = unit.all();
-        kernel.vectorize(Gemm {
-            left: left(&q_values),
-            right,
-            sink: ToValues::new(&mut queries, WIDTH, Identity),
-        });
-        kernel.vectorize(Gemm {
-            left: left(&k_values),
-            right,
-            sink: Keys {
-                out: &mut keys,
-                head_width: WIDTH,
-                first: 0,
-            },
-        });
-        kernel.vectorize(Gemm {
-            left: left(&v_values),
-            right,
-            sink: Values {
-                out: &mut mixed_values,
-                head_width: WIDTH,
-                first: 0,
-            },
-        });
+        for (i, key) in rows[1].iter_mut().enumerate() {
+            let grown = *key * (i + 1) as f32 / (context * WIDTH) as f32;
+            *key = half::bf16::from_f32(grown).to_f32();
+        }
+        Self { context, rows }
+    }
 
-        let room = tile_rows::<K>() * scores_width::<K>(self.context);
-        let len = self.context.next_multiple_of(tile_rows::<K>()) * WIDTH;
-        kernel.vectorize(Attend {
-            queries: &queries[..len],
-            keys: &keys,
-            values: &mixed_values,
-            context: self.context,
-            head_width: WIDTH,
-            out: &mut out[..len],
-            scratch: Scores {
-                scores: &mut Buffer::new(room),
-                mask: &mut Buffer::new(room),
-                weights: &mut Buffer::new(room),
-            },
+    /// (queries, head width)
+    fn attend<K: Kernel, B: Block<K>>(&self, kernel: K) -> Vec<f32> {
+        let mut room = Buffer::new(B::room(BLOCK, WIDTH));
+        let blocks = (0..self.context.div_ceil(BLOCK)).map(|block| {
+            let count = BLOCK.min(self.context - block * BLOCK);
+            let parts = [0, 1, 2].map(|part| Transfer {
+                from: &self.rows[part][block * BLOCK * WIDTH..][..count * WIDTH],
+                stride: WIDTH,
+                columns: 0..WIDTH,
+                rows: count,
+                sink: (),
+            });
+            let mut filled = B::new(BLOCK, WIDTH);
+            filled.fill(kernel, count, parts, &mut room);
+            filled
         });
-        let expected = Expected::new::<K>(&q, &k, &v, WIDTH);
-        for query in 0..self.context {
+        let blocks: Vec<B> = blocks.collect();
+        let mut scratch = Scratch::<K, B>::new(BLOCK, WIDTH);
+        let mut mixed = Vec::new();
+        for queries in &blocks {
+            let mut out = vec![K::Value::default(); BLOCK * WIDTH];
+            kernel.vectorize(Attend {
+                queries,
+                blocks: &blocks,
+                context: self.context,
+                out: &mut out,
+                scratch: &mut scratch,
+            });
+            mixed.extend(out.into_iter().map(Into::<f32>::into));
+        }
+        mixed.truncate(self.context * WIDTH);
+        mixed
+    }
+
+    /// Compares with plain loops.
+    fn check<K: Kernel, B: Block<K>>(&self, kernel: K, tolerance: f64) {
+        let [q, k, v] = &self.rows;
+        let expected = Expected::new::<K>(q, k, v, WIDTH);
+        let found = self.attend::<K, B>(kernel);
+        for (query, found) in found.chunks_exact(WIDTH).enumerate() {
             let (y, _) = expected.row(query, self.context);
-            for (column, y) in y.iter().enumerate() {
-                let found = f64::from(out[query * WIDTH + column].into());
-                assert_close::<K>(
-                    found,
-                    *y,
-                    2e-5 + rounding::<K>(1.0),
-                    &format!("({query}, {column}) of {}", self.context),
-                );
+            for (column, (found, y)) in found.iter().zip(y).enumerate() {
+                let place = format!("({query}, {column}) of {}", self.context);
+                assert_close::<K>((*found).into(), y, tolerance, &place);
             }
+        }
+    }
+}
+
+const CONTEXTS: [usize; 5] = [1, 31, 96, 100, 193];
+
+#[test]
+fn attention_over_any_number_of_keys_is_that_of_plain_loops() {
+    struct Values<'a>(&'a Head);
+    impl Promise for Values<'_> {
+        fn check<K: Kernel>(&self, kernel: K) {
+            let tolerance = 2e-5 + rounding::<K>(1.0);
+            self.0.check::<K, ValueBlock<K>>(kernel, tolerance);
+        }
+    }
+    for context in CONTEXTS {
+        // Scores of hundreds: a block's largest may be nothing beside another's.
+        Values(&Head::random(context, [8.0, 8.0, 1.0])).check_all();
+        Values(&Head::random(context, [0.5, 0.5, 1.0])).check_all();
+    }
+}
+
+#[test]
+fn attention_in_bytes_is_that_of_plain_loops_but_for_the_steps_of_its_numbers() {
+    fn check<K: Bytes>(kernel: K) {
+        for context in CONTEXTS {
+            // A score is off by some 0.02, a value by half of a 127th.
+            Head::random(context, [0.7, 0.7, 1.0]).check::<K, ByteBlock<K>>(kernel, 0.015);
+        }
+    }
+    check(portable::Portable);
+    #[cfg(target_arch = "x86_64")]
+    avx512::Avx512::<half::bf16>::detect()
+        .into_iter()
+        .for_each(check);
+}
+
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn attention_in_bytes_is_the_same_on_all_machines() {
+    type Vnni = avx512::Avx512<half::bf16>;
+    let Some(vnni) = Vnni::detect() else {
+        return;
+    };
+    for (context, size) in [(1, 1.0), (100, 4.0), (193, 0.3), (300, 8.0)] {
+        let head = Head::random(context, [size, size, 1.0]);
+        let twin = head.attend::<_, ByteBlock<portable::Portable>>(portable::Portable);
+        let found = head.attend::<_, ByteBlock<Vnni>>(vnni);
+        for (i, (found, twin)) in found.iter().zip(&twin).enumerate() {
+            // The one's result is bf16; and a number halfway between two steps may go to either.
+            assert!(
+                (found - twin).abs() < 0.008,
+                "{i} of {context}: {found}, {twin}"
+            );
         }
     }
 }
@@ -129,13 +172,6 @@ impl Expected {
                 .sum()
         };
         ((0..self.width).map(y).collect(), weights)
-    }
-}
-
-#[test]
-fn attention_over_any_number_of_keys_is_that_of_plain_loops() {
-    for context in [1, 31, 100, 193] {
-        Attention { context }.check_all();
     }
 }
 
