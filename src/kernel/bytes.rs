@@ -10,7 +10,7 @@ use std::marker::PhantomData;
 use super::buffer::{self, Buffer, CACHE_LINE};
 use super::gemm::Sink;
 use super::linear::{Linear, ValueRows};
-use super::{Kernel, MOST_TILE_ROWS, Operation, Tile, tile_rows};
+use super::{Kernel, Operation, Tile, tile_rows};
 
 /// The largest weight, and how far a rounded number is at most from [`ZERO`].
 pub(super) const MOST: f32 = 127.0;
@@ -209,7 +209,7 @@ impl<K: Bytes, S: Sink<K>> Operation<K> for Product<'_, K, S> {
                     let b = right.values.as_ptr().add(column * depth);
                     multiply(kernel, output.offsets, depth / QUAD, left, self.stride, b)
                 };
-                let tile = output.finish(kernel, &sums, &scales(left, self.stride));
+                let tile = output.finish(kernel, &sums, left, self.stride);
                 self.sink.write(kernel, row, column, tile.rows());
             }
         }
@@ -241,13 +241,14 @@ impl<K: Bytes> Output<K> {
         }
     }
 
-    /// The sums of a tile whose rows have these scales, as numbers.
+    /// The sums of a tile as numbers; `left` has its rows.
     #[inline(always)]
-    fn finish(&self, kernel: K, sums: &K::SumTile, scales: &[f32; MOST_TILE_ROWS]) -> K::Tile {
+    fn finish(&self, kernel: K, sums: &K::SumTile, left: &[u8], stride: usize) -> K::Tile {
         let mut tile = K::Tile::splat([kernel.splat(0.0); 2]);
-        // Counted loops, which are unrolled: else neither tile stays in registers.
+        // A counted loop, which is unrolled: else neither tile stays in registers.
         for (row, y) in tile.rows_mut().iter_mut().enumerate() {
-            let (sums, scale) = (sums.rows()[row], kernel.splat(scales[row]));
+            let sums = sums.rows()[row];
+            let scale = kernel.splat(scale(&left[row * stride..][..stride]));
             for half in 0..2 {
                 let product = kernel.mul(kernel.floats(sums[half]), self.scales[half]);
                 y[half] = kernel.mul_add(product, scale, self.bias[half]);
@@ -257,15 +258,11 @@ impl<K: Bytes> Output<K> {
     }
 }
 
-/// The scales that a tile's rows end with.
+/// The scale that a row ends with.
 #[inline(always)]
-fn scales(rows: &[u8], stride: usize) -> [f32; MOST_TILE_ROWS] {
-    let mut scales = [0.0; MOST_TILE_ROWS];
-    for (scale, row) in scales.iter_mut().zip(rows.chunks_exact(stride)) {
-        let bytes = row[stride - CACHE_LINE..].first_chunk();
-        *scale = bytes.map_or(0.0, |bytes| f32::from_ne_bytes(*bytes));
-    }
-    scales
+fn scale(row: &[u8]) -> f32 {
+    let bytes = row[row.len() - CACHE_LINE..].first_chunk();
+    bytes.map_or(0.0, |bytes| f32::from_ne_bytes(*bytes))
 }
 
 /// `offsets + a b` over `quads` quads of depth.

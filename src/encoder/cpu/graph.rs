@@ -88,7 +88,7 @@ impl<K: Kernel> Graph<K> {
         );
         let blocks = config.audio_ctx.div_ceil(BLOCK);
         let normed = &workspace.normed;
-        let tasks = workspace.heads.par_iter_mut().enumerate();
+        let tasks = workspace.heads.par_iter_mut().enumerate().with_max_len(1);
         tasks.for_each(|(task, heads)| {
             let (head, block) = (task / blocks, task % blocks);
             let count = rows_of(block, context);
@@ -135,6 +135,7 @@ impl<K: Kernel> Graph<K> {
             .into_par_iter()
             .enumerate()
             .take(context.div_ceil(BLOCK))
+            .with_max_len(1)
             .for_each(|(block, (x, normed))| {
                 scratches.with(|scratch| {
                     let (stride, count) = (stride::<K::Value>(width), rows_of(block, context));
@@ -191,6 +192,7 @@ impl<K: Kernel> Graph<K> {
         out[..context * width]
             .par_chunks_mut(BLOCK * width)
             .enumerate()
+            .with_max_len(1)
             .for_each(|(block, out)| {
                 let values = &self.workspace.normed[block * BLOCK * stride..];
                 let left = Rows {
@@ -231,6 +233,7 @@ pub(in crate::encoder) fn convolve<K: Kernel>(
     stem.par_chunks_mut(BLOCK * width)
         .enumerate()
         .take(frames.div_ceil(BLOCK))
+        .with_max_len(1)
         .for_each(|(block, stem)| {
             kernel.vectorize(Gemm {
                 left: Rows {
@@ -253,6 +256,7 @@ pub(in crate::encoder) fn convolve<K: Kernel>(
         .into_par_iter()
         .enumerate()
         .take(context.div_ceil(BLOCK))
+        .with_max_len(1)
         .for_each(|(block, (x, normed))| {
             let rows = rows_of(block, context);
             kernel.vectorize(Gemm {
@@ -286,7 +290,8 @@ pub(in crate::encoder) fn attend<K: Kernel>(
     let blocks = config.audio_ctx.div_ceil(BLOCK);
     let heads = &workspace.heads;
     let tasks = workspace.mixed.par_chunks_mut(BLOCK * head_width);
-    tasks.enumerate().for_each(|(task, out)| {
+    let tasks = tasks.enumerate().with_max_len(1);
+    tasks.for_each(|(task, out)| {
         let (head, block) = (task / blocks, task % blocks);
         let len = rows_of(block, context).next_multiple_of(tile_rows::<K>()) * head_width;
         scratches.with(|scratch| {
