@@ -9,6 +9,7 @@ mod machine;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use gstwhispernpu::encoder::npu::arithmetic::Even;
 use gstwhispernpu::encoder::npu::bfp16;
@@ -34,6 +35,22 @@ fn the_header_says_what_the_contract_says() {
         found == expected,
         "kernels/aie2p/contract.h is not what contract.rs says: WHISPERNPU_WRITE_HEADER=1 cargo test --test overlay"
     );
+}
+
+/// `kernels/aie2p/check`: limits of AIE2P, locks and streams of the array design.
+#[test]
+fn the_array_design_fits_and_runs() {
+    let Ok(output) = Command::new("python3")
+        .arg(kernels().join("check"))
+        .output()
+    else {
+        eprintln!("skipped: no python3");
+        return;
+    };
+    let said = String::from_utf8_lossy(&output.stdout);
+    let failed = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}{failed}");
+    println!("{said}");
 }
 
 /// Numbers from a fixed beginning (xorshift).

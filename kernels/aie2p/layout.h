@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
 //
-// What the core program and the array design agree on and the host need not know. array.py reads this file too, as it reads
+// What the core program and the array design agree on and the host need not know. array_design.py reads this file too, as it reads
 // contract.h: each line `constexpr unsigned NAME = NUMBER;` or `NAME[] = {NUMBERS};`. All addresses and sizes are in bytes.
 #pragma once
 
