@@ -18,6 +18,19 @@ def exchange(values):
     return [values[e * i + f * j + g * k + h * m] for e in range(a) for f in range(b) for g in range(c) for h in range(d)]
 
 
+def sub_tiles():
+    """Where in a row-major tile a core expects the values of its tile of A to come from: by CONTRACT.md, not by layout.h."""
+    side, sub = contract.TILE // contract.SUB, contract.SUB
+    for row in range(side):
+        for column in range(side):
+            for i in range(sub):
+                for j in range(sub):
+                    yield (row * sub + i) * contract.TILE + column * sub + j
+
+
+SUB_TILES = list(sub_tiles())
+
+
 class Hang(Exception):
     pass
 
@@ -46,6 +59,8 @@ class Core:
                 for k in range(k_tiles):
                     yield layout.LEFT_FULL
                     left = self.run.memory[self.next("left")][0]
+                    if [x - left[0] for x in left] != SUB_TILES:
+                        raise Hang(f"core {self.tile}: A is not in sub-tiles")
                     if n < own_passes:
                         yield layout.RIGHT_FULL
                         mark = self.run.memory[self.next("right")][0][0]
