@@ -171,6 +171,11 @@ struct Machine {
             poison(right, rights_back);
         }
         locks[lock] += value;
+        for (const Stream *stream : {&left, &right, &product}) {
+            if (locks[stream->free_lock] + locks[stream->full_lock] > int(layout::CORE_DEPTH)) {
+                fail("more buffers are handed over than there are, lock", lock);
+            }
+        }
     }
 };
 
