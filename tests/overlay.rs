@@ -81,6 +81,8 @@ enum Values {
     Usual,
     /// Powers of two from 2^-20 to 2^20 beside zeros, denormals, values that carry to 128, mantissas of -128.
     Edges,
+    /// As usual, but around 2^-87: far below one, far above what f32 loses.
+    Small,
 }
 
 fn left(random: &mut Random, values: Values, tiles: usize) -> Vec<u8> {
@@ -91,6 +93,7 @@ fn left(random: &mut Random, values: Values, tiles: usize) -> Vec<u8> {
         }
         let x = match (values, block) {
             (Values::Usual, _) => 4.0 * random.fraction(),
+            (Values::Small, _) => 2f32.powi(-50) * random.fraction(),
             (_, 0) => 0.0,
             (_, 1) => f32::from_bits((random.below(0x80) as u32) << 16),
             // Seven bits and the last of eight set: rounds to 128, or to -128.
@@ -117,6 +120,10 @@ fn right(random: &mut Random, values: Values, tiles: usize) -> Vec<u8> {
                     let weights = std::array::from_fn(|_| 0.2 * random.fraction());
                     block = bfp16::encode::<Even>(&weights);
                 }
+                Values::Small => {
+                    let weights = std::array::from_fn(|_| 2f32.powi(-37) * random.fraction());
+                    block = bfp16::encode::<Even>(&weights);
+                }
                 Values::Edges => {
                     block[0] = [0, 90, 127, 150][random.below(4) as usize];
                     for byte in &mut block[1..] {
@@ -130,8 +137,12 @@ fn right(random: &mut Random, values: Values, tiles: usize) -> Vec<u8> {
             }
             bytes.extend(block);
         }
+        let scale = match values {
+            Values::Small => 2f32.powi(-85),
+            _ => 2.0,
+        };
         for _ in 0..TILE {
-            bytes.extend((2.0 * random.fraction()).to_le_bytes());
+            bytes.extend((scale * random.fraction()).to_le_bytes());
         }
     }
     bytes
@@ -189,7 +200,7 @@ fn the_core_program_computes_the_emulations_bits() {
     };
     let mut random = Random(0x9e37_79b9_7f4a_7c15);
     for epilogue in [Epilogue::None, Epilogue::Gelu] {
-        for values in [Values::Usual, Values::Edges] {
+        for values in [Values::Usual, Values::Edges, Values::Small] {
             let shapes = [[1, 1, 1, 1], [6, 1, 1, 1], [3, 2, 2, 2]];
             let cases = shapes.map(|shape| case(&mut random, values, parameters(shape, epilogue)));
             compare(&machine, &cases, &[(0, 0), (1, 7), (2, 3), (3, 4)]);
