@@ -46,8 +46,8 @@ class Contestant:
         self.process.wait()
 
 
-def ours(program, model, threads, label="ours", **environment):
-    return Contestant(label, [program, model, str(threads)], **environment)
+def ours(program, model, threads, label="ours", *options, **environment):
+    return Contestant(label, [program, model, str(threads), *options], **environment)
 
 
 def peer(name, directory, threads):

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MPL-2.0
 //! Our side of `benches/peers/run`: one answer, a line of JSON, for each line on standard input.
 //!
-//! Usage: ours MODEL THREADS, where MODEL is a name or a path. `WHISPERNPU_ISA` chooses the kernels.
+//! Usage: ours MODEL THREADS [alone], where MODEL is a name or a path. `WHISPERNPU_ISA` chooses the kernels; `alone` has
+//! `encode` leave out the decoder's keys and values, as most encoders do.
 //!
 //! | request | answer |
 //! |---|---|
@@ -29,11 +30,13 @@ use serde_json::{Value, json};
 
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [model, threads] = arguments.as_slice() else {
-        bail!("usage: ours MODEL THREADS");
+    let (model, threads, alone) = match arguments.as_slice() {
+        [model, threads] => (model, threads, false),
+        [model, threads, alone] if alone == "alone" => (model, threads, true),
+        _ => bail!("usage: ours MODEL THREADS [alone]"),
     };
     let threads = threads.parse().context("THREADS")?;
-    let mut ours = Ours::new(model, threads)?;
+    let mut ours = Ours::new(model, threads, alone);
     for line in std::io::stdin().lock().lines() {
         let answer = ours
             .answer(&line?)
@@ -48,25 +51,30 @@ fn main() -> Result<()> {
 struct Ours {
     name: String,
     threads: usize,
+    alone: bool,
     parts: Option<Parts>,
     player: Option<Player>,
 }
 
 impl Ours {
-    fn new(name: &str, threads: usize) -> Result<Self> {
-        Ok(Self {
+    fn new(name: &str, threads: usize, alone: bool) -> Self {
+        Self {
             name: name.into(),
             threads,
+            alone,
             parts: None,
             player: None,
-        })
+        }
     }
 
     fn answer(&mut self, request: &str) -> Result<Value> {
         let words: Vec<&str> = request.split('\t').collect();
         match *words.as_slice() {
             ["transcribe", path] => self.player()?.transcribe(path),
-            ["window", path] => self.parts()?.window(path),
+            ["window", path] => {
+                let alone = self.alone;
+                self.parts()?.window(path, alone)
+            }
             ["encode"] => self.parts()?.encode(),
             ["hidden", path] => self.parts()?.hidden(path),
             ["token", context, count] => self.parts()?.token(number(context)?, number(count)?),
@@ -122,7 +130,7 @@ impl Parts {
         })
     }
 
-    fn window(&mut self, path: &str) -> Result<Value> {
+    fn window(&mut self, path: &str, alone: bool) -> Result<Value> {
         let mel: Array2<f32> = ndarray_npy::read_npy(path).context("the mel")?;
         let mut input = self.encoder.input();
         ensure!(
@@ -133,6 +141,9 @@ impl Parts {
         input.assign(&mel);
         self.encode()?;
         self.audio = Some(self.decoder.listen(&self.features)?);
+        if alone {
+            self.features.cross.clear();
+        }
         Ok(json!({ "runs": self.encoder.description() }))
     }
 
