@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Attention of one head over a whole window, a tile of queries and a block of keys at a time: the encoder's.
+//! Attention of one head over a whole window, some queries and a block of keys at a time: the encoder's.
 //!
-//! The scores of a tile against a block stay in the first-level cache, and softmax goes from block to block with a
+//! The scores of these queries against a block stay in the first-level cache, and softmax goes from block to block with a
 //! maximum that may yet grow (Milakov and Gimelshein, "Online normalizer calculation for softmax", 2018; Dao et al.,
 //! "FlashAttention", 2022), so the (rows, keys) matrix never exists.
 
@@ -15,12 +15,13 @@ use super::buffer::Buffer;
 use super::gemm::{Sink, Tiles};
 use super::math::exp2;
 use super::sink::Fold;
-use super::{Kernel, MOST_TILE_ROWS, Operation, tile_rows};
+use super::{Kernel, Operation};
 
-/// A number for each row of a tile, in whole vectors.
-type PerRow = [f32; 16];
-
-const _: () = assert!(MOST_TILE_ROWS <= 16);
+/// Queries that go from block to block together: whole tiles of every kernel, and few enough for their scores to stay
+/// in the first-level cache.
+const QUERIES: usize = 24;
+/// A number for each of them, in whole vectors.
+type PerRow = [f32; 32];
 
 /// Queries, keys and values of some rows of one head, in the format that the instruction set multiplies fastest.
 ///
@@ -40,11 +41,11 @@ pub trait Block<K: Kernel>: Sized + Send + Sync {
     /// Takes the first `count` rows of queries, keys and values, in this order.
     fn fill<T: Tiles<K>>(&mut self, kernel: K, count: usize, from: [T; 3], room: &mut [K::Value]);
 
-    /// `q kᵀ` for the tile of `queries` that begins with row `first`: (tile rows, rows of this block).
-    fn score(&self, kernel: K, queries: &Self, first: usize, scores: &mut [f32]);
+    /// `q kᵀ` for `count` rows of `queries`, whole tiles, from row `first` on: (count, rows of this block).
+    fn score(&self, kernel: K, queries: &Self, first: usize, count: usize, scores: &mut [f32]);
 
-    /// A tile of weights for blocks of this many rows.
-    fn weights(rows: usize) -> Buffer<Self::Weight>;
+    /// Weights of `count` queries for blocks of this many rows.
+    fn weights(count: usize, rows: usize) -> Buffer<Self::Weight>;
 
     /// From one row of weights to the next.
     fn weight_stride(rows: usize) -> usize;
@@ -52,8 +53,8 @@ pub trait Block<K: Kernel>: Sized + Send + Sync {
     /// Rounds numbers in [0, 2^`RANGE`] to the first LANES of `to`.
     fn weigh(kernel: K, x: K::Vector, to: &mut [Self::Weight]);
 
-    /// `weights v`: (tile rows, head width), in units of 2^-`RANGE`.
-    fn mix(&self, kernel: K, weights: &[Self::Weight], sink: impl Sink<K>);
+    /// `weights v` for `count` rows, whole tiles: (count, head width), in units of 2^-`RANGE`.
+    fn mix(&self, kernel: K, weights: &[Self::Weight], count: usize, sink: impl Sink<K>);
 }
 
 /// `softmax2(q kᵀ) v` for a block of queries.
@@ -68,31 +69,30 @@ pub struct Attend<'a, K: Kernel, B: Block<K> = <K as Kernel>::Attention> {
     pub scratch: &'a mut Scratch<K, B>,
 }
 
-/// Room for a tile of queries.
+/// Room for the queries that go together.
 pub struct Scratch<K: Kernel, B: Block<K> = <K as Kernel>::Attention> {
     /// Rows of a block.
     rows: usize,
     head_width: usize,
-    /// (tile rows, rows of a block)
+    /// (queries, rows of a block)
     scores: Buffer<f32>,
     weights: Buffer<B::Weight>,
-    /// (tile rows, head width): the values mixed so far.
+    /// (queries, head width): the values mixed so far.
     mixed: Buffer<f32>,
-    /// (tile rows, lanes): the sums of the weights so far.
+    /// (queries, lanes): the sums of the weights so far.
     sums: Buffer<f32>,
 }
 
 impl<K: Kernel, B: Block<K>> Scratch<K, B> {
     /// For blocks of `rows` rows.
     pub fn new(rows: usize, head_width: usize) -> Self {
-        let tile = tile_rows::<K>();
         Self {
             rows,
             head_width,
-            scores: Buffer::new(tile * rows),
-            weights: B::weights(rows),
-            mixed: Buffer::new(tile * head_width),
-            sums: Buffer::new(tile * K::LANES),
+            scores: Buffer::new(QUERIES * rows),
+            weights: B::weights(QUERIES, rows),
+            mixed: Buffer::new(QUERIES * head_width),
+            sums: Buffer::new(QUERIES * K::LANES),
         }
     }
 }
@@ -106,53 +106,60 @@ impl<K: Kernel, B: Block<K>> Operation<K> for Attend<'_, K, B> {
         let Scratch {
             rows, head_width, ..
         } = *self.scratch;
-        let tile_len = tile_rows::<K>() * head_width;
-        for (tile, out) in self.out.chunks_exact_mut(tile_len).enumerate() {
+        for (i, out) in self.out.chunks_mut(QUERIES * head_width).enumerate() {
+            let (first, count) = (i * QUERIES, out.len() / head_width);
             let scratch = &mut *self.scratch;
-            scratch.mixed.fill(0.0);
-            scratch.sums.fill(0.0);
+            let scores = &mut scratch.scores[..count * rows];
+            let mixed = &mut scratch.mixed[..count * head_width];
+            let sums = &mut scratch.sums[..count * K::LANES];
+            mixed.fill(0.0);
+            sums.fill(0.0);
             let mut largest = LEAST;
             for (i, block) in self.blocks.iter().enumerate() {
-                let first = tile * tile_rows::<K>();
-                block.score(kernel, self.queries, first, &mut scratch.scores);
+                block.score(kernel, self.queries, first, count, scores);
                 let visible = rows.min(self.context - i * rows);
                 if visible < rows {
-                    for scores in scratch.scores.chunks_exact_mut(rows) {
+                    for scores in scores.chunks_exact_mut(rows) {
                         scores[visible..].fill(f32::NEG_INFINITY);
                     }
                 }
                 let shares = kernel.vectorize(Soften::<K, B> {
-                    scores: &scratch.scores,
+                    scores,
                     rows,
                     weights: &mut scratch.weights,
-                    sums: &mut scratch.sums,
+                    sums,
                     largest: &mut largest,
                 });
                 let sink = Fold {
                     before: &shares.before,
                     now: &shares.now,
-                    out: &mut scratch.mixed,
+                    out: mixed,
                     width: head_width,
                 };
-                block.mix(kernel, &scratch.weights, sink);
+                block.mix(kernel, &scratch.weights, count, sink);
             }
-            let rows = scratch.mixed.chunks_exact(head_width);
-            let sums = scratch.sums.chunks_exact(K::LANES);
-            for ((out, mixed), sums) in out.chunks_exact_mut(head_width).zip(rows).zip(sums) {
-                let share = kernel.splat(1.0 / kernel.sum(kernel.load(sums)));
-                for (out, mixed) in out
-                    .chunks_exact_mut(K::LANES)
-                    .zip(mixed.chunks_exact(K::LANES))
-                {
-                    kernel.narrow(kernel.mul(kernel.load(mixed), share), out);
-                }
-            }
+            divide(kernel, mixed, sums, out);
+        }
+    }
+}
+
+/// Rows of `out` become those of `mixed`, divided by the sums of their weights.
+#[inline(always)]
+fn divide<K: Kernel>(kernel: K, mixed: &[f32], sums: &[f32], out: &mut [K::Value]) {
+    let sums = sums.chunks_exact(K::LANES);
+    let head_width = out.len() / sums.len();
+    let rows = mixed.chunks_exact(head_width).zip(sums);
+    for (out, (mixed, sums)) in out.chunks_exact_mut(head_width).zip(rows) {
+        let share = kernel.splat(1.0 / kernel.sum(kernel.load(sums)));
+        let mixed = mixed.chunks_exact(K::LANES);
+        for (out, mixed) in out.chunks_exact_mut(K::LANES).zip(mixed) {
+            kernel.narrow(kernel.mul(kernel.load(mixed), share), out);
         }
     }
 }
 
 /// Below any score, and finite.
-const LEAST: PerRow = [-1e30; 16];
+const LEAST: PerRow = [-1e30; 32];
 /// Powers of two from here on are as good as nothing.
 const NOTHING: f32 = -126.0;
 
@@ -162,7 +169,7 @@ struct Shares {
     now: PerRow,
 }
 
-/// Makes weights of a tile's scores against one block.
+/// Makes weights of some queries' scores against one block.
 struct Soften<'a, K: Kernel, B: Block<K>> {
     scores: &'a [f32],
     rows: usize,

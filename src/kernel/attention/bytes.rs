@@ -11,7 +11,7 @@ use crate::kernel::bytes::{ByteWeights, Bytes, MOST, QUAD, ZERO, stride};
 use crate::kernel::gemm::{Sink, Tiles};
 use crate::kernel::linear::{Linear, ValueRows};
 use crate::kernel::sink::{Identity, ToFloats, ToValues};
-use crate::kernel::{Kernel, Operation, tile_rows};
+use crate::kernel::{Kernel, Operation};
 
 pub struct ByteBlock<K: Bytes> {
     /// Rows as [`Linear::prepare`] makes them.
@@ -65,17 +65,17 @@ impl<K: Bytes> Block<K> for ByteBlock<K> {
         });
     }
 
-    fn score(&self, kernel: K, queries: &Self, first: usize, scores: &mut [f32]) {
+    fn score(&self, kernel: K, queries: &Self, first: usize, count: usize, scores: &mut [f32]) {
         let left = &queries.queries[first * stride(self.head_width)..];
         let sink = ToFloats {
             out: scores,
             width: self.rows,
         };
-        self.keys.multiply(kernel, left, tile_rows::<K>(), sink);
+        self.keys.multiply(kernel, left, count, sink);
     }
 
-    fn weights(rows: usize) -> Buffer<u8> {
-        let mut weights = Buffer::new(tile_rows::<K>() * stride(rows));
+    fn weights(count: usize, rows: usize) -> Buffer<u8> {
+        let mut weights = Buffer::new(count * stride(rows));
         for row in weights.chunks_exact_mut(stride(rows)) {
             row[stride(rows) - CACHE_LINE..][..size_of::<f32>()]
                 .copy_from_slice(&1.0f32.to_ne_bytes());
@@ -92,9 +92,8 @@ impl<K: Bytes> Block<K> for ByteBlock<K> {
         kernel.round_bytes(x, to);
     }
 
-    fn mix(&self, kernel: K, weights: &[u8], sink: impl Sink<K>) {
-        self.values
-            .multiply(kernel, weights, tile_rows::<K>(), sink);
+    fn mix(&self, kernel: K, weights: &[u8], count: usize, sink: impl Sink<K>) {
+        self.values.multiply(kernel, weights, count, sink);
     }
 }
 

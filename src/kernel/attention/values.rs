@@ -2,11 +2,11 @@
 //! Attention in the kernel's own values.
 
 use super::Block;
+use crate::kernel::Kernel;
 use crate::kernel::buffer::Buffer;
 use crate::kernel::gemm::{Gemm, Rows, Sink, Tiles};
 use crate::kernel::pack::Panels;
 use crate::kernel::sink::{Identity, Keys, ToFloats, ToValues, Values};
-use crate::kernel::{Kernel, tile_rows};
 
 pub struct ValueBlock<K: Kernel> {
     rows: usize,
@@ -63,12 +63,12 @@ impl<K: Kernel> Block<K> for ValueBlock<K> {
         );
     }
 
-    fn score(&self, kernel: K, queries: &Self, first: usize, scores: &mut [f32]) {
+    fn score(&self, kernel: K, queries: &Self, first: usize, count: usize, scores: &mut [f32]) {
         kernel.vectorize(Gemm {
             left: Rows {
                 values: &queries.queries[first * self.head_width..],
                 stride: self.head_width,
-                count: tile_rows::<K>(),
+                count,
             },
             right: Panels::contiguous(&self.keys, &[], self.head_width),
             sink: ToFloats {
@@ -78,8 +78,8 @@ impl<K: Kernel> Block<K> for ValueBlock<K> {
         });
     }
 
-    fn weights(rows: usize) -> Buffer<K::Value> {
-        Buffer::new(tile_rows::<K>() * Self::weight_stride(rows))
+    fn weights(count: usize, rows: usize) -> Buffer<K::Value> {
+        Buffer::new(count * Self::weight_stride(rows))
     }
 
     fn weight_stride(rows: usize) -> usize {
@@ -91,12 +91,12 @@ impl<K: Kernel> Block<K> for ValueBlock<K> {
         kernel.narrow(x, to);
     }
 
-    fn mix(&self, kernel: K, weights: &[K::Value], sink: impl Sink<K>) {
+    fn mix(&self, kernel: K, weights: &[K::Value], count: usize, sink: impl Sink<K>) {
         kernel.vectorize(Gemm {
             left: Rows {
                 values: weights,
                 stride: self.rows,
-                count: tile_rows::<K>(),
+                count,
             },
             right: Panels::side_by_side(&self.values, self.head_width, self.rows),
             sink,
