@@ -17,6 +17,7 @@
 
 mod array;
 mod command;
+mod counts;
 mod device;
 mod fault;
 mod uapi;
