@@ -5,12 +5,25 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use gstwhispernpu::encoder::npu::NpuEncoder;
 use gstwhispernpu::encoder::npu::device::{Dispatch, Kind, NpuBuffer, NpuDevice, NpuError};
 use gstwhispernpu::encoder::npu::xrt::{Places, XrtDevice};
+use gstwhispernpu::encoder::{AudioFeatures, Encoder};
+use gstwhispernpu::model::Model;
 
 const LIMIT: Duration = Duration::from_millis(300);
 /// A stream of no operations for an array of 8 columns and 6 rows.
 const NOTHING: [u32; 4] = [0x0604_0100, 0x0000_0108, 0, 16];
+
+/// What the driver counts of a window.
+const COSTS: [&str; 6] = [
+    "exec-cmd",
+    "runs",
+    "chains",
+    "sync-bo",
+    "create-bo",
+    "gem-close",
+];
 
 /// The driver's files, if this runs on the emulated device. It reads one when the device is opened, and writes the other
 /// when it is closed.
@@ -140,6 +153,41 @@ fn all_is_given_back() {
     assert_eq!(driver.counted("heap-parts"), 2);
 }
 
+/// Figures of docs/npu.md: what a window costs once the streams are there.
+#[test]
+fn a_window_costs_the_commands_that_the_documentation_names_and_leaves_nothing() {
+    for (name, submissions, runs, layers) in [("tiny.en", 14, 18, 4), ("base", 21, 27, 6)] {
+        let Ok(path) = Model::find(name).map_err(|error| println!("skipped: {error}")) else {
+            continue;
+        };
+        let model = Model::open(&path).expect("model");
+        let Some(driver) = Driver::emulated("") else {
+            return;
+        };
+        let encode = |windows: u64| {
+            let device = driver.open().expect("device");
+            let mut encoder = NpuEncoder::new(&model, Box::new(device)).expect("encoder");
+            let mut features = AudioFeatures::new(&model.config);
+            for _ in 0..windows {
+                encoder.encode(256, &mut features).expect("a window");
+            }
+            drop(encoder);
+            for left in ["buffers-left", "contexts-left", "runs-left"] {
+                assert_eq!(driver.counted(left), 0, "{name}: {left}");
+            }
+            COSTS.map(|cost| driver.counted(cost))
+        };
+        let (one, three) = (encode(1), encode(3));
+        let window: Vec<u64> = one.iter().zip(three).map(|(a, b)| (b - a) / 2).collect();
+        println!("{name}: {COSTS:?} {window:?} per window, with opening {one:?}");
+        // Each layer's feed-forward half is a chain of two runs, for which XRT makes a buffer of handles and gives it back;
+        // nothing else is made.
+        let syncs = 6 * layers + 1 + model.config.text_layers as u64 / 2;
+        let expected = [submissions, runs, layers, syncs, layers, layers];
+        assert_eq!(window, expected, "{name}");
+    }
+}
+
 #[test]
 fn only_what_is_synced_changes_sides() {
     let Some(driver) = Driver::emulated("") else {
@@ -182,6 +230,7 @@ fn whatever_refuses_the_device_is_named() {
     says("open", "group render");
     says("memlock", "memlock");
     says("context", "taken by other programs");
+    says("register", "no room for the overlay's image");
     says("configure", "refuses the overlay");
     says("buffer", "memory");
 }

@@ -348,7 +348,9 @@ impl WhisperNpu {
             gst::element_imp_info!(
                 self,
                 gst::ResourceError::NotFound,
-                ("Recognising on {}: {reason}", engine.active_device())
+                ("Recognising on {}: {reason}", engine.active_device()),
+                // gst-launch-1.0 prints no more than this of an info message.
+                ["{reason}"]
             );
         }
     }

@@ -3,13 +3,13 @@
 //!
 //! A window that the device fails on is encoded again on the CPU, which goes on alone until the device was opened anew, in
 //! the background. What the device makes of its first window, and of one in so many after that, is compared with
-//! what the CPU makes of it.
+//! what the CPU makes of it, if the CPU makes something of it: a comparison that the CPU fails is put off.
 
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use ndarray::{ArrayViewMut2, s};
+use ndarray::{ArrayView2, ArrayViewMut2, s};
 
 use super::{AudioFeatures, Encoder, EncoderError};
 
@@ -122,6 +122,13 @@ impl GuardedEncoder {
         })
     }
 
+    /// The same, which opens the device anew so long after a failure that follows a success.
+    pub fn retrying_after(mut self, backoff: Duration) -> Self {
+        self.backoff = backoff;
+        self.first_backoff = backoff;
+        self
+    }
+
     pub fn watch(&self) -> Watch {
         self.watch.clone()
     }
@@ -132,9 +139,9 @@ impl GuardedEncoder {
             return Err("it is not open".into());
         };
         device.encode(context, out).map_err(|error| error.0)?;
-        let rows = out.context.min(context);
-        let mut heard = out.hidden.slice(s![..rows, ..]).into_iter();
-        if heard.any(|value| !value.is_finite()) {
+        let rows = s![..out.context.min(context), ..];
+        let mut values = outputs(out).flat_map(|output| output.slice_move(rows).into_iter());
+        if values.any(|value| !value.is_finite()) {
             return Err("its output is not a number".into());
         }
         match self.unchecked {
@@ -148,11 +155,16 @@ impl GuardedEncoder {
     fn compare(&mut self, context: usize, out: &AudioFeatures) -> Result<(), String> {
         self.hand_over();
         let expected = self.expected.get_or_insert_with(|| out.clone());
-        self.cpu
-            .encode(context, expected)
-            .map_err(|error| error.0)?;
+        if self.cpu.encode(context, expected).is_err() {
+            // Nothing is known of the device by that; the next window is compared instead.
+            self.unchecked = None;
+            return Ok(());
+        }
         let rows = s![..context.min(out.context), ..];
-        let likeness = cosine(out.hidden.slice(rows), expected.hidden.slice(rows));
+        let likeness = outputs(out)
+            .zip(outputs(expected))
+            .map(|(a, b)| cosine(a.slice_move(rows), b.slice_move(rows)))
+            .fold(1.0, least);
         let mut health = self.watch.lock();
         health.checks += 1;
         health.least_likeness = Some(health.least_likeness.unwrap_or(1.0).min(likeness));
@@ -255,7 +267,18 @@ impl Encoder for GuardedEncoder {
     }
 }
 
-fn cosine(a: ndarray::ArrayView2<f32>, b: ndarray::ArrayView2<f32>) -> f64 {
+/// All that the decoder may look at.
+fn outputs(features: &AudioFeatures) -> impl Iterator<Item = ArrayView2<'_, f32>> {
+    let cross = features.cross.iter().flat_map(|pair| [&pair.k, &pair.v]);
+    cross.chain([&features.hidden]).map(|output| output.view())
+}
+
+/// The lesser, and what is not a number is less than any.
+fn least(a: f64, b: f64) -> f64 {
+    if a < b || a.is_nan() { a } else { b }
+}
+
+fn cosine(a: ArrayView2<f32>, b: ArrayView2<f32>) -> f64 {
     let (mut dot, mut aa, mut bb) = (0.0, 0.0, 0.0);
     ndarray::Zip::from(a).and(b).for_each(|&a, &b| {
         let (a, b) = (f64::from(a), f64::from(b));

@@ -5,6 +5,8 @@ use std::collections::VecDeque;
 
 use ndarray::Array2;
 
+use crate::encoder::CrossKv;
+
 use super::*;
 
 /// What the device does with a window.
@@ -15,6 +17,9 @@ enum Deed {
     /// The opposite.
     Wrong,
     Nan,
+    /// Either of these in the values of cross-attention alone.
+    WrongAcross,
+    NanAcross,
     Fails,
 }
 
@@ -45,14 +50,18 @@ impl Encoder for Copier {
 
     fn encode(&mut self, context: usize, out: &mut AudioFeatures) -> Result<(), EncoderError> {
         let deed = self.deeds.lock().unwrap().pop_front();
-        let sign = match deed.unwrap_or(Deed::Right) {
-            Deed::Right => 1.0,
-            Deed::Wrong => -1.0,
-            Deed::Nan => f32::NAN,
+        let (sign, across) = match deed.unwrap_or(Deed::Right) {
+            Deed::Right => (1.0, 1.0),
+            Deed::Wrong => (-1.0, 1.0),
+            Deed::Nan => (f32::NAN, 1.0),
+            Deed::WrongAcross => (1.0, -1.0),
+            Deed::NanAcross => (1.0, f32::NAN),
             Deed::Fails => return Err(EncoderError("it hangs".into())),
         };
         out.context = context;
         out.hidden.assign(&(sign * &self.input));
+        out.cross[0].k.assign(&self.input);
+        out.cross[0].v.assign(&(across * &self.input));
         Ok(())
     }
 
@@ -62,30 +71,44 @@ impl Encoder for Copier {
 }
 
 fn guarded(deeds: &Deeds) -> GuardedEncoder {
+    beside(deeds, &Deeds::default())
+}
+
+/// With a CPU that has deeds of its own.
+fn beside(deeds: &Deeds, cpu: &Deeds) -> GuardedEncoder {
     let device = deeds.clone();
     let open: Open = Arc::new(move || Ok(Copier::boxed("npu", &device)));
-    let mut guarded = GuardedEncoder::new(open, || Ok(Copier::boxed("cpu", &Deeds::default())))
-        .expect("it opens");
-    guarded.backoff = Duration::from_millis(20);
-    guarded.first_backoff = guarded.backoff;
-    guarded
+    GuardedEncoder::new(open, || Ok(Copier::boxed("cpu", cpu)))
+        .expect("it opens")
+        .retrying_after(Duration::from_millis(20))
 }
 
 /// Encodes a window that differs from all others, and sees whether it comes out right.
 fn encode(guarded: &mut GuardedEncoder, window: f32) {
     guarded.input().fill(window);
+    let zeros = Array2::zeros((8, 2));
+    let pair = CrossKv {
+        k: zeros.clone(),
+        v: zeros.clone(),
+    };
     let mut out = AudioFeatures {
         context: 0,
-        hidden: Array2::zeros((8, 2)),
-        cross: Vec::new(),
+        hidden: zeros,
+        cross: vec![pair],
     };
     guarded.encode(8, &mut out).expect("some encoder works");
-    assert!(out.hidden.iter().all(|value| *value == window));
+    assert!(outputs(&out).flatten().all(|value| *value == window));
 }
 
 #[test]
 fn a_window_that_the_device_fails_on_is_not_lost() {
-    for deed in [Deed::Fails, Deed::Nan, Deed::Wrong] {
+    for deed in [
+        Deed::Fails,
+        Deed::Nan,
+        Deed::Wrong,
+        Deed::NanAcross,
+        Deed::WrongAcross,
+    ] {
         let deeds: Deeds = Arc::new(Mutex::new([deed].into()));
         let mut guarded = guarded(&deeds);
         encode(&mut guarded, 1.0);
@@ -133,6 +156,19 @@ fn a_device_that_goes_wrong_without_a_word_is_found_out() {
     }
     let health = guarded.watch().health();
     assert_eq!((health.encoded, health.failures), (CHECKED + 1, 1));
+}
+
+#[test]
+fn a_comparison_that_the_cpu_fails_is_put_off_and_no_failure_of_the_device() {
+    let cpu: Deeds = Arc::new(Mutex::new([Deed::Fails, Deed::Fails].into()));
+    let mut guarded = beside(&Deeds::default(), &cpu);
+    for (window, checks) in [(1, 0), (2, 0), (3, 1), (4, 1)] {
+        encode(&mut guarded, window as f32);
+        let health = guarded.watch().health();
+        assert_eq!((health.encoded, health.failures), (window, 0));
+        assert_eq!(health.checks, checks, "window {window}");
+        assert_eq!((health.active.as_str(), health.news), ("npu", None));
+    }
 }
 
 #[test]

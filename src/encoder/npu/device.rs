@@ -101,8 +101,6 @@ pub enum NpuError {
     Failed(String),
     #[error("the NPU's context is lost: {0}")]
     ContextLost(String),
-    #[error("the NPU computed something that cannot be right: {0}")]
-    Garbage(String),
     #[error("the NPU was used wrongly: {0}")]
     Misuse(String),
 }

@@ -283,29 +283,25 @@ impl<K: Kernel> Right<K> {
     }
 }
 
-/// One element of C by the definition alone, in integers: what the vectors are tested against.
+/// One element of C by the definition alone, in integers: what the vectors are tested against. `left` is the row's
+/// blocks as the cores round them, `right` the column's.
 #[cfg(test)]
 pub fn element<R: Rounding>(
-    left: &[half::bf16],
-    blocks: &[[u8; BLOCK_BYTES]],
+    left: &[[u8; BLOCK_BYTES]],
+    right: &[[u8; BLOCK_BYTES]],
     bias: f32,
     epilogue: Epilogue,
 ) -> half::bf16 {
     let mut sum = bias;
-    for (left, right) in left.chunks_exact(SUB).zip(blocks) {
-        let mut values = [0.0; SUB];
-        values
-            .iter_mut()
-            .zip(left)
-            .for_each(|(x, left)| *x = left.to_f32());
-        let left = bfp16::encode::<R>(&values);
-        let dot: i32 = left[1..]
-            .iter()
-            .zip(&right[1..])
+    for (left, right) in left.iter().zip(right) {
+        let pairs = left[1..].iter().zip(&right[1..]);
+        let dot: i32 = pairs
             .map(|(a, b)| i32::from(*a as i8) * i32::from(*b as i8))
             .sum();
-        let exponent = i32::from(left[0]) + i32::from(right[0]) - 2 * (127 + 6);
-        sum += (f64::from(dot) * 2f64.powi(exponent)) as f32;
+        let exponent = i64::from(left[0]) + i64::from(right[0]) - 2 * (127 + 6);
+        // Two to the power of the exponent: a normal number of f64 for all bytes.
+        let unit = f64::from_bits(((1023 + exponent) as u64) << 52);
+        sum += (f64::from(dot) * unit) as f32;
     }
     R::to_bf16(match epilogue {
         Epilogue::None => sum,

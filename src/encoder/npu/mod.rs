@@ -12,7 +12,7 @@
 //! | `txn`, `shim`, `streams` | instruction streams, shim registers, the stream of a product |
 //! | `emulation`, `model` | what the cores compute; the array behind the trait, in pure Rust |
 //! | `xrt` | the device that AMD's runtime drives |
-//! | `products`, `graph` | resident weights and cached streams; the encoder's order of operations |
+//! | `products`, `rows`, `graph` | resident weights and cached streams; rows between CPU and device; the encoder's order of operations |
 //!
 //! [`open`] is the way in. It takes the model of the array where [`VARIABLE`] asks for it.
 
@@ -24,6 +24,7 @@ pub mod emulation;
 mod graph;
 pub mod model;
 mod products;
+mod rows;
 pub mod shim;
 pub mod streams;
 pub mod txn;

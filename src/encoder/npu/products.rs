@@ -22,7 +22,7 @@ impl From<ModelError> for NpuError {
 
 /// A layer's matrix as it is in the model, perhaps of several side by side: (columns, depth) and a bias for each.
 #[derive(Default)]
-pub struct Matrix {
+struct Matrix {
     weight: Vec<f32>,
     bias: Vec<f32>,
     depth: usize,
@@ -30,7 +30,7 @@ pub struct Matrix {
 
 impl Matrix {
     /// Adds the outputs of `name`, multiplied by `scale`. Whisper's key projections have no bias.
-    pub fn append(&mut self, model: &Model, name: &str, scale: f32) -> Result<(), ModelError> {
+    fn append(&mut self, model: &Model, name: &str, scale: f32) -> Result<(), ModelError> {
         let weight = model.weight(&format!("{name}.weight"))?;
         self.depth = weight.shape[1];
         self.weight
@@ -72,9 +72,19 @@ struct Stream {
 
 /// One product of a submission.
 pub struct Step<'a> {
-    pub left: &'a dyn NpuBuffer,
-    pub right: &'a Resident,
-    pub product: &'a dyn NpuBuffer,
+    left: &'a dyn NpuBuffer,
+    right: &'a Resident,
+    product: &'a dyn NpuBuffer,
+}
+
+impl<'a> Step<'a> {
+    pub fn new(left: &'a dyn NpuBuffer, right: &'a Resident, product: &'a dyn NpuBuffer) -> Self {
+        Self {
+            left,
+            right,
+            product,
+        }
+    }
 }
 
 /// The device, and the streams that it has been given so far.
@@ -95,8 +105,17 @@ impl Products {
         self.device.allocate(Kind::Data, bytes)
     }
 
-    /// Packs `matrix` to the device.
-    pub fn settle(&mut self, matrix: &Matrix, epilogue: Epilogue) -> Result<Resident, NpuError> {
+    /// Packs matrices of the model to the device, side by side, each multiplied by a number.
+    pub fn settle(
+        &mut self,
+        model: &Model,
+        parts: impl Iterator<Item = (String, f32)>,
+        epilogue: Epilogue,
+    ) -> Result<Resident, NpuError> {
+        let mut matrix = Matrix::default();
+        for (name, scale) in parts {
+            matrix.append(model, &name, scale)?;
+        }
         let (depth, columns) = (matrix.depth, matrix.bias.len());
         let product = Product::new(PASS_ROWS, depth, columns, epilogue)?;
         let mut buffer = self.allocate(product.right_bytes())?;

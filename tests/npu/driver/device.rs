@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::array::Array;
 use crate::command::{self, State};
+use crate::counts::{Counts, Left};
 use crate::fault::{Fault, Faults};
 use crate::uapi::*;
 
@@ -29,19 +30,6 @@ pub struct Buffer {
     address: u64,
     /// What the NPU sees.
     device: Vec<u8>,
-}
-
-#[derive(Default)]
-pub struct Counts {
-    requests: [u64; NAMES.len()],
-    closed: u64,
-    buffers: u64,
-    heap_parts: u64,
-    contexts: u64,
-    /// Commands that run a kernel, and chains of them.
-    pub runs: u64,
-    pub chains: u64,
-    synced: u64,
 }
 
 pub struct Device {
@@ -176,6 +164,11 @@ impl Device {
         }
         if request.kind == BO_SHARE && self.faults.strikes(Fault::Buffer) {
             return Err(libc::ENOMEM);
+        }
+        // The first part of the heap is the image's, the others are the streams'.
+        let is_image = request.kind == BO_DEVICE && self.counts.heap_parts == 0;
+        if is_image && self.faults.strikes(Fault::Register) {
+            return Err(libc::ENOSPC);
         }
         let size = request.size.next_multiple_of(PAGE);
         let mut buffer = Buffer {
@@ -360,34 +353,13 @@ impl Device {
         Some(&mut buffer.device[start..])
     }
 
-    /// Writes what was asked of the device, and what was not given back.
     pub fn report(&self) {
-        let Some(path) = std::env::var_os("WHISPERNPU_DRIVER_REPORT") else {
-            return;
+        let left = Left {
+            buffers: self.buffers.len(),
+            contexts: self.contexts.len(),
+            runs: usize::from(self.hung.is_some()),
         };
-        let counts = &self.counts;
-        let requests: Vec<String> = NAMES
-            .iter()
-            .zip(counts.requests)
-            .map(|(name, count)| format!("\"{name}\": {count}"))
-            .collect();
-        let text = format!(
-            "{{{}, \"gem-close\": {}, \"buffers\": {}, \"heap-parts\": {}, \"buffers-left\": {}, \"contexts\": {}, \"contexts-left\": {}, \
-             \"runs\": {}, \"chains\": {}, \"bytes-synced\": {}}}\n",
-            requests.join(", "),
-            counts.closed,
-            counts.buffers,
-            counts.heap_parts,
-            self.buffers.len(),
-            counts.contexts,
-            self.contexts.len(),
-            counts.runs,
-            counts.chains,
-            counts.synced,
-        );
-        if let Err(error) = std::fs::write(path, text) {
-            eprintln!("whispernpu's driver cannot report: {error}");
-        }
+        self.counts.report(&left);
     }
 }
 

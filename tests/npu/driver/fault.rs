@@ -12,6 +12,9 @@ pub enum Fault {
     Memlock,
     /// All contexts are taken.
     Context,
+    /// The device heap has no room for the overlay's image. (XRT's own `register_xclbin` asks nothing of the driver: it
+    /// notes the file, and the image goes to the device when a context is made of it.)
+    Register,
     /// The firmware refuses the overlay.
     Configure,
     /// No memory for a buffer of data.
@@ -28,10 +31,11 @@ pub enum Fault {
     Garbage,
 }
 
-const NAMES: [(&str, Fault); 10] = [
+const NAMES: [(&str, Fault); 11] = [
     ("open", Fault::Open),
     ("memlock", Fault::Memlock),
     ("context", Fault::Context),
+    ("register", Fault::Register),
     ("configure", Fault::Configure),
     ("buffer", Fault::Buffer),
     ("start", Fault::Start),

@@ -17,6 +17,7 @@
 
 mod array;
 mod command;
+mod counts;
 mod device;
 mod fault;
 mod uapi;
@@ -25,6 +26,7 @@ use std::ffi::{CStr, c_char, c_int, c_long, c_ulong, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicI32, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard};
+use std::time::{Duration, Instant};
 
 use device::Device;
 
@@ -66,6 +68,15 @@ fn failed(code: c_int) -> c_long {
     -1
 }
 
+/// A process that ends while a thread of it still gives the device back waits for that a while, before the runtime's own
+/// statics go: the report is to tell what is given back, not which thread was faster.
+extern "C" fn await_close() {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while FILE.load(Relaxed) != -1 && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
 /// # Safety
 /// As the C library's.
 #[unsafe(no_mangle)]
@@ -83,6 +94,8 @@ pub unsafe extern "C" fn open(path: *const c_char, flags: c_int, mode: c_int) ->
             return failed(libc::EBUSY) as c_int;
         }
         FILE.store(opened.fd(), Relaxed);
+        // SAFETY: the function takes nothing, and stays as long as the process.
+        unsafe { libc::atexit(await_close) };
         return device.insert(opened).fd();
     }
     // SAFETY: the caller's own arguments.
@@ -124,11 +137,11 @@ pub unsafe extern "C" fn stat64(path: *const c_char, out: *mut libc::stat) -> c_
 pub unsafe extern "C" fn close(fd: c_int) -> c_int {
     let ours = FILE.load(Relaxed) == fd;
     let closed = ours.then(|| lock().take()).flatten();
-    if ours {
-        FILE.store(-1, Relaxed);
-    }
     if let Some(device) = closed {
         device.report();
+    }
+    if ours {
+        FILE.store(-1, Relaxed);
     }
     // SAFETY: the caller's own argument.
     unsafe { libc::syscall(libc::SYS_close, fd) as c_int }

@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: MPL-2.0
 //! The device model, fed with generated streams: right numbers for every encoder shape, and a fault for what is wrong.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use half::bf16;
+use rayon::prelude::*;
 
 use super::Emulation;
 use crate::encoder::npu::arithmetic::Even;
 use crate::encoder::npu::bfp16;
-use crate::encoder::npu::contract::{Epilogue, Product};
+use crate::encoder::npu::contract::{BLOCK_BYTES, Epilogue, Product, SUB};
 use crate::encoder::npu::device::{Dispatch, Kind, NpuBuffer, NpuDevice, NpuError};
 use crate::encoder::npu::emulation::element;
 use crate::encoder::npu::streams::instructions;
@@ -79,40 +80,61 @@ impl Bench {
             .wait(Duration::from_secs(1))
     }
 
-    fn found(&self, row: usize, column: usize) -> bf16 {
-        let at = 2 * (row * self.product.columns + column);
-        let bytes = self.buffers[2].bytes();
-        bf16::from_le_bytes([bytes[at], bytes[at + 1]])
-    }
-
-    fn expected(&self, row: usize, column: usize) -> bf16 {
-        let depth = self.product.depth;
-        let left: Vec<bf16> = self.buffers[0].bytes()[2 * row * depth..][..2 * depth]
-            .chunks_exact(2)
-            .map(|x| bf16::from_le_bytes([x[0], x[1]]))
-            .collect();
-        let weight = self.weight[column * depth..][..depth].as_chunks().0;
-        let blocks: Vec<_> = weight.iter().map(bfp16::encode::<Even>).collect();
-        element::<Even>(&left, &blocks, self.bias[column], self.product.epilogue)
+    /// Compares every `step`-th element of the product with the definition; says how many those were.
+    fn compare(&mut self, step: usize) -> usize {
+        let Product { depth, columns, .. } = self.product;
+        let bytes = self.product.product_bytes();
+        self.buffers[2].sync_from_device(0..bytes).unwrap();
+        let values: Vec<f32> = floats(self.buffers[0].bytes()).collect();
+        let (left, right) = (blocks(&values), blocks(&self.weight));
+        let found: Vec<f32> = floats(self.buffers[2].bytes()).collect();
+        let compared = (0..found.len()).into_par_iter().step_by(step);
+        compared
+            .map(|i| {
+                let (row, column) = (i / columns, i % columns);
+                let expected = element::<Even>(
+                    &left[row * depth / SUB..][..depth / SUB],
+                    &right[column * depth / SUB..][..depth / SUB],
+                    self.bias[column],
+                    self.product.epilogue,
+                );
+                let (found, expected) = (found[i].to_bits(), expected.to_f32().to_bits());
+                assert_eq!(found, expected, "{:?}: {row}, {column}", self.product);
+            })
+            .count()
     }
 }
 
-/// Runs a product and compares every `step`-th element with the definition.
-fn check(rows: usize, depth: usize, columns: usize, epilogue: Epilogue, step: usize) {
+fn floats(bytes: &[u8]) -> impl Iterator<Item = f32> {
+    let pairs = bytes.chunks_exact(2);
+    pairs.map(|x| bf16::from_le_bytes([x[0], x[1]]).to_f32())
+}
+
+fn blocks(values: &[f32]) -> Vec<[u8; BLOCK_BYTES]> {
+    let values: &[bfp16::Values] = values.as_chunks().0;
+    values.par_iter().map(bfp16::encode::<Even>).collect()
+}
+
+/// Runs a product and compares every `step`-th element with the definition; says how many those were.
+fn check(rows: usize, depth: usize, columns: usize, epilogue: Epilogue, step: usize) -> usize {
     let mut bench = Bench::new(rows, depth, columns, epilogue);
     bench.run(&instructions(&bench.product)).unwrap();
-    let bytes = bench.product.product_bytes();
-    bench.buffers[2].sync_from_device(0..bytes).unwrap();
-    for i in (0..rows * columns).step_by(step) {
-        let (row, column) = (i / columns, i % columns);
-        let (found, expected) = (bench.found(row, column), bench.expected(row, column));
-        assert_eq!(
-            found.to_bits(),
-            expected.to_bits(),
-            "{rows} {depth} {columns}: {row} {column}"
-        );
-    }
+    bench.compare(step)
 }
+
+/// The products of a layer `d` wide, and of the cross-attention of two decoder layers.
+fn shapes(d: usize) -> [(usize, usize, Epilogue); 5] {
+    [
+        (d, 3 * d, Epilogue::None),
+        (d, d, Epilogue::None),
+        (d, 4 * d, Epilogue::Gelu),
+        (4 * d, d, Epilogue::None),
+        (d, 4 * d, Epilogue::None),
+    ]
+}
+
+/// Width of tiny, base, small.
+const WIDTHS: [usize; 3] = [384, 512, 768];
 
 #[test]
 fn every_element_of_a_product_with_idle_columns_is_that_of_the_definition() {
@@ -122,14 +144,30 @@ fn every_element_of_a_product_with_idle_columns_is_that_of_the_definition() {
 
 #[test]
 fn every_encoder_shape_computes_what_the_definition_says() {
-    for d in [384, 512, 768] {
-        check(1536, d, 3 * d, Epilogue::None, 100_003);
-        check(1536, d, d, Epilogue::None, 100_003);
-        check(1536, d, 4 * d, Epilogue::Gelu, 100_003);
-        check(1536, 4 * d, d, Epilogue::None, 100_003);
-        check(1536, d, 4 * d, Epilogue::None, 100_003);
+    for d in WIDTHS {
+        for (depth, columns, epilogue) in shapes(d) {
+            check(1536, depth, columns, epilogue, 100_003);
+        }
     }
     check(768, 384, 1152, Epilogue::None, 10_007);
+}
+
+/// No element is left out, for a whole window and each shortened one.
+#[test]
+#[ignore = "minutes: cargo test --release --lib every_element_of_every -- --ignored --nocapture"]
+fn every_element_of_every_encoder_shape_is_that_of_the_definition() {
+    for d in WIDTHS {
+        let begin = Instant::now();
+        let mut compared = 0;
+        for rows in (256..=1536).step_by(256) {
+            for (depth, columns, epilogue) in shapes(d) {
+                compared += check(rows, depth, columns, epilogue, 1);
+            }
+        }
+        // Rows of all windows, by the columns of all shapes.
+        assert_eq!(compared, 256 * 21 * (3 + 1 + 4 + 1 + 4) * d);
+        println!("width {d}: {compared} elements in {:.0?}", begin.elapsed());
+    }
 }
 
 /// A good stream with its instructions changed.

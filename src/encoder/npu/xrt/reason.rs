@@ -53,6 +53,12 @@ pub fn explain(step: Step, failure: Failure) -> NpuError {
         )),
         (Step::Open, _) => NpuError::NoDevice(text),
         (Step::Overlay, _) => NpuError::NoOverlay(text),
+        // Making a context takes the overlay's image to the device too, whose refusal has the same codes.
+        (Step::Context, ENOSPC | EAGAIN | ENOMEM) if text.contains("CREATE_BO") => {
+            NpuError::Refused(format!(
+                "there is no room for the overlay's image in the memory that the NPU has its instructions in ({text})"
+            ))
+        }
         (Step::Context, EBUSY | ENOSPC | EAGAIN) => NpuError::Refused(format!(
             "all of its hardware contexts are taken by other programs ({text})"
         )),
@@ -118,6 +124,24 @@ mod tests {
         let error = explain(Step::Open, failure(1, EACCES)).to_string();
         assert!(error.contains("group render"), "{error}");
         assert!(error.contains("what XRT says"), "{error}");
+    }
+
+    #[test]
+    fn an_image_without_room_is_not_mistaken_for_contexts_that_are_taken() {
+        let says = |text: &str| {
+            let failure = Failure {
+                text: text.into(),
+                ..failure(1, ENOSPC)
+            };
+            explain(Step::Context, failure).to_string()
+        };
+        // XRT 2.25's own words.
+        let image =
+            says("DRM_IOCTL_AMDXDNA_CREATE_BO IOCTL failed (err=-28): No space left on device");
+        assert!(image.contains("no room for the overlay's image"), "{image}");
+        let context =
+            says("DRM_IOCTL_AMDXDNA_CREATE_HWCTX IOCTL failed (err=-28): No space left on device");
+        assert!(context.contains("taken by other programs"), "{context}");
     }
 
     #[test]
