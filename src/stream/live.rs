@@ -54,7 +54,7 @@ const PATIENCE: u32 = 4;
 /// How to be live.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LiveOptions {
-    /// From one update to the next while somebody speaks.
+    /// From one update to the next while somebody speaks: half as long costs twice the work and brings words 0.2 s earlier.
     pub interval: Duration,
     /// Probability from which on a frame is voice; 0 takes everything for speech.
     pub vad_threshold: f32,
@@ -68,7 +68,7 @@ pub struct LiveOptions {
 impl Default for LiveOptions {
     fn default() -> Self {
         Self {
-            interval: Duration::from_millis(500),
+            interval: Duration::from_millis(900),
             vad_threshold: 0.5,
             real_time: true,
             policy: None,
