@@ -13,7 +13,7 @@ pub use values::ValueBlock;
 
 use super::buffer::Buffer;
 use super::gemm::{Sink, Tiles};
-use super::math::exp2;
+use super::math::{exp2, largest};
 use super::sink::Fold;
 use super::{Kernel, Operation};
 
@@ -186,12 +186,8 @@ impl<K: Kernel, B: Block<K>> Operation<K> for Soften<'_, K, B> {
     #[inline(always)]
     fn run(self, kernel: K) -> Shares {
         let mut here = LEAST;
-        for (largest, scores) in here.iter_mut().zip(self.scores.chunks_exact(self.rows)) {
-            let mut most = kernel.load(scores);
-            for scores in scores[K::LANES..].chunks_exact(K::LANES) {
-                most = kernel.max(most, kernel.load(scores));
-            }
-            *largest = kernel.largest(most);
+        for (here, scores) in here.iter_mut().zip(self.scores.chunks_exact(self.rows)) {
+            *here = largest(kernel, scores);
         }
         let shares = Shares::new(kernel, self.largest, &here);
         let stride = B::weight_stride(self.rows);

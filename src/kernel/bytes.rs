@@ -51,7 +51,7 @@ pub struct ByteWeights<K> {
     bias: Buffer<f32>,
     /// What the sums of each output begin with: takes off what [`ZERO`] adds.
     pub(super) offsets: Buffer<i32>,
-    depth: usize,
+    pub(super) depth: usize,
     kernel: PhantomData<K>,
 }
 
@@ -73,17 +73,26 @@ impl<K: Bytes> ByteWeights<K> {
 
     fn set(&mut self, column: usize, weights: &[f32], scale: f32) {
         let most = weights.iter().fold(0.0, |most: f32, x| most.max(x.abs()));
-        let inverse = if most > 0.0 { MOST / most } else { 0.0 };
+        let inverse = inverse(most);
         let mut sum = 0;
-        let (panel, lane) = (column / K::COLUMNS, column % K::COLUMNS);
         for (k, weight) in weights.iter().enumerate() {
-            let value = (weight * inverse).round_ties_even() as i8;
-            let quad = (panel * (self.depth / QUAD) + k / QUAD) * K::COLUMNS + lane;
-            self.values[quad * QUAD + k % QUAD] = value;
+            let (value, place) = (
+                (weight * inverse).round_ties_even() as i8,
+                self.place(column, k),
+            );
+            self.values[place] = value;
             sum += i32::from(value);
         }
         self.scales[column] = most / MOST * scale;
-        self.offsets[column] = -(ZERO as i32) * sum;
+        self.offsets[column] = offset(sum);
+    }
+
+    /// Where the weight of output `column` for the number `k` of a row is.
+    #[inline(always)]
+    pub(super) fn place(&self, column: usize, k: usize) -> usize {
+        let (panel, lane) = (column / K::COLUMNS, column % K::COLUMNS);
+        let quad = (panel * (self.depth / QUAD) + k / QUAD) * K::COLUMNS + lane;
+        quad * QUAD + k % QUAD
     }
 }
 
@@ -132,6 +141,28 @@ pub(super) fn stride(depth: usize) -> usize {
     depth.next_multiple_of(CACHE_LINE) + CACHE_LINE
 }
 
+/// What brings numbers up to `most` to [`MOST`].
+pub(super) fn inverse(most: f32) -> f32 {
+    if most > 0.0 { MOST / most } else { 0.0 }
+}
+
+/// What takes off what [`ZERO`] adds, for weights of this sum.
+pub(super) fn offset(sum: i32) -> i32 {
+    -(ZERO as i32) * sum
+}
+
+/// A number of a row as a weight.
+#[inline(always)]
+pub(super) fn signed(byte: u8) -> i8 {
+    (byte ^ ZERO as u8) as i8
+}
+
+/// |x|
+#[inline(always)]
+pub(super) fn size<K: Kernel>(kernel: K, x: K::Vector) -> K::Vector {
+    kernel.max(x, kernel.sub(kernel.splat(0.0), x))
+}
+
 /// Rounds rows, each to the range of its largest number.
 struct Round<'a, K: Kernel> {
     rows: ValueRows<'a, K>,
@@ -164,12 +195,11 @@ fn round_row<K: Bytes>(kernel: K, x: &[K::Value], out: &mut [u8]) -> f32 {
     let whole = x.len() / K::LANES * K::LANES;
     let mut most = kernel.splat(0.0);
     for x in x[..whole].chunks_exact(K::LANES) {
-        let x = kernel.widen(x);
-        most = kernel.max(most, kernel.max(x, kernel.sub(kernel.splat(0.0), x)));
+        most = kernel.max(most, size(kernel, kernel.widen(x)));
     }
     let tail = x[whole..].iter().map(|x| (*x).into().abs());
     let most = tail.fold(kernel.largest(most), f32::max);
-    let inverse = if most > 0.0 { MOST / most } else { 0.0 };
+    let inverse = inverse(most);
     let (factor, zero) = (kernel.splat(inverse), kernel.splat(ZERO));
     for i in (0..whole).step_by(K::LANES) {
         let x = kernel.mul_add(kernel.widen(&x[i..]), factor, zero);
@@ -260,7 +290,7 @@ impl<K: Bytes> Output<K> {
 
 /// The scale that a row ends with.
 #[inline(always)]
-fn scale(row: &[u8]) -> f32 {
+pub(super) fn scale(row: &[u8]) -> f32 {
     let bytes = row[row.len() - CACHE_LINE..].first_chunk();
     bytes.map_or(0.0, |bytes| f32::from_ne_bytes(*bytes))
 }

@@ -55,3 +55,13 @@ pub fn gelu<L: Lanes>(lanes: L, x: L::Vector) -> L::Vector {
     let tail = exp2(lanes, polynomial(lanes, &LOG2_TAIL, size));
     lanes.mul_add(lanes.sub(zero, size), tail, lanes.max(x, zero))
 }
+
+/// The largest of whole vectors.
+#[inline(always)]
+pub fn largest<L: Lanes>(lanes: L, row: &[f32]) -> f32 {
+    let mut most = lanes.splat(f32::NEG_INFINITY);
+    for x in row.chunks_exact(L::LANES) {
+        most = lanes.max(most, lanes.load(x));
+    }
+    lanes.largest(most)
+}

@@ -2,7 +2,7 @@
 //! Attention of few queries, a tile of them at a time, whose weights somebody may want to see: the decoder's.
 
 use super::gemm::{Gemm, Rows};
-use super::math::exp2;
+use super::math::{exp2, largest};
 use super::pack::Panels;
 use super::sink::{ScaledFloats, ToFloats};
 use super::{Kernel, MOST_TILE_ROWS, Operation, tile_rows};
@@ -116,11 +116,7 @@ fn soften<K: Kernel, const KEEP: bool>(
     scores: &mut [f32],
     weights: &mut [K::Value],
 ) -> f32 {
-    let mut max = kernel.splat(f32::NEG_INFINITY);
-    for scores in scores.chunks_exact(K::LANES) {
-        max = kernel.max(max, kernel.load(scores));
-    }
-    let max = kernel.splat(kernel.largest(max));
+    let max = kernel.splat(largest(kernel, scores));
     let mut sum = kernel.splat(0.0);
     for (scores, weights) in scores
         .chunks_exact_mut(K::LANES)

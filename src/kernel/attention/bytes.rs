@@ -7,7 +7,9 @@
 
 use super::Block;
 use crate::kernel::buffer::{self, Buffer, CACHE_LINE};
-use crate::kernel::bytes::{ByteWeights, Bytes, MOST, QUAD, ZERO, stride};
+use crate::kernel::bytes::{
+    ByteWeights, Bytes, MOST, QUAD, ZERO, inverse, offset, scale, signed, size, stride,
+};
 use crate::kernel::gemm::{Sink, Tiles};
 use crate::kernel::linear::{Linear, ValueRows};
 use crate::kernel::sink::{Identity, ToFloats, ToValues};
@@ -48,14 +50,15 @@ impl<K: Bytes> Block<K> for ByteBlock<K> {
         let stride = buffer::stride::<K::Value>(depth);
         let room = &mut room[..Self::room(self.rows, depth)];
         let [queries, keys, values] = from;
-        queries.pour(kernel, ToValues::new(room, stride, Identity));
-        let rows = value_rows(room, depth);
-        ByteWeights::prepare(kernel, rows, &mut self.queries);
+        // Keys are rounded as queries are, and in their place: they are not there yet.
         keys.pour(kernel, ToValues::new(room, stride, Identity));
+        ByteWeights::prepare(kernel, value_rows(room, depth), &mut self.queries);
         kernel.vectorize(PutKeys {
-            rows: value_rows(room, depth),
+            rows: &self.queries,
             to: &mut self.keys,
         });
+        queries.pour(kernel, ToValues::new(room, stride, Identity));
+        ByteWeights::prepare(kernel, value_rows(room, depth), &mut self.queries);
         values.pour(kernel, ToValues::new(room, stride, Identity));
         // A column has one scale: rows that do not count may have no part in it.
         room[count * stride..].fill(K::Value::default());
@@ -106,14 +109,9 @@ fn value_rows<K: Kernel>(values: &[K::Value], depth: usize) -> ValueRows<'_, K> 
     }
 }
 
-/// What brings numbers up to `most` to [`MOST`].
-fn inverse(most: f32) -> f32 {
-    if most > 0.0 { MOST / most } else { 0.0 }
-}
-
-/// Rows become the outputs of weights as deep as they are.
+/// Rounded rows become the outputs of weights as deep as they are.
 struct PutKeys<'a, K: Bytes> {
-    rows: ValueRows<'a, K>,
+    rows: &'a [u8],
     to: &'a mut ByteWeights<K>,
 }
 
@@ -121,35 +119,20 @@ impl<K: Bytes> Operation<K> for PutKeys<'_, K> {
     type Output = ();
 
     #[inline(always)]
-    fn run(self, kernel: K) {
-        let ValueRows { values, depth, .. } = self.rows;
-        let rows = values.chunks_exact(buffer::stride::<K::Value>(depth));
-        for (key, row) in rows.enumerate() {
-            let row = &row[..depth];
-            let mut most = kernel.splat(0.0);
-            for x in row.chunks_exact(K::LANES) {
-                let x = kernel.widen(x);
-                most = kernel.max(most, kernel.max(x, kernel.sub(kernel.splat(0.0), x)));
-            }
-            let most = kernel.largest(most);
-            let (factor, zero) = (kernel.splat(inverse(most)), kernel.splat(ZERO));
-            let first = (key / K::COLUMNS * (depth / QUAD) * K::COLUMNS + key % K::COLUMNS) * QUAD;
+    fn run(self, _: K) {
+        let Self { rows, to } = self;
+        for (key, row) in rows.chunks_exact(stride(to.depth)).enumerate() {
+            let first = to.place(key, 0);
+            let quads = to.values[first..].chunks_mut(QUAD * K::COLUMNS);
             let mut sum = 0;
-            for (i, x) in row.chunks_exact(K::LANES).enumerate() {
-                let mut bytes = [0; 16];
-                let bytes = &mut bytes[..K::LANES];
-                kernel.round_bytes(kernel.mul_add(kernel.widen(x), factor, zero), bytes);
-                let quads = self.to.values[first + i * K::LANES * K::COLUMNS..]
-                    .chunks_mut(QUAD * K::COLUMNS);
-                for (to, from) in quads.zip(bytes.chunks_exact(QUAD)) {
-                    for (to, from) in to.iter_mut().zip(from) {
-                        *to = (from ^ ZERO as u8) as i8;
-                        sum += i32::from(*to);
-                    }
+            for (to, from) in quads.zip(row[..to.depth].chunks_exact(QUAD)) {
+                for (to, from) in to.iter_mut().zip(from) {
+                    *to = signed(*from);
+                    sum += i32::from(*to);
                 }
             }
-            self.to.scales[key] = most / MOST;
-            self.to.offsets[key] = -(ZERO as i32) * sum;
+            to.scales[key] = scale(row);
+            to.offsets[key] = offset(sum);
         }
     }
 }
@@ -177,7 +160,7 @@ impl<K: Bytes> Operation<K> for PutValues<'_, K> {
             let row = |row: usize| kernel.widen(&values[row * row_stride + column..]);
             let mut most = kernel.splat(0.0);
             for x in (0..count).map(row) {
-                most = kernel.max(most, kernel.max(x, kernel.sub(kernel.splat(0.0), x)));
+                most = kernel.max(most, size(kernel, x));
             }
             let mut factors = [0.0; 16];
             kernel.store(most, &mut factors);
@@ -199,7 +182,7 @@ impl<K: Bytes> Operation<K> for PutValues<'_, K> {
                 let to = to[lane * QUAD..][..K::LANES * QUAD].chunks_exact_mut(QUAD);
                 for (lane, to) in to.enumerate() {
                     for (to, bytes) in to.iter_mut().zip(&bytes) {
-                        *to = (bytes[lane] ^ ZERO as u8) as i8;
+                        *to = signed(bytes[lane]);
                     }
                 }
             }

@@ -110,11 +110,7 @@ fn attention_in_bytes_is_that_of_plain_loops_but_for_the_steps_of_its_numbers() 
             Head::random(context, [0.7, 0.7, 1.0]).check::<K, ByteBlock<K>>(kernel, 0.015);
         }
     }
-    check(portable::Portable);
-    #[cfg(target_arch = "x86_64")]
-    avx512::Avx512::<half::bf16>::detect()
-        .into_iter()
-        .for_each(check);
+    with_bytes!(check);
 }
 
 #[test]

@@ -76,11 +76,7 @@ fn check<K: Bytes>(kernel: K) {
 
 #[test]
 fn a_product_of_bytes_is_that_of_plain_loops_with_the_rounded_numbers() {
-    check(portable::Portable);
-    #[cfg(target_arch = "x86_64")]
-    avx512::Avx512::<half::bf16>::detect()
-        .into_iter()
-        .for_each(check);
+    with_bytes!(check);
 }
 
 #[test]
@@ -108,9 +104,5 @@ fn the_largest_sums_are_kept() {
         right.multiply(kernel, left, rows, sink);
         assert_close::<K>(out[0].into(), -30719.0, 0.1, "largest");
     }
-    check(portable::Portable);
-    #[cfg(target_arch = "x86_64")]
-    avx512::Avx512::<half::bf16>::detect()
-        .into_iter()
-        .for_each(check);
+    with_bytes!(check);
 }

@@ -3,6 +3,17 @@
 
 use super::*;
 
+/// Calls a function with every kernel that multiplies bytes.
+macro_rules! with_bytes {
+    ($check:path) => {
+        $check(portable::Portable);
+        #[cfg(target_arch = "x86_64")]
+        avx512::Avx512::<half::bf16>::detect()
+            .into_iter()
+            .for_each($check);
+    };
+}
+
 mod attention;
 mod bytes;
 mod functions;
