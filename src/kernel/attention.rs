@@ -8,6 +8,9 @@
 mod bytes;
 mod values;
 
+use std::iter::StepBy;
+use std::slice;
+
 pub use bytes::ByteBlock;
 pub use values::ValueBlock;
 
@@ -15,11 +18,18 @@ use super::buffer::Buffer;
 use super::gemm::{Sink, Tiles};
 use super::math::{exp2, largest};
 use super::sink::Fold;
-use super::{Kernel, Operation};
+use super::{Kernel, Operation, tile_rows};
 
-/// Queries that go from block to block together: whole tiles of every kernel, and few enough for their scores to stay
-/// in the first-level cache.
-const QUERIES: usize = 24;
+/// Queries that go from block to block together: whole tiles, and few enough for their scores to stay in the first-level
+/// cache.
+const fn queries<K: Kernel>() -> usize {
+    if tile_rows::<K>() > 24 {
+        tile_rows::<K>()
+    } else {
+        24
+    }
+}
+
 /// A number for each of them, in whole vectors.
 type PerRow = [f32; 32];
 
@@ -61,8 +71,8 @@ pub trait Block<K: Kernel>: Sized + Send + Sync {
 pub struct Attend<'a, K: Kernel, B: Block<K> = <K as Kernel>::Attention> {
     pub queries: &'a B,
     /// The head's keys and values.
-    pub blocks: &'a [B],
-    /// How many keys count, at least one, of as many blocks.
+    pub blocks: StepBy<slice::Iter<'a, B>>,
+    /// How many keys count, at least one.
     pub context: usize,
     /// (queries, head width), row-major, as many queries as are wanted; whole tiles.
     pub out: &'a mut [K::Value],
@@ -89,10 +99,10 @@ impl<K: Kernel, B: Block<K>> Scratch<K, B> {
         Self {
             rows,
             head_width,
-            scores: Buffer::new(QUERIES * rows),
-            weights: B::weights(QUERIES, rows),
-            mixed: Buffer::new(QUERIES * head_width),
-            sums: Buffer::new(QUERIES * K::LANES),
+            scores: Buffer::new(queries::<K>() * rows),
+            weights: B::weights(queries::<K>(), rows),
+            mixed: Buffer::new(queries::<K>() * head_width),
+            sums: Buffer::new(queries::<K>() * K::LANES),
         }
     }
 }
@@ -106,8 +116,9 @@ impl<K: Kernel, B: Block<K>> Operation<K> for Attend<'_, K, B> {
         let Scratch {
             rows, head_width, ..
         } = *self.scratch;
-        for (i, out) in self.out.chunks_mut(QUERIES * head_width).enumerate() {
-            let (first, count) = (i * QUERIES, out.len() / head_width);
+        kernel.begin();
+        for (i, out) in self.out.chunks_mut(queries::<K>() * head_width).enumerate() {
+            let (first, count) = (i * queries::<K>(), out.len() / head_width);
             let scratch = &mut *self.scratch;
             let scores = &mut scratch.scores[..count * rows];
             let mixed = &mut scratch.mixed[..count * head_width];
@@ -115,7 +126,8 @@ impl<K: Kernel, B: Block<K>> Operation<K> for Attend<'_, K, B> {
             mixed.fill(0.0);
             sums.fill(0.0);
             let mut largest = LEAST;
-            for (i, block) in self.blocks.iter().enumerate() {
+            let blocks = self.blocks.clone().take(self.context.div_ceil(rows));
+            for (i, block) in blocks.enumerate() {
                 block.score(kernel, self.queries, first, count, scores);
                 let visible = rows.min(self.context - i * rows);
                 if visible < rows {
@@ -140,6 +152,7 @@ impl<K: Kernel, B: Block<K>> Operation<K> for Attend<'_, K, B> {
             }
             divide(kernel, mixed, sums, out);
         }
+        kernel.end();
     }
 }
 
@@ -160,8 +173,6 @@ fn divide<K: Kernel>(kernel: K, mixed: &[f32], sums: &[f32], out: &mut [K::Value
 
 /// Below any score, and finite.
 const LEAST: PerRow = [-1e30; 32];
-/// Powers of two from here on are as good as nothing.
-const NOTHING: f32 = -126.0;
 
 /// What a row's sums up to now, and those of the block at hand, have to be multiplied by to be added.
 struct Shares {
@@ -236,6 +247,5 @@ impl Shares {
 /// 2^(x - most), or next to nothing.
 #[inline(always)]
 fn share<K: Kernel>(kernel: K, x: K::Vector, most: K::Vector) -> K::Vector {
-    let below = kernel.max(kernel.sub(x, most), kernel.splat(NOTHING));
-    exp2(kernel, below)
+    exp2(kernel, kernel.sub(x, most))
 }

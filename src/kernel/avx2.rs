@@ -75,16 +75,13 @@ impl Lanes for Avx2 {
 
     #[inline(always)]
     fn fraction(self, x: __m256) -> __m256 {
-        on_avx2!({
-            let x = _mm256_max_ps(x, _mm256_set1_ps(-126.0));
-            _mm256_sub_ps(x, _mm256_floor_ps(x))
-        })
+        on_avx2!(_mm256_sub_ps(x, _mm256_floor_ps(x)))
     }
 
     #[inline(always)]
     fn scale_by_exp2(self, p: __m256, x: __m256) -> __m256 {
         on_avx2!({
-            let floor = _mm256_floor_ps(_mm256_max_ps(x, _mm256_set1_ps(-126.0)));
+            let floor = _mm256_floor_ps(x);
             let exponent = _mm256_add_epi32(_mm256_cvttps_epi32(floor), _mm256_set1_epi32(127));
             _mm256_mul_ps(p, _mm256_castsi256_ps(_mm256_slli_epi32(exponent, 23)))
         })

@@ -1,18 +1,21 @@
 // SPDX-License-Identifier: MPL-2.0
 //! x86-64 with AVX-512 F, BW, DQ and VL: matrices in f32, or in bf16 where the machine multiplies that.
 
+mod amx;
+mod products;
+
 use std::arch::asm;
 use std::arch::x86_64::*;
 use std::marker::PhantomData;
 
 use half::bf16;
 
-use super::attention::{ByteBlock, ValueBlock};
-use super::bytes::{ByteWeights, Bytes};
+pub use self::amx::Amx;
+use super::attention::ValueBlock;
 use super::pack::Packed;
 use super::{Integers, Kernel, Lanes, Operation};
 
-/// Exists only where AVX-512 F, BW, DQ and VL do, and for `V` = [`bf16`] also AVX-512 BF16 and VNNI.
+/// Exists only where AVX-512 F, BW, DQ and VL do, for `V` = [`bf16`] also AVX-512 BF16 and VNNI, and for [`Amx`] that too.
 #[derive(Clone, Copy, Debug)]
 pub struct Avx512<V>(PhantomData<V>);
 
@@ -29,15 +32,6 @@ impl Avx512<f32> {
     }
 }
 
-impl Avx512<bf16> {
-    pub fn detect() -> Option<Self> {
-        (has_avx512()
-            && is_x86_feature_detected!("avx512bf16")
-            && is_x86_feature_detected!("avx512vnni"))
-        .then_some(Self(PhantomData))
-    }
-}
-
 /// Evaluates intrinsics that touch no memory.
 macro_rules! on_avx512 {
     ($intrinsics:expr) => {
@@ -45,6 +39,7 @@ macro_rules! on_avx512 {
         unsafe { $intrinsics }
     };
 }
+use on_avx512;
 
 /// What machines of one generation have for integers.
 pub trait Generation: Copy + Send + Sync + 'static {
@@ -256,128 +251,5 @@ impl Kernel for Avx512<f32> {
     #[inline(always)]
     fn dot(self, sum: __m512, a: __m512, b: __m512) -> __m512 {
         self.mul_add(a, b, sum)
-    }
-}
-
-impl Kernel for Avx512<bf16> {
-    type Value = bf16;
-    type Operand = __m512bh;
-    type Tile = [[__m512; 2]; 12];
-    type SumTile = [[__m512i; 2]; 12];
-    type Linear = ByteWeights<Self>;
-    type Attention = ByteBlock<Self>;
-    /// `vdpbf16ps` adds the products of two neighbours.
-    const GROUP: usize = 2;
-    const NAME: &'static str = "avx512-bf16";
-
-    #[inline(always)]
-    fn vectorize<O: Operation<Self>>(self, operation: O) -> O::Output {
-        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,avx512vnni")]
-        fn run<O: Operation<Avx512<bf16>>>(kernel: Avx512<bf16>, operation: O) -> O::Output {
-            operation.run(kernel)
-        }
-        on_avx512!(run(self, operation))
-    }
-
-    #[inline(always)]
-    fn value(x: f32) -> bf16 {
-        bf16::from_f32(x)
-    }
-
-    #[inline(always)]
-    fn narrow(self, x: __m512, to: &mut [bf16]) {
-        let to = &mut to[..Self::LANES];
-        // SAFETY: sixteen 16-bit elements, checked above; the store needs no alignment.
-        unsafe {
-            to.as_mut_ptr()
-                .cast::<__m256bh>()
-                .write_unaligned(_mm512_cvtneps_pbh(x))
-        }
-    }
-
-    #[inline(always)]
-    fn narrow_group(self, rows: &[[__m512; 2]], half: usize, to: &mut [bf16]) {
-        let (even, odd) = (rows[0][half], rows[1][half]);
-        let to = &mut to[..2 * Self::LANES];
-        // SAFETY: 32 16-bit elements, checked above; the store needs no alignment. Each 32-bit lane gets the
-        // even row's value in its low half and the odd row's in its high half.
-        unsafe {
-            let even = _mm512_cvtepu16_epi32(std::mem::transmute::<__m256bh, __m256i>(
-                _mm512_cvtneps_pbh(even),
-            ));
-            let odd = _mm512_cvtepu16_epi32(std::mem::transmute::<__m256bh, __m256i>(
-                _mm512_cvtneps_pbh(odd),
-            ));
-            let pairs = _mm512_or_si512(even, _mm512_slli_epi32(odd, 16));
-            to.as_mut_ptr().cast::<__m512i>().write_unaligned(pairs);
-        }
-    }
-
-    #[inline(always)]
-    unsafe fn load_groups(self, from: *const bf16) -> __m512bh {
-        // SAFETY: the caller promises 32 values.
-        unsafe { from.cast::<__m512bh>().read_unaligned() }
-    }
-
-    #[inline(always)]
-    unsafe fn broadcast_group(self, from: *const bf16) -> __m512bh {
-        // SAFETY: the caller promises two values: one 32-bit lane.
-        unsafe {
-            let pair = from.cast::<i32>().read_unaligned();
-            std::mem::transmute::<__m512i, __m512bh>(_mm512_set1_epi32(pair))
-        }
-    }
-
-    #[inline(always)]
-    fn dot(self, sum: __m512, a: __m512bh, b: __m512bh) -> __m512 {
-        on_avx512!(_mm512_dpbf16_ps(sum, a, b))
-    }
-}
-
-impl Bytes for Avx512<bf16> {
-    type Quads = __m512i;
-
-    #[inline(always)]
-    unsafe fn load_quads(self, from: *const i8) -> __m512i {
-        // SAFETY: the caller promises 64 bytes.
-        unsafe { _mm512_loadu_si512(from.cast()) }
-    }
-
-    #[inline(always)]
-    unsafe fn broadcast_quad(self, from: *const u8) -> __m512i {
-        // SAFETY: the caller promises four bytes: one 32-bit lane.
-        unsafe { _mm512_set1_epi32(from.cast::<i32>().read_unaligned()) }
-    }
-
-    #[inline(always)]
-    fn dot_quads(self, sums: __m512i, a: __m512i, b: __m512i) -> __m512i {
-        on_avx512!(_mm512_dpbusd_epi32(sums, a, b))
-    }
-
-    #[inline(always)]
-    fn load_sums(self, from: &[i32]) -> __m512i {
-        let from = &from[..Self::LANES];
-        // SAFETY: sixteen elements, checked above.
-        unsafe { _mm512_loadu_si512(from.as_ptr().cast()) }
-    }
-
-    #[inline(always)]
-    fn widen(self, from: &[bf16]) -> __m512 {
-        let from = &from[..Self::LANES];
-        // SAFETY: sixteen 16-bit elements, checked above; bf16 is the high half of an f32.
-        unsafe {
-            let halves = _mm256_loadu_si256(from.as_ptr().cast());
-            _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(halves), 16))
-        }
-    }
-
-    #[inline(always)]
-    fn round_bytes(self, x: __m512, to: &mut [u8]) {
-        let to = &mut to[..Self::LANES];
-        // SAFETY: sixteen bytes, checked above; the store needs no alignment.
-        unsafe {
-            let whole = _mm512_cvtusepi32_epi8(_mm512_cvtps_epi32(x));
-            _mm_storeu_si128(to.as_mut_ptr().cast(), whole);
-        }
     }
 }

@@ -2,7 +2,7 @@
 //! Matrix multiplication: a block of rows times packed weights, each finished tile handed to a [`Sink`].
 
 use super::pack::Panels;
-use super::{Kernel, Operation, Tile, multiply, tile_rows};
+use super::{Kernel, Operation, Tile, tile_rows};
 
 /// The left operand: rows of `K::Value`s, `stride` apart. They may overlap: a convolution over time-major
 /// frames is a multiplication whose rows are several frames long and one frame (or two) apart.
@@ -59,7 +59,7 @@ impl<K: Kernel, S: Sink<K>> Gemm<'_, K, S> {
     fn extents(&self, rows: usize) -> (usize, usize) {
         let (left, right) = (&self.left, &self.right);
         let (panels, groups) = (right.columns / K::COLUMNS, right.depth / K::GROUP);
-        assert!(right.columns.is_multiple_of(K::COLUMNS) && right.depth.is_multiple_of(K::GROUP));
+        assert!(right.columns.is_multiple_of(K::COLUMNS) && right.depth.is_multiple_of(K::DEPTH));
         if panels == 0 || groups == 0 {
             return (0, 0);
         }
@@ -87,20 +87,23 @@ impl<K: Kernel, S: Sink<K>> Gemm<'_, K, S> {
         let rows = self.left.count.next_multiple_of(tile_rows::<K>());
         let (panels, groups) = self.extents(rows);
         let (left, right) = (&self.left, self.right);
+        kernel.begin();
         for panel in 0..panels {
             let bias = self.bias(kernel, panel);
             for row in (0..rows).step_by(tile_rows::<K>()) {
+                let mut tile = K::Tile::splat(bias);
                 // SAFETY: the extents of both operands are asserted.
-                let tile = unsafe {
+                unsafe {
                     let a = left.values.as_ptr().add(row * left.stride);
                     let b = right.values.as_ptr().add(panel * right.panel_stride);
                     let (a, b) = ((a, left.stride), (b, right.group_stride));
-                    multiply(kernel, K::Tile::splat(bias), groups, a, b)
-                };
+                    kernel.multiply(&mut tile, groups, a, b);
+                }
                 self.sink
                     .write(kernel, row, panel * K::COLUMNS, tile.rows());
             }
         }
+        kernel.end();
     }
 
     /// Two panels at a time: one row alone would leave the multiplier waiting for its own last sum.

@@ -6,7 +6,10 @@ use std::fmt;
 use super::portable::Portable;
 use super::{ForKernel, Kernel};
 #[cfg(target_arch = "x86_64")]
-use super::{avx2::Avx2, avx512::Avx512};
+use super::{
+    avx2::Avx2,
+    avx512::{Amx, Avx512},
+};
 
 /// Overrides the choice: one of the names of [`Isa`], or [`REFERENCE`]. For tests and comparisons.
 pub const VARIABLE: &str = "WHISPERNPU_ISA";
@@ -40,6 +43,7 @@ pub enum Isa {
     Avx2,
     Avx512,
     Avx512Bf16,
+    Amx,
 }
 
 /// [`VARIABLE`] names nothing that runs here.
@@ -50,12 +54,13 @@ pub struct UnknownIsa {
 }
 
 impl Isa {
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 6] = [
         Self::Portable,
         Self::Neon,
         Self::Avx2,
         Self::Avx512,
         Self::Avx512Bf16,
+        Self::Amx,
     ];
 
     pub const fn name(self) -> &'static str {
@@ -65,6 +70,7 @@ impl Isa {
             Self::Avx2 => "avx2",
             Self::Avx512 => "avx512",
             Self::Avx512Bf16 => "avx512-bf16",
+            Self::Amx => "amx",
         }
     }
 
@@ -89,6 +95,14 @@ impl Isa {
             })
     }
 
+    /// What suits products of few rows, which would leave AMX's registers half empty.
+    pub fn for_few_rows(self) -> Self {
+        match self {
+            Self::Amx => Self::Avx512Bf16,
+            isa => isa,
+        }
+    }
+
     fn is_available(self) -> bool {
         self.dispatch(Nothing).is_ok()
     }
@@ -103,6 +117,8 @@ impl Isa {
             Self::Avx512 => Avx512::<f32>::detect().map(|kernel| work.run(kernel)),
             #[cfg(target_arch = "x86_64")]
             Self::Avx512Bf16 => Avx512::<half::bf16>::detect().map(|kernel| work.run(kernel)),
+            #[cfg(target_arch = "x86_64")]
+            Self::Amx => Avx512::<Amx>::detect().map(|kernel| work.run(kernel)),
             #[cfg(target_arch = "aarch64")]
             Self::Neon => super::neon::Neon::detect().map(|kernel| work.run(kernel)),
             #[allow(unreachable_patterns)]

@@ -37,9 +37,14 @@ fn polynomial<L: Lanes, const N: usize>(
     sum
 }
 
-/// 2^x, relative error below 3e-6; below x = -126 something in [0, 2^-125]. For x < 128.
+/// Smaller powers of two are as good as nothing, and would soon leave f32's normal numbers: an instruction that does
+/// takes Intel's processors a hundred times as long.
+pub const LEAST_EXPONENT: f32 = -100.0;
+
+/// 2^x, relative error below 3e-6; 2^[`LEAST_EXPONENT`] for smaller ones. For x < 128.
 #[inline(always)]
 pub fn exp2<L: Lanes>(lanes: L, x: L::Vector) -> L::Vector {
+    let x = lanes.max(x, lanes.splat(LEAST_EXPONENT));
     lanes.scale_by_exp2(polynomial(lanes, &EXP2, lanes.fraction(x)), x)
 }
 

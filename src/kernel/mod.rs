@@ -57,10 +57,9 @@ pub trait Lanes: Copy + Send + Sync + 'static {
     /// `a b + c`
     fn mul_add(self, a: Self::Vector, b: Self::Vector, c: Self::Vector) -> Self::Vector;
     fn max(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
-    /// `x - ⌊x⌋`; 0 or 1 for whole numbers.
+    /// `x - ⌊x⌋` for x in [-126, 128); 0 or 1 for whole numbers.
     fn fraction(self, x: Self::Vector) -> Self::Vector;
-    /// `p 2^⌊x⌋`, with the same notion of ⌊x⌋ as [`Lanes::fraction`]. Below x = -126 the result is some number
-    /// in `[0, p 2^-126]`.
+    /// `p 2^⌊x⌋` for the same x, with the same notion of ⌊x⌋ as [`Lanes::fraction`].
     fn scale_by_exp2(self, p: Self::Vector, x: Self::Vector) -> Self::Vector;
     /// Sum of all lanes.
     fn sum(self, x: Self::Vector) -> f32;
@@ -113,6 +112,8 @@ pub trait Kernel: Integers {
     /// The encoder's attention.
     type Attention: attention::Block<Self>;
     const GROUP: usize;
+    /// What the right operand's depth is filled up to with zeros, a multiple of GROUP.
+    const DEPTH: usize = Self::GROUP;
     /// Columns of a tile: two vectors.
     const COLUMNS: usize = 2 * Self::LANES;
     /// The name users see.
@@ -135,6 +136,34 @@ pub trait Kernel: Integers {
     unsafe fn broadcast_group(self, from: *const Self::Value) -> Self::Operand;
     /// Adds to each lane of `sum` the inner product of that lane's groups in `a` and `b`.
     fn dot(self, sum: Self::Vector, a: Self::Operand, b: Self::Operand) -> Self::Vector;
+
+    /// Comes before any [`Kernel::multiply`], in the same thread. Pairs of it and [`Kernel::end`] may be nested.
+    #[inline(always)]
+    fn begin(self) {}
+
+    /// Comes after the last one.
+    #[inline(always)]
+    fn end(self) {}
+
+    /// Adds `a b` over `steps` groups of depth, whole [`Kernel::DEPTH`]s, to `tile`: the innermost loop of everything.
+    ///
+    /// `a` is the left operand's first row, its rows `a_stride` values apart. `b` is the right operand's first
+    /// group in this tile's first column; consecutive groups of depth are `b_stride` values apart.
+    ///
+    /// # Safety
+    /// For each row r of the tile `steps * GROUP` values must be readable from `a + r a_stride`, and for each step
+    /// s `COLUMNS * GROUP` values from `b + s b_stride`.
+    #[inline(always)]
+    unsafe fn multiply(
+        self,
+        tile: &mut Self::Tile,
+        steps: usize,
+        a: (*const Self::Value, usize),
+        b: (*const Self::Value, usize),
+    ) {
+        // SAFETY: the caller promises the same.
+        unsafe { accumulate(self, tile, steps, a, b) }
+    }
 }
 
 /// Work that is the same whatever the kernel: what [`Isa::dispatch`] calls.
@@ -177,7 +206,7 @@ impl<V: Copy, const ROWS: usize> Tile<V> for [[V; 2]; ROWS] {
 }
 
 /// What no kernel's tile exceeds.
-pub const MOST_TILE_ROWS: usize = 12;
+pub const MOST_TILE_ROWS: usize = 32;
 pub const MOST_COLUMNS: usize = 32;
 
 /// Rows of a tile of `K`.
@@ -185,22 +214,18 @@ pub const fn tile_rows<K: Kernel>() -> usize {
     <K::Tile as Tile<K::Vector>>::ROWS
 }
 
-/// `tile + a b` over `steps` groups of depth: the innermost loop of everything.
-///
-/// `a` is the left operand's first row, its rows `a_stride` values apart. `b` is the right operand's first
-/// group in this tile's first column; consecutive groups of depth are `b_stride` values apart.
+/// What [`Kernel::multiply`] is, in vectors.
 ///
 /// # Safety
-/// For each row r of the tile `steps * GROUP` values must be readable from `a + r a_stride`, and for each step
-/// s `COLUMNS * GROUP` values from `b + s b_stride`.
+/// As there.
 #[inline(always)]
-pub unsafe fn multiply<K: Kernel>(
+unsafe fn accumulate<K: Kernel>(
     kernel: K,
-    mut tile: K::Tile,
+    tile: &mut K::Tile,
     steps: usize,
     (a, a_stride): (*const K::Value, usize),
     (b, b_stride): (*const K::Value, usize),
-) -> K::Tile {
+) {
     for step in 0..steps {
         // SAFETY: within what the caller promises for this step and these columns.
         let columns = unsafe {
@@ -217,7 +242,6 @@ pub unsafe fn multiply<K: Kernel>(
             sums[1] = kernel.dot(sums[1], left, columns[1]);
         }
     }
-    tile
 }
 
 #[cfg(test)]

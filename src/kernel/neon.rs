@@ -75,16 +75,13 @@ impl Lanes for Neon {
 
     #[inline(always)]
     fn fraction(self, x: float32x4_t) -> float32x4_t {
-        on_neon!({
-            let x = vmaxq_f32(x, vdupq_n_f32(-126.0));
-            vsubq_f32(x, vrndmq_f32(x))
-        })
+        on_neon!({ vsubq_f32(x, vrndmq_f32(x)) })
     }
 
     #[inline(always)]
     fn scale_by_exp2(self, p: float32x4_t, x: float32x4_t) -> float32x4_t {
         on_neon!({
-            let floor = vcvtmq_s32_f32(vmaxq_f32(x, vdupq_n_f32(-126.0)));
+            let floor = vcvtmq_s32_f32(x);
             let exponent = vaddq_s32(floor, vdupq_n_s32(127));
             vmulq_f32(p, vreinterpretq_f32_s32(vshlq_n_s32::<23>(exponent)))
         })

@@ -9,7 +9,7 @@ use super::buffer::Buffer;
 /// The right operand of `y = x Wᵀ + b`, rounded and rearranged once, when the model is loaded.
 ///
 /// One panel per [`Kernel::COLUMNS`] outputs, each panel contiguous and in the order of
-/// [`Kernel::load_groups`]. What the last panel and the last group lack is zeros.
+/// [`Kernel::load_groups`]. What the last panel and the last [`Kernel::DEPTH`] lack is zeros.
 pub struct Packed<K: Kernel> {
     values: Buffer<K::Value>,
     bias: Buffer<f32>,
@@ -22,7 +22,7 @@ pub struct Panels<'a, K: Kernel> {
     /// One per column, added to the product; nothing is added when this is empty.
     pub bias: &'a [f32],
     pub columns: usize,
-    /// Rounded up to whole groups.
+    /// Rounded up to whole [`Kernel::DEPTH`]s.
     pub depth: usize,
     /// From one panel to the next, in values.
     pub panel_stride: usize,
@@ -72,7 +72,7 @@ impl<K: Kernel> Packed<K> {
     pub fn new(weight: &[f32], bias: &[f32], depth: usize, scale: f32) -> Self {
         let columns = weight.len() / depth;
         let panels = columns.div_ceil(K::COLUMNS);
-        let groups = depth.div_ceil(K::GROUP);
+        let groups = depth.next_multiple_of(K::DEPTH) / K::GROUP;
         let mut packed = Self {
             values: Buffer::new(panels * groups * K::COLUMNS * K::GROUP),
             bias: Buffer::new(panels * K::COLUMNS),

@@ -19,7 +19,7 @@ const ROUND: f32 = 12_582_912.0;
 /// ⌊x⌋ + ROUND: rounds half a unit lower. Whole numbers may go to the one below.
 #[inline(always)]
 fn floor_in_low_bits(x: f32) -> f32 {
-    (x.max(-126.0) - 0.5) + ROUND
+    (x - 0.5) + ROUND
 }
 
 impl Lanes for Portable {
@@ -69,7 +69,7 @@ impl Lanes for Portable {
 
     #[inline(always)]
     fn fraction(self, x: Self::Vector) -> Self::Vector {
-        from_fn(|i| x[i].max(-126.0) - (floor_in_low_bits(x[i]) - ROUND))
+        from_fn(|i| x[i] - (floor_in_low_bits(x[i]) - ROUND))
     }
 
     #[inline(always)]
@@ -79,7 +79,6 @@ impl Lanes for Portable {
                 .to_bits()
                 .wrapping_sub(ROUND.to_bits())
                 .wrapping_add(127);
-            // The lowest exponent, -127 after rounding down, gives 0.
             p[i] * f32::from_bits(exponent << 23)
         })
     }

@@ -21,7 +21,7 @@ use crate::model::{Model, ModelError};
 
 /// The graph for one instruction set.
 pub fn load(model: &Model, isa: Isa) -> Result<Result<Box<dyn Graph>, ModelError>, UnknownIsa> {
-    isa.dispatch(Load(model))
+    isa.for_few_rows().dispatch(Load(model))
 }
 
 struct Load<'a>(&'a Model);

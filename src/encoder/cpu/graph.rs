@@ -8,7 +8,7 @@
 use ndarray::Array2;
 use rayon::prelude::*;
 
-use super::weights::{Layer, Stem, Weights};
+use super::weights::{Slice, Stem, Weights};
 use super::workspace::{BLOCK, Scratch, Scratches, Workspace};
 use crate::encoder::{AudioFeatures, EncoderError};
 use crate::kernel::attention::{Attend, Block};
@@ -86,11 +86,10 @@ impl<K: Kernel> Graph<K> {
             &weights.layers[index],
             stride::<K::Value>(config.audio_state),
         );
-        let blocks = config.audio_ctx.div_ceil(BLOCK);
         let normed = &workspace.normed;
         let tasks = workspace.heads.par_iter_mut().enumerate().with_max_len(1);
         tasks.for_each(|(task, heads)| {
-            let (head, block) = (task / blocks, task % blocks);
+            let (block, head) = (task / config.audio_heads, task % config.audio_heads);
             let count = rows_of(block, context);
             let columns = head * head_width..(head + 1) * head_width;
             let parts = [&layer.q, &layer.k, &layer.v].map(|weights| Gemm {
@@ -106,23 +105,17 @@ impl<K: Kernel> Graph<K> {
         });
     }
 
-    /// The rest of layer `index`: attention's projection, the feed-forward half and the normalisation that the
-    /// next layer starts with.
-    fn feed_forward(&mut self, index: usize, context: usize) {
+    /// Attention's projection, and the normalisation that the feed-forward half starts with.
+    fn join_heads(&mut self, index: usize, context: usize) {
         let Self {
             kernel,
             weights,
             workspace,
             scratches,
             config,
-            ..
         } = self;
         let (kernel, width) = (*kernel, config.audio_state);
         let layer = &weights.layers[index];
-        let next_norm = weights
-            .layers
-            .get(index + 1)
-            .map(|layer| &layer.attention_norm);
         let mixed = Mixed {
             values: &workspace.mixed,
             heads: config.audio_heads,
@@ -150,19 +143,47 @@ impl<K: Kernel> Graph<K> {
                         right: layer.out.all(),
                         sink: AddTo { out: x, width },
                     });
-                    normalize(
-                        kernel,
-                        &layer.feed_forward_norm,
-                        x,
-                        &mut scratch.rows,
-                        &mut [],
-                    );
-                    expand_and_contract(kernel, layer, count, scratch, x);
-                    if let Some(norm) = next_norm {
+                });
+                normalize(kernel, &layer.feed_forward_norm, x, normed, &mut []);
+            });
+    }
+
+    /// The feed-forward half, slice by slice, and the normalisation that the next layer starts with.
+    fn feed_forward(&mut self, index: usize, context: usize) {
+        let Self {
+            kernel,
+            weights,
+            workspace,
+            scratches,
+            config,
+        } = self;
+        let (kernel, width) = (*kernel, config.audio_state);
+        let slices = &weights.layers[index].feed_forward;
+        let next_norm = weights
+            .layers
+            .get(index + 1)
+            .map(|layer| &layer.attention_norm);
+        for (number, slice) in slices.iter().enumerate() {
+            let norm = next_norm.filter(|_| number + 1 == slices.len());
+            let blocks = (
+                workspace.x.par_chunks_mut(BLOCK * width),
+                normed_blocks(&mut workspace.normed, width),
+            );
+            blocks
+                .into_par_iter()
+                .enumerate()
+                .take(context.div_ceil(BLOCK))
+                .with_max_len(1)
+                .for_each(|(block, (x, normed))| {
+                    let count = rows_of(block, context);
+                    scratches.with(|scratch| {
+                        expand_and_contract(kernel, slice, count, normed, scratch, x);
+                    });
+                    if let Some(norm) = norm {
                         normalize(kernel, norm, x, normed, &mut []);
                     }
                 });
-            });
+        }
     }
 
     /// The last normalisation, to `hidden` (audio_ctx, d) and for the cross-attention projections.
@@ -296,8 +317,8 @@ pub(in crate::encoder) fn attend<K: Kernel>(
         let len = rows_of(block, context).next_multiple_of(tile_rows::<K>()) * head_width;
         scratches.with(|scratch| {
             kernel.vectorize(Attend {
-                queries: &heads[task],
-                blocks: &heads[head * blocks..][..context.div_ceil(BLOCK)],
+                queries: &heads[block * config.audio_heads + head],
+                blocks: heads[head..].iter().step_by(config.audio_heads),
                 context,
                 out: &mut out[..len],
                 scratch: &mut scratch.attention,
@@ -336,6 +357,7 @@ impl<K: Kernel> Encode for Graph<K> {
                 &self.scratches,
                 context,
             );
+            self.join_heads(layer, context);
             self.feed_forward(layer, context);
         }
         self.finish(context, out.hidden.as_slice_mut().ok_or_else(strided)?);
@@ -379,15 +401,14 @@ fn normalize<K: Kernel>(
 /// `x += fc2(GELU(fc1(rows)))`
 fn expand_and_contract<K: Kernel>(
     kernel: K,
-    layer: &Layer<K>,
+    slice: &Slice<K>,
     count: usize,
+    rows: &[K::Value],
     scratch: &mut Scratch<K>,
     x: &mut [f32],
 ) {
-    let Scratch {
-        rows, hidden, left, ..
-    } = scratch;
-    let (width, wide) = (layer.fc2.outputs(), layer.fc1.outputs());
+    let Scratch { hidden, left, .. } = scratch;
+    let (width, wide) = (slice.fc2.outputs(), slice.fc1.outputs());
     let rows = K::Linear::prepare(
         kernel,
         ValueRows {
@@ -398,7 +419,7 @@ fn expand_and_contract<K: Kernel>(
         left,
     );
     let sink = ToValues::new(hidden, stride::<K::Value>(wide), Gelu);
-    layer.fc1.multiply(kernel, rows, count, sink);
+    slice.fc1.multiply(kernel, rows, count, sink);
     let hidden = K::Linear::prepare(
         kernel,
         ValueRows {
@@ -409,7 +430,7 @@ fn expand_and_contract<K: Kernel>(
         left,
     );
     let sink = AddTo { out: x, width };
-    layer.fc2.multiply(kernel, hidden, count, sink);
+    slice.fc2.multiply(kernel, hidden, count, sink);
 }
 
 /// Attention's output, (heads, rows, head width).

@@ -3,6 +3,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
+use super::weights::slice_width;
 use crate::kernel::Kernel;
 use crate::kernel::attention::{self, Block};
 use crate::kernel::buffer::{Buffer, stride};
@@ -14,7 +15,8 @@ pub const BLOCK: usize = 96;
 
 /// Activations of a whole window. All row counts are rounded up to whole blocks.
 pub struct Workspace<K: Kernel> {
-    /// (1 + frames + 1, n_mels): a row of zeros before and after the frames, as the convolution pads.
+    /// (1 + frames + 1, n_mels): a row of zeros before and after the frames, as the convolution pads; and what the last
+    /// row of its left operand lacks to [`Kernel::DEPTH`].
     pub mel: Buffer<K::Value>,
     /// (1 + frames + 1, d): the first convolution's output, padded alike for the second one.
     pub stem: Buffer<K::Value>,
@@ -22,7 +24,7 @@ pub struct Workspace<K: Kernel> {
     pub x: Buffer<f32>,
     /// (rows, [`stride`] of d): the residual stream normalised for what reads it next.
     pub normed: Buffer<K::Value>,
-    /// (heads, blocks): queries, keys and values.
+    /// (blocks, heads): queries, keys and values.
     pub heads: Vec<K::Attention>,
     /// (heads, rows, head width), row-major: attention's output.
     pub mixed: Buffer<K::Value>,
@@ -33,7 +35,7 @@ impl<K: Kernel> Workspace<K> {
         let (rows, width) = (config.audio_ctx.next_multiple_of(BLOCK), config.audio_state);
         let frames = 2 * rows;
         Self {
-            mel: Buffer::new((frames + 2) * config.n_mels),
+            mel: Buffer::new((frames + 2) * config.n_mels + K::DEPTH),
             stem: Buffer::new((frames + 2) * width),
             x: Buffer::new(rows * width),
             normed: Buffer::new(rows * stride::<K::Value>(width)),
@@ -52,7 +54,7 @@ pub struct Scratch<K: Kernel> {
     pub head: Buffer<K::Value>,
     /// (BLOCK, [`stride`] of d)
     pub rows: Buffer<K::Value>,
-    /// (BLOCK, [`stride`] of 4 d)
+    /// (BLOCK, [`stride`] of a slice's width)
     pub hidden: Buffer<K::Value>,
     /// Either of them as the left operand of the feed-forward layers, where that is not the values themselves.
     pub left: Buffer<<K::Linear as Linear<K>>::Element>,
@@ -61,12 +63,13 @@ pub struct Scratch<K: Kernel> {
 impl<K: Kernel> Scratch<K> {
     fn new(config: &Config) -> Self {
         let head_width = config.audio_state / config.audio_heads;
+        let slice = slice_width::<K>(config);
         Self {
             attention: attention::Scratch::new(BLOCK, head_width),
             head: Buffer::new(K::Attention::room(BLOCK, head_width)),
             rows: Buffer::new(BLOCK * stride::<K::Value>(config.audio_state)),
-            hidden: Buffer::new(BLOCK * stride::<K::Value>(4 * config.audio_state)),
-            left: Buffer::new(K::Linear::room(BLOCK, 4 * config.audio_state)),
+            hidden: Buffer::new(BLOCK * stride::<K::Value>(slice)),
+            left: Buffer::new(K::Linear::room(BLOCK, slice.max(config.audio_state))),
         }
     }
 }

@@ -236,12 +236,12 @@ impl<K: Kernel> Bench<K> {
     /// Queries, keys and values from `wide` to the orders that attention takes them in.
     fn deliver(&mut self, context: usize) {
         let (kernel, width, head_width) = (self.kernel, self.width(), head_width(&self.config));
-        let blocks = self.config.audio_ctx.div_ceil(BLOCK);
+        let count_of_heads = self.config.audio_heads;
         let stride = 3 * width;
         let (wide, scratches) = (self.wide.bytes(), &self.scratches);
         let tasks = self.workspace.heads.par_iter_mut().enumerate();
         tasks.for_each(|(task, heads)| {
-            let (head, block) = (task / blocks, task % blocks);
+            let (block, head) = (task / count_of_heads, task % count_of_heads);
             let count = rows_of(block, context);
             let parts = [0, 1, 2].map(|part| Part {
                 rows: &wide[2 * block * BLOCK * stride..],

@@ -8,9 +8,14 @@ macro_rules! with_bytes {
     ($check:path) => {
         $check(portable::Portable);
         #[cfg(target_arch = "x86_64")]
-        avx512::Avx512::<half::bf16>::detect()
-            .into_iter()
-            .for_each($check);
+        {
+            avx512::Avx512::<half::bf16>::detect()
+                .into_iter()
+                .for_each($check);
+            avx512::Avx512::<avx512::Amx>::detect()
+                .into_iter()
+                .for_each($check);
+        }
     };
 }
 
@@ -35,6 +40,9 @@ trait Promise {
                 .into_iter()
                 .for_each(|kernel| self.check(kernel));
             avx512::Avx512::<half::bf16>::detect()
+                .into_iter()
+                .for_each(|kernel| self.check(kernel));
+            avx512::Avx512::<avx512::Amx>::detect()
                 .into_iter()
                 .for_each(|kernel| self.check(kernel));
         }

@@ -19,7 +19,7 @@ struct Product {
 impl Product {
     fn new<K: Kernel>(rows: usize, columns: usize, depth: usize, stride: usize) -> Self {
         let mut random = Random(rows as u64 * 31 + columns as u64 * 7 + depth as u64);
-        let whole_depth = depth.next_multiple_of(K::GROUP);
+        let whole_depth = depth.next_multiple_of(K::DEPTH);
         let left_len = (rows.next_multiple_of(tile_rows::<K>()) - 1) * stride + whole_depth;
         Self {
             depth,
