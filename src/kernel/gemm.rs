@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MPL-2.0
 //! Matrix multiplication: a block of rows times packed weights, each finished tile handed to a [`Sink`].
 
+use std::mem::MaybeUninit;
+
 use super::pack::Panels;
 use super::{Kernel, Operation, Tile, tile_rows};
 
@@ -69,17 +71,12 @@ impl<K: Kernel, S: Sink<K>> Gemm<'_, K, S> {
         (panels, groups)
     }
 
-    /// What the sums of a panel begin with.
+    /// What is added to the sums of a panel.
     #[inline(always)]
-    fn bias(&self, kernel: K, panel: usize) -> [K::Vector; 2] {
-        match self
-            .right
-            .bias
-            .get(panel * K::COLUMNS..(panel + 1) * K::COLUMNS)
-        {
-            Some(bias) => [kernel.load(bias), kernel.load(&bias[K::LANES..])],
-            None => [kernel.splat(0.0); 2],
-        }
+    fn bias(&self, kernel: K, panel: usize) -> Option<[K::Vector; 2]> {
+        let columns = panel * K::COLUMNS..(panel + 1) * K::COLUMNS;
+        let bias = self.right.bias.get(columns)?;
+        Some([kernel.load(bias), kernel.load(&bias[K::LANES..])])
     }
 
     #[inline(always)]
@@ -91,14 +88,15 @@ impl<K: Kernel, S: Sink<K>> Gemm<'_, K, S> {
         for panel in 0..panels {
             let bias = self.bias(kernel, panel);
             for row in (0..rows).step_by(tile_rows::<K>()) {
-                let mut tile = K::Tile::splat(bias);
-                // SAFETY: the extents of both operands are asserted.
-                unsafe {
+                let mut tile = MaybeUninit::uninit();
+                // SAFETY: the extents of both operands are asserted; the product is written to the whole tile.
+                let tile: &K::Tile = unsafe {
                     let a = left.values.as_ptr().add(row * left.stride);
                     let b = right.values.as_ptr().add(panel * right.panel_stride);
                     let (a, b) = ((a, left.stride), (b, right.group_stride));
-                    kernel.multiply(&mut tile, groups, a, b);
-                }
+                    kernel.multiply(&mut tile, bias, groups, a, b);
+                    tile.assume_init_ref()
+                };
                 self.sink
                     .write(kernel, row, panel * K::COLUMNS, tile.rows());
             }
@@ -114,7 +112,8 @@ impl<K: Kernel, S: Sink<K>> Gemm<'_, K, S> {
         for panel in (0..panels).step_by(2) {
             // The last one of an odd number is multiplied twice.
             let second = (panel + 1).min(panels - 1);
-            let bias = [self.bias(kernel, panel), self.bias(kernel, second)];
+            let zeros = [kernel.splat(0.0); 2];
+            let bias = [panel, second].map(|panel| self.bias(kernel, panel).unwrap_or(zeros));
             // SAFETY: the extents of both operands are asserted.
             let sums = unsafe {
                 let b = right.values.as_ptr();

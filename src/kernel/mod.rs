@@ -35,6 +35,8 @@ pub mod quantized;
 pub mod recall;
 pub mod sink;
 
+use std::mem::MaybeUninit;
+
 pub use isa::{Backend, Isa, UnknownIsa, VARIABLE};
 
 /// f32 arithmetic on vectors of [`Lanes::LANES`] elements.
@@ -145,24 +147,27 @@ pub trait Kernel: Integers {
     #[inline(always)]
     fn end(self) {}
 
-    /// Adds `a b` over `steps` groups of depth, whole [`Kernel::DEPTH`]s, to `tile`: the innermost loop of everything.
+    /// `tile = bias + a b` over `steps` groups of depth, whole [`Kernel::DEPTH`]s: the innermost loop of everything.
     ///
     /// `a` is the left operand's first row, its rows `a_stride` values apart. `b` is the right operand's first
     /// group in this tile's first column; consecutive groups of depth are `b_stride` values apart.
     ///
     /// # Safety
     /// For each row r of the tile `steps * GROUP` values must be readable from `a + r a_stride`, and for each step
-    /// s `COLUMNS * GROUP` values from `b + s b_stride`.
+    /// s `COLUMNS * GROUP` values from `b + s b_stride`. [`Kernel::begin`] must have come before.
     #[inline(always)]
     unsafe fn multiply(
         self,
-        tile: &mut Self::Tile,
+        tile: &mut MaybeUninit<Self::Tile>,
+        bias: Option<[Self::Vector; 2]>,
         steps: usize,
         a: (*const Self::Value, usize),
         b: (*const Self::Value, usize),
     ) {
+        let zeros = [self.splat(0.0); 2];
+        let begun = Self::Tile::splat(bias.unwrap_or(zeros));
         // SAFETY: the caller promises the same.
-        unsafe { accumulate(self, tile, steps, a, b) }
+        tile.write(unsafe { accumulate(self, begun, steps, a, b) });
     }
 }
 
@@ -214,18 +219,18 @@ pub const fn tile_rows<K: Kernel>() -> usize {
     <K::Tile as Tile<K::Vector>>::ROWS
 }
 
-/// What [`Kernel::multiply`] is, in vectors.
+/// `tile + a b`: what [`Kernel::multiply`] is, in vectors.
 ///
 /// # Safety
 /// As there.
 #[inline(always)]
 unsafe fn accumulate<K: Kernel>(
     kernel: K,
-    tile: &mut K::Tile,
+    mut tile: K::Tile,
     steps: usize,
     (a, a_stride): (*const K::Value, usize),
     (b, b_stride): (*const K::Value, usize),
-) {
+) -> K::Tile {
     for step in 0..steps {
         // SAFETY: within what the caller promises for this step and these columns.
         let columns = unsafe {
@@ -242,6 +247,7 @@ unsafe fn accumulate<K: Kernel>(
             sums[1] = kernel.dot(sums[1], left, columns[1]);
         }
     }
+    tile
 }
 
 #[cfg(test)]

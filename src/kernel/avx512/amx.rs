@@ -10,12 +10,14 @@ use std::arch::asm;
 use std::arch::x86_64::*;
 use std::cell::Cell;
 use std::marker::PhantomData;
+use std::mem::MaybeUninit;
 use std::sync::LazyLock;
 
 use half::bf16;
 
 use super::products::{Products, has_bf16};
 use super::{Avx512, Generation};
+use crate::kernel::Lanes;
 use crate::kernel::attention::ValueBlock;
 use crate::kernel::pack::Packed;
 
@@ -133,8 +135,9 @@ impl Products for Amx {
 
     #[inline(always)]
     unsafe fn multiply(
-        _: Avx512<Self>,
-        tile: &mut Self::Tile,
+        kernel: Avx512<Self>,
+        tile: &mut MaybeUninit<Self::Tile>,
+        bias: Option<[__m512; 2]>,
         steps: usize,
         (a, a_stride): (*const bf16, usize),
         (b, b_stride): (*const bf16, usize),
@@ -143,14 +146,15 @@ impl Products for Amx {
         let registers = steps / ROWS;
         debug_assert!(steps.is_multiple_of(ROWS));
         let bytes = size_of::<bf16>();
-        // SAFETY: loads are within what the caller promises of the operands, loads and stores of sums within the tile;
-        // the registers are configured between `begin` and `end`.
+        // The sums do not begin with the bias: loading what was just stored would take longer than a short product.
+        // SAFETY: loads are within what the caller promises of the operands, stores fill the tile; the registers are
+        // configured between `begin` and `end`.
         unsafe {
             asm!(
-                "tileloadd tmm0, [{tile} + {tile_stride}]",
-                "tileloadd tmm1, [{tile} + {tile_stride} + 64]",
-                "tileloadd tmm2, [{tile} + {tile_stride} + 2048]",
-                "tileloadd tmm3, [{tile} + {tile_stride} + 2112]",
+                "tilezero tmm0",
+                "tilezero tmm1",
+                "tilezero tmm2",
+                "tilezero tmm3",
                 "test {registers}, {registers}",
                 "jz 3f",
                 "2:",
@@ -172,7 +176,7 @@ impl Products for Amx {
                 "tilestored [{tile} + {tile_stride} + 64], tmm1",
                 "tilestored [{tile} + {tile_stride} + 2048], tmm2",
                 "tilestored [{tile} + {tile_stride} + 2112], tmm3",
-                tile = in(reg) tile,
+                tile = in(reg) tile.as_mut_ptr(),
                 tile_stride = in(reg) TILE_STRIDE,
                 upper = inout(reg) a => _,
                 lower = inout(reg) a.add(ROWS * a_stride) => _,
@@ -185,6 +189,11 @@ impl Products for Amx {
                 out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
                 options(nostack),
             );
+        }
+        let Some(bias) = bias else { return };
+        // SAFETY: just written.
+        for sums in unsafe { tile.assume_init_mut() } {
+            *sums = [kernel.add(sums[0], bias[0]), kernel.add(sums[1], bias[1])];
         }
     }
 }

@@ -3,6 +3,7 @@
 
 use std::arch::x86_64::*;
 use std::marker::PhantomData;
+use std::mem::MaybeUninit;
 
 use half::bf16;
 
@@ -47,13 +48,15 @@ pub trait Products: Generation + Sized {
     #[inline(always)]
     unsafe fn multiply(
         kernel: Avx512<Self>,
-        tile: &mut Self::Tile,
+        tile: &mut MaybeUninit<Self::Tile>,
+        bias: Option<[__m512; 2]>,
         steps: usize,
         a: (*const bf16, usize),
         b: (*const bf16, usize),
     ) {
+        let begun = Self::Tile::splat(bias.unwrap_or([kernel.splat(0.0); 2]));
         // SAFETY: the caller promises the same.
-        unsafe { accumulate(kernel, tile, steps, a, b) }
+        tile.write(unsafe { accumulate(kernel, begun, steps, a, b) });
     }
 }
 
@@ -155,13 +158,14 @@ impl<P: Products> Kernel for Avx512<P> {
     #[inline(always)]
     unsafe fn multiply(
         self,
-        tile: &mut P::Tile,
+        tile: &mut MaybeUninit<P::Tile>,
+        bias: Option<[__m512; 2]>,
         steps: usize,
         a: (*const bf16, usize),
         b: (*const bf16, usize),
     ) {
         // SAFETY: the caller promises the same.
-        unsafe { P::multiply(self, tile, steps, a, b) }
+        unsafe { P::multiply(self, tile, bias, steps, a, b) }
     }
 }
 
