@@ -122,21 +122,27 @@ pub(super) fn add_median_filtered(row: &[f32], sum: &mut [f32]) {
         sum.iter_mut().zip(row).for_each(|(sum, x)| *sum += x);
         return;
     }
-    let last = row.len() - 1;
-    let reflect = |i: isize| -> usize {
-        let i = i.unsigned_abs();
-        if i > last { 2 * last - i } else { i }
-    };
-    for (i, sum) in sum.iter_mut().enumerate() {
-        let first = i as isize - half as isize;
-        *sum += median(from_fn(|k| row[reflect(first + k as isize)]));
+    let whole = row.len().next_multiple_of(FRAMES);
+    let mut padded = Vec::with_capacity(whole + 2 * half);
+    padded.extend(row[1..=half].iter().rev());
+    padded.extend_from_slice(row);
+    padded.extend(row[row.len() - 1 - half..row.len() - 1].iter().rev());
+    padded.resize(whole + 2 * half, 0.0);
+    for (i, sum) in sum.chunks_mut(FRAMES).enumerate() {
+        let medians = medians(from_fn(|k| from_fn(|frame| padded[i * FRAMES + k + frame])));
+        for (sum, median) in sum.iter_mut().zip(medians) {
+            *sum += median;
+        }
     }
 }
 
-/// The median, found without a branch: what can be neither the least nor the largest three is sorted out pair by pair
-/// (the selection network for seven numbers in N. Devillard, "Fast median search", 1998).
+/// Frames whose medians are found together: some vectors, whatever the machine.
+const FRAMES: usize = 16;
+
+/// The median at each frame, found without a branch: what can be neither the least nor the largest three is sorted out
+/// pair by pair (the selection network for seven numbers in N. Devillard, "Fast median search", 1998).
 #[inline(always)]
-fn median(mut x: [f32; MEDIAN_WIDTH]) -> f32 {
+fn medians(mut x: [[f32; FRAMES]; MEDIAN_WIDTH]) -> [f32; FRAMES] {
     const PAIRS: [(usize, usize); 13] = [
         (0, 5),
         (0, 3),
@@ -153,7 +159,12 @@ fn median(mut x: [f32; MEDIAN_WIDTH]) -> f32 {
         (3, 4),
     ];
     for (a, b) in PAIRS {
-        (x[a], x[b]) = (x[a].min(x[b]), x[a].max(x[b]));
+        for frame in 0..FRAMES {
+            let (one, other) = (x[a][frame], x[b][frame]);
+            // Not `f32::min`: what that does with NaNs takes three instructions.
+            x[a][frame] = if one < other { one } else { other };
+            x[b][frame] = if one < other { other } else { one };
+        }
     }
     x[MEDIAN_WIDTH / 2]
 }
@@ -253,7 +264,25 @@ mod tests {
         for bits in 0..1 << MEDIAN_WIDTH {
             let x: [f32; MEDIAN_WIDTH] = from_fn(|i| (bits >> i & 1) as f32);
             let ones = x.iter().filter(|x| **x == 1.0).count();
-            assert_eq!(median(x), (ones > MEDIAN_WIDTH / 2) as u8 as f32, "{x:?}");
+            let median = (ones > MEDIAN_WIDTH / 2) as u8 as f32;
+            assert_eq!(medians(x.map(|x| [x; FRAMES])), [median; FRAMES], "{x:?}");
+        }
+    }
+
+    #[test]
+    fn the_median_filter_takes_seven_frames_and_reflects_those_at_the_edges() {
+        for len in [4, 5, 15, 16, 17, 50] {
+            let row: Vec<f32> = (0..len).map(|i| (i * i * 37 % 101) as f32).collect();
+            let mut sum = vec![0.5; len];
+            add_median_filtered(&row, &mut sum);
+            for (i, sum) in sum.iter().enumerate() {
+                let mut seven: [f32; MEDIAN_WIDTH] = from_fn(|k| {
+                    let place = (i + k).abs_diff(MEDIAN_WIDTH / 2);
+                    row[place.min(2 * (len - 1) - place)]
+                });
+                seven.sort_by(f32::total_cmp);
+                assert_eq!(*sum, 0.5 + seven[MEDIAN_WIDTH / 2], "{i} of {len}");
+            }
         }
     }
 
