@@ -5,6 +5,8 @@
 //! before attention, all heads before their projection, and all normalised rows before the next layer's
 //! projections, which are taken per head. The rounds run on whatever rayon pool is current.
 
+use std::ops::Range;
+
 use ndarray::Array2;
 use rayon::prelude::*;
 
@@ -278,13 +280,14 @@ pub(in crate::encoder) fn convolve<K: Kernel>(
         });
 }
 
-/// Every head's queries against its keys and values.
+/// Every head's queries of the blocks that begin in `rows` against all its keys and values.
 pub(in crate::encoder) fn attend<K: Kernel>(
     kernel: K,
     config: &Config,
     workspace: &mut Workspace<K>,
     scratches: &Scratches<K>,
     context: usize,
+    rows: Range<usize>,
 ) {
     let head_width = config.audio_state / config.audio_heads;
     let blocks = config.audio_ctx.div_ceil(BLOCK);
@@ -293,6 +296,9 @@ pub(in crate::encoder) fn attend<K: Kernel>(
     let tasks = tasks.enumerate().with_max_len(1);
     tasks.for_each(|(task, out)| {
         let (head, block) = (task / blocks, task % blocks);
+        if !rows.contains(&(block * BLOCK)) {
+            return;
+        }
         let len = rows_of(block, context).next_multiple_of(tile_rows::<K>()) * head_width;
         scratches.with(|scratch| {
             kernel.vectorize(Attend {
@@ -335,6 +341,7 @@ impl<K: Kernel> Encode for Graph<K> {
                 &mut self.workspace,
                 &self.scratches,
                 context,
+                0..context,
             );
             self.feed_forward(layer, context);
         }
