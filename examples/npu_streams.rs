@@ -7,8 +7,8 @@ use anyhow::Context;
 use gstwhispernpu::encoder::npu::contract::{Epilogue, Product};
 use gstwhispernpu::encoder::npu::streams::instructions;
 
-/// 30 s in passes of 256 rows.
-const ROWS: usize = 1536;
+/// A lane: half of a window of 30 s, in passes of 256 rows.
+const ROWS: usize = 768;
 
 fn main() -> anyhow::Result<()> {
     let directory = std::env::args_os()

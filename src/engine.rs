@@ -2,7 +2,9 @@
 //! One engine per model, device and thread count in the process, shared by all streams.
 //!
 //! Streams take turns in the order in which they ask: one turn is one window (or one live update), so a stream
-//! that is slow or has much to say cannot starve another.
+//! that is slow or has much to say cannot starve another. A turn is two steps: the window is encoded, then it is decoded.
+//! While the NPU encodes one stream's window the cores decode the window of the stream before it; where the cores do
+//! both, a turn keeps them from its beginning to its end.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -12,12 +14,13 @@ use std::time::{Duration, Instant};
 
 use once_cell::sync::Lazy;
 use parking_lot::FairMutex;
+use rayon::{ThreadPool, ThreadPoolBuildError, ThreadPoolBuilder};
 
 use crate::decoder::{Audio, Decoder, DecoderError};
 use crate::encoder::guarded::{Health, Watch};
 use crate::encoder::{self, AudioFeatures, Encoder, EncoderError};
 use crate::model::{Model, ModelError};
-use crate::pool::{Counters as PoolCounters, Pool};
+use crate::pool::{Counters as PoolCounters, Pool, Pooled};
 use crate::stream::Run;
 
 /// Windows of encoder output that are kept for reuse.
@@ -48,7 +51,7 @@ pub enum EngineError {
     #[error("{0}")]
     Device(String),
     #[error("cannot start inference threads: {0}")]
-    Threads(#[from] rayon::ThreadPoolBuildError),
+    Threads(#[from] ThreadPoolBuildError),
 }
 
 /// Work done since the engine was made.
@@ -56,24 +59,28 @@ pub enum EngineError {
 pub struct EngineCounters {
     pub windows: u64,
     pub encoder_time: Duration,
-    /// Everything in a turn that is not the encoder: decoding, word times, rules.
+    /// The other step of a turn: decoding, word times, rules.
     pub decoder_time: Duration,
     pub pool: PoolCounters,
 }
 
 pub struct Engine {
     model: Arc<Model>,
-    decoder: Decoder,
+    // A stream that has both locks has taken the encoder's first. No lock is taken on a thread of a pool, where it
+    // would wait for what another task of the same thread holds.
     encoder: FairMutex<Box<dyn Encoder>>,
+    decoder: FairMutex<Decoder>,
     features: Pool<AudioFeatures>,
-    threads: rayon::ThreadPool,
+    threads: ThreadPool,
+    /// For an encoder that leaves the cores to others: its waiting for the NPU holds up no thread that decodes.
+    encoder_threads: Option<ThreadPool>,
     active_device: String,
     /// What an encoder on the NPU has been doing.
     watch: Option<Watch>,
     without_npu: Option<String>,
     windows: AtomicU64,
     encoder_nanos: AtomicU64,
-    turn_nanos: AtomicU64,
+    decoder_nanos: AtomicU64,
 }
 
 /// What an engine encodes with.
@@ -145,31 +152,51 @@ impl Engine {
     }
 
     fn load(model: Arc<Model>, device: Device, threads: usize) -> Result<Self, EngineError> {
-        // Encoder and decoder have copies of their own: the file's pages would only add to them.
+        let choice = Choice::make(&model, device)?;
+        Self::with(model, choice, threads)
+    }
+
+    /// An engine of its own, which encodes with `encoder`.
+    pub fn with_encoder(
+        model: Arc<Model>,
+        encoder: Box<dyn Encoder>,
+        threads: usize,
+    ) -> Result<Self, EngineError> {
+        let choice = Choice {
+            encoder,
+            watch: None,
+            without_npu: None,
+        };
+        Self::with(model, choice, threads)
+    }
+
+    fn with(model: Arc<Model>, choice: Choice, threads: usize) -> Result<Self, EngineError> {
         let Choice {
             encoder,
             watch,
             without_npu,
-        } = Choice::make(&model, device)?;
+        } = choice;
+        // Encoder and decoder have copies of their own: the file's pages would only add to them.
         model.release();
         let decoder = Decoder::new(&model)?;
         model.release();
         let config = model.config.clone();
+        let leaves_cores = encoder.leaves_cores();
         Ok(Self {
-            decoder,
             active_device: encoder.description(),
             watch,
             without_npu,
             encoder: FairMutex::new(encoder),
+            decoder: FairMutex::new(decoder),
             features: Pool::new(FEATURES_KEPT, move || AudioFeatures::new(&config)),
-            threads: rayon::ThreadPoolBuilder::new()
-                .num_threads(threads)
-                .thread_name(|index| format!("whispernpu-{index}"))
-                .build()?,
+            threads: start_threads("whispernpu", threads)?,
+            encoder_threads: leaves_cores
+                .then(|| start_threads("whispernpu-encoder", threads))
+                .transpose()?,
             model,
             windows: AtomicU64::new(0),
             encoder_nanos: AtomicU64::new(0),
-            turn_nanos: AtomicU64::new(0),
+            decoder_nanos: AtomicU64::new(0),
         })
     }
 
@@ -196,54 +223,71 @@ impl Engine {
     }
 
     pub fn counters(&self) -> EngineCounters {
-        let encoder_time = Duration::from_nanos(self.encoder_nanos.load(Relaxed));
-        let turns = Duration::from_nanos(self.turn_nanos.load(Relaxed));
+        let time = |nanos: &AtomicU64| Duration::from_nanos(nanos.load(Relaxed));
         EngineCounters {
             windows: self.windows.load(Relaxed),
-            encoder_time,
-            decoder_time: turns.saturating_sub(encoder_time),
+            encoder_time: time(&self.encoder_nanos),
+            decoder_time: time(&self.decoder_nanos),
             pool: self.features.counters(),
         }
     }
 
-    /// Waits for this stream's turn and runs `work` on the engine's threads.
-    pub fn turn<R: Send>(&self, work: impl FnOnce(&mut Turn) -> R + Send) -> R {
-        // The guard stays on this thread; the pool's threads work on what it guards.
+    /// Waits for this stream's turn, encodes `frames` rows of `run` from row `from`, and lets `decode` say what comes of
+    /// it, on the engine's threads. `None` if nobody wants the run any more.
+    ///
+    /// No more than two streams are past the wait: one that encodes, or waits to decode, and one that decodes.
+    pub fn hear<R: Send>(
+        &self,
+        run: &Run,
+        from: u64,
+        frames: usize,
+        decode: impl FnOnce(&Decoder, &Audio) -> Result<R, DecoderError> + Send,
+    ) -> Result<Option<R>, EngineError> {
+        // The guards stay on this thread; the pools' threads work on what they guard.
         let mut encoder = self.encoder.lock();
+        if run.is_cancelled() {
+            return Ok(None);
+        }
+        let features = self.encode(encoder.as_mut(), run, from, frames)?;
+        let decoder = self.decoder.lock();
+        let _cores = (!encoder.leaves_cores()).then_some(encoder);
         let began = Instant::now();
-        let mut turn = Turn {
-            engine: self,
-            encoder: encoder.as_mut(),
-        };
-        let result = self.threads.install(|| work(&mut turn));
-        add(&self.turn_nanos, began.elapsed());
-        result
+        let heard = self.threads.install(|| {
+            let audio = decoder.listen(&features)?;
+            drop(features);
+            decode(&decoder, &audio)
+        });
+        add(&self.decoder_nanos, began.elapsed());
+        Ok(Some(heard?))
+    }
+
+    /// Encodes the rows, and [`SLACK`] after them or up to the end of a whole window.
+    fn encode(
+        &self,
+        encoder: &mut dyn Encoder,
+        run: &Run,
+        from: u64,
+        frames: usize,
+    ) -> Result<Pooled<AudioFeatures>, EncoderError> {
+        let context = self.model.config.audio_ctx.min(frames / 2 + SLACK);
+        let began = Instant::now();
+        let mut features = self.features.acquire();
+        let threads = self.encoder_threads.as_ref().unwrap_or(&self.threads);
+        threads.install(|| {
+            run.read(|track| track.pack_window(from, frames, encoder.input()));
+            encoder.encode(context, &mut features)
+        })?;
+        add(&self.encoder_nanos, began.elapsed());
+        self.windows.fetch_add(1, Relaxed);
+        Ok(features)
     }
 }
 
-/// The engine while it is one stream's turn.
-pub struct Turn<'a> {
-    engine: &'a Engine,
-    encoder: &'a mut dyn Encoder,
-}
-
-impl Turn<'_> {
-    pub fn decoder(&self) -> &Decoder {
-        &self.engine.decoder
-    }
-
-    /// Encodes `frames` rows of `run` from row `from`, and [`SLACK`] after them or up to the end of a whole window.
-    pub fn listen(&mut self, run: &Run, from: u64, frames: usize) -> Result<Audio, EngineError> {
-        let whole = self.engine.model.config.audio_ctx;
-        let context = whole.min(frames / 2 + SLACK);
-        let began = Instant::now();
-        let mut features = self.engine.features.acquire();
-        run.read(|track| track.pack_window(from, frames, self.encoder.input()));
-        self.encoder.encode(context, &mut features)?;
-        add(&self.engine.encoder_nanos, began.elapsed());
-        self.engine.windows.fetch_add(1, Relaxed);
-        Ok(self.engine.decoder.listen(&features)?)
-    }
+fn start_threads(name: &'static str, count: usize) -> Result<ThreadPool, ThreadPoolBuildError> {
+    ThreadPoolBuilder::new()
+        .num_threads(count)
+        .thread_name(move |index| format!("{name}-{index}"))
+        .build()
 }
 
 fn add(total: &AtomicU64, time: Duration) {

@@ -164,12 +164,12 @@ fn a_window_costs_the_commands_that_the_documentation_names_and_leaves_nothing()
         let Some(driver) = Driver::emulated("") else {
             return;
         };
-        let encode = |windows: u64| {
+        let encode = |context: usize, windows: u64| {
             let device = driver.open().expect("device");
             let mut encoder = NpuEncoder::new(&model, Box::new(device)).expect("encoder");
             let mut features = AudioFeatures::new(&model.config);
             for _ in 0..windows {
-                encoder.encode(256, &mut features).expect("a window");
+                encoder.encode(context, &mut features).expect("a window");
             }
             drop(encoder);
             for left in ["buffers-left", "contexts-left", "runs-left"] {
@@ -177,14 +177,17 @@ fn a_window_costs_the_commands_that_the_documentation_names_and_leaves_nothing()
             }
             COSTS.map(|cost| driver.counted(cost))
         };
-        let (one, three) = (encode(1), encode(3));
-        let window: Vec<u64> = one.iter().zip(three).map(|(a, b)| (b - a) / 2).collect();
-        println!("{name}: {COSTS:?} {window:?} per window, with opening {one:?}");
-        // Each layer's feed-forward half is a chain of two runs, for which XRT makes a buffer of handles and gives it back;
-        // nothing else is made.
-        let syncs = 6 * layers + 1 + model.config.text_layers as u64 / 2;
-        let expected = [submissions, runs, layers, syncs, layers, layers];
-        assert_eq!(window, expected, "{name}");
+        // A window in two lanes costs twice what one does in one.
+        for (context, lanes) in [(256, 1), (800, 2)] {
+            let (one, three) = (encode(context, 1), encode(context, 3));
+            let window: Vec<u64> = one.iter().zip(three).map(|(a, b)| (b - a) / 2).collect();
+            println!("{name}: {COSTS:?} {window:?} per window, with opening {one:?}");
+            // Each layer's feed-forward half is a chain of two runs, for which XRT makes a buffer of handles and gives it
+            // back; nothing else is made.
+            let syncs = 6 * layers + 1 + model.config.text_layers as u64 / 2;
+            let expected = [submissions, runs, layers, syncs, layers, layers];
+            assert_eq!(window, expected.map(|cost| lanes * cost), "{name}");
+        }
     }
 }
 

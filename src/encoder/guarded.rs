@@ -265,6 +265,10 @@ impl Encoder for GuardedEncoder {
     fn description(&self) -> String {
         self.watch.lock().active.clone()
     }
+
+    fn leaves_cores(&self) -> bool {
+        matches!(&self.state, State::Open(device) if device.leaves_cores())
+    }
 }
 
 /// All that the decoder may look at.

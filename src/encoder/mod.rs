@@ -86,6 +86,11 @@ pub trait Encoder: Send {
 
     /// What runs, for users: `cpu (f32)`.
     fn description(&self) -> String;
+
+    /// Whether the next window is mostly a matter of waiting for another device: the cores may decode meanwhile.
+    fn leaves_cores(&self) -> bool {
+        false
+    }
 }
 
 /// The encoder on the NPU, with the CPU's behind it. The error says why there is none, for users.

@@ -15,8 +15,8 @@ mod utterance;
 use std::time::{Duration, Instant};
 
 use super::{Output, Request, Run, Schedule, Tally, Word};
-use crate::decoder::{Follow, Followed, Rules, Stop, TimedWord};
-use crate::engine::{Engine, EngineError, Turn};
+use crate::decoder::{Audio, Decoder, DecoderError, Follow, Followed, Rules, Stop, TimedWord};
+use crate::engine::{Engine, EngineError};
 use crate::mel::Track;
 use crate::model::{Model, Tokenizer};
 use context::Context;
@@ -192,10 +192,7 @@ impl Live {
             self.tally.coalesced += self.pace.coalesced(position - utterance.heard);
             loop {
                 self.tally.updates += 1;
-                let follow = |turn: &mut Turn| {
-                    self.follow(turn, run, engine.model(), &utterance, update, outputs)
-                };
-                let Some(followed) = engine.turn(follow)? else {
+                let Some(followed) = self.follow(run, engine, &utterance, update, outputs)? else {
                     break;
                 };
                 let is_deaf = self.is_deaf(&utterance, &followed);
@@ -227,25 +224,38 @@ impl Live {
         heard_nothing && unheard > DEAF && !utterance.tokens.is_empty()
     }
 
-    /// Decodes what follows the committed text; `None` until the language can be told.
+    /// Hears what follows the committed text; `None` until the language can be told.
     fn follow(
         &mut self,
-        turn: &mut Turn,
         run: &Run,
-        model: &Model,
+        engine: &Engine,
         utterance: &Utterance,
         update: Update,
         outputs: &mut Vec<Output>,
     ) -> Result<Option<Followed>, EngineError> {
-        let tokenizer = &model.tokenizer;
+        let tokenizer = &engine.model().tokenizer;
         let frames = self.gate.position() - utterance.start;
         let must_detect = self.context.must_detect(tokenizer);
         if must_detect && frames < LANGUAGE && update == Update::Regular {
             return Ok(None);
         }
-        let audio = turn.listen(run, utterance.start, frames as usize)?;
-        if must_detect {
-            let token = turn.decoder().detect_language(&audio, tokenizer)?;
+        engine.hear(run, utterance.start, frames as usize, |decoder, audio| {
+            self.decode(decoder, audio, tokenizer, utterance, update, outputs)
+        })
+    }
+
+    /// Decodes what follows the committed text.
+    fn decode(
+        &mut self,
+        decoder: &Decoder,
+        audio: &Audio,
+        tokenizer: &Tokenizer,
+        utterance: &Utterance,
+        update: Update,
+        outputs: &mut Vec<Output>,
+    ) -> Result<Followed, DecoderError> {
+        if self.context.must_detect(tokenizer) {
+            let token = decoder.detect_language(audio, tokenizer)?;
             self.context.set_language(token);
             let code = tokenizer.language_code(token);
             outputs.extend(code.map(|code| Output::Language(code.into())));
@@ -255,14 +265,15 @@ impl Live {
         } else {
             TOKENS
         };
-        let unheard = self.gate.position() - self.settled.max(utterance.start);
+        let position = self.gate.position();
+        let unheard = position - self.settled.max(utterance.start);
         let is_last = update != Update::Regular;
         let task = Follow {
             prompt: &self.context.prompt(&utterance.tokens, tokenizer),
             committed: utterance.tokens.len(),
             draft: &utterance.guess,
-            rules: &Rules::new(tokenizer, turn.decoder().vocab(), false),
-            content: frames as usize / 2,
+            rules: &Rules::new(tokenizer, decoder.vocab(), false),
+            content: (position - utterance.start) as usize / 2,
             margin: self.policy.margin(is_last),
             attended: utterance
                 .attended
@@ -270,7 +281,7 @@ impl Live {
                 .map(|frame| frame.saturating_sub(utterance.start) as usize / 2),
             max_tokens: (TOKENS + per_second * unheard / 100) as usize,
         };
-        Ok(Some(turn.decoder().follow(&task, &audio, tokenizer)?))
+        decoder.follow(&task, audio, tokenizer)
     }
 
     /// Commits what was heard, unless a guard refuses it.

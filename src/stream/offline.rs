@@ -12,7 +12,7 @@ use crate::decoder::{
     Audio, Decoder, DecoderError, Hypothesis, Limits, Rules, Task, TimedWord, Transcript, Verdict,
     is_unspaced,
 };
-use crate::engine::{Engine, EngineError, Turn};
+use crate::engine::{Engine, EngineError};
 use crate::mel::WINDOW_FRAMES;
 use crate::model::{Model, Tokenizer};
 
@@ -140,22 +140,19 @@ impl Offline {
         Ok(result)
     }
 
-    /// Encodes and decodes the window of `frames` frames at `seek`; `None` where nobody speaks.
+    /// Decodes the window of `frames` frames at `seek`; `None` where nobody speaks.
     fn hear(
         &mut self,
-        turn: &mut Turn,
+        decoder: &Decoder,
+        audio: &Audio,
         run: &Run,
         model: &Model,
         frames: u64,
         outputs: &mut Vec<Output>,
-    ) -> Result<Option<Heard>, EngineError> {
+    ) -> Result<Option<Heard>, DecoderError> {
         let tokenizer = &model.tokenizer;
-        if run.is_cancelled() {
-            return Ok(None);
-        }
-        let audio = turn.listen(run, self.seek, frames as usize)?;
         if self.language.is_none() && tokenizer.is_multilingual() {
-            let token = turn.decoder().detect_language(&audio, tokenizer)?;
+            let token = decoder.detect_language(audio, tokenizer)?;
             self.language = Some(token);
             outputs.extend(
                 tokenizer
@@ -163,7 +160,7 @@ impl Offline {
                     .map(|code| Output::Language(code.into())),
             );
         }
-        let Some(hypothesis) = self.decode(run, turn.decoder(), &audio, tokenizer)? else {
+        let Some(hypothesis) = self.decode(run, decoder, audio, tokenizer)? else {
             return Ok(None);
         };
         let window = segments::split(
@@ -171,16 +168,8 @@ impl Offline {
             tokenizer.special().timestamp_begin,
             frames,
         );
-        self.time(
-            turn.decoder(),
-            &audio,
-            tokenizer,
-            &hypothesis,
-            window,
-            frames,
-        )
-        .map(Some)
-        .map_err(Into::into)
+        self.time(decoder, audio, tokenizer, &hypothesis, window, frames)
+            .map(Some)
     }
 
     fn time(
@@ -309,7 +298,11 @@ impl Schedule for Offline {
         if frames < MIN_FRAMES {
             self.seek += frames;
         } else {
-            match engine.turn(|turn| self.hear(turn, run, engine.model(), frames, &mut outputs))? {
+            let (seek, model) = (self.seek, engine.model());
+            let heard = engine.hear(run, seek, frames as usize, |decoder, audio| {
+                self.hear(decoder, audio, run, model, frames, &mut outputs)
+            });
+            match heard?.flatten() {
                 Some(mut heard) => {
                     if !full && !everything {
                         Self::hold_back(

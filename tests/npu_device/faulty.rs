@@ -3,8 +3,8 @@
 
 use std::any::Any;
 use std::ops::Range;
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
 
 use gstwhispernpu::encoder::npu::device::{
     Dispatch, Kind, NpuBuffer, NpuDevice, NpuError, Pending,
@@ -55,6 +55,8 @@ pub struct Counts {
     pub steps: [usize; STEPS.len()],
     pub dispatches: usize,
     pub bytes_synced: usize,
+    /// From the starts of submissions until somebody waited for them.
+    pub meanwhile: Duration,
 }
 
 impl Counts {
@@ -65,29 +67,60 @@ impl Counts {
 
 /// The plan and the counts that all openings of a device share.
 #[derive(Clone, Default)]
-pub struct Control(Arc<Mutex<(Option<Plan>, Counts)>>);
+pub struct Control {
+    shared: Arc<Mutex<Shared>>,
+    /// What the host waits for, when it waits for a submission.
+    awaited: Option<Arc<dyn Fn() + Send + Sync>>,
+}
+
+#[derive(Default)]
+struct Shared {
+    plan: Option<Plan>,
+    counts: Counts,
+    /// All steps in their order.
+    steps: Vec<Step>,
+}
 
 impl Control {
     pub fn with(plan: Plan) -> Self {
-        Self(Arc::new(Mutex::new((Some(plan), Counts::default()))))
+        let control = Self::default();
+        control.shared().plan = Some(plan);
+        control
+    }
+
+    /// Nothing goes wrong, and no submission is done before `awaited` returns.
+    pub fn waiting_for(awaited: impl Fn() + Send + Sync + 'static) -> Self {
+        Self {
+            awaited: Some(Arc::new(awaited)),
+            ..Self::default()
+        }
+    }
+
+    fn shared(&self) -> MutexGuard<'_, Shared> {
+        self.shared.lock().unwrap()
     }
 
     pub fn counts(&self) -> Counts {
-        self.0.lock().unwrap().1
+        self.shared().counts
+    }
+
+    pub fn steps(&self) -> Vec<Step> {
+        self.shared().steps.clone()
     }
 
     /// Counts the step, and says what goes wrong with it.
     fn take(&self, step: Step) -> Option<Fault> {
-        let (plan, counts) = &mut *self.0.lock().unwrap();
-        let number = counts.steps[step as usize];
-        counts.steps[step as usize] += 1;
-        let plan = plan.filter(|plan| plan.step == step)?;
+        let shared = &mut *self.shared();
+        shared.steps.push(step);
+        let number = shared.counts.steps[step as usize];
+        shared.counts.steps[step as usize] += 1;
+        let plan = shared.plan.filter(|plan| plan.step == step)?;
         let strikes = number >= plan.first && number - plan.first < plan.times;
         strikes.then_some(plan.fault)
     }
 
     fn count(&self, count: impl FnOnce(&mut Counts)) {
-        count(&mut self.0.lock().unwrap().1);
+        count(&mut self.shared().counts);
     }
 }
 
@@ -135,6 +168,7 @@ impl<D: NpuDevice> NpuDevice for Faulty<D> {
             .count(|counts| counts.dispatches += dispatches.len());
         Ok(Box::new(FaultyPending {
             pending: self.device.submit(dispatches)?,
+            began: Instant::now(),
             control: self.control.clone(),
         }))
     }
@@ -189,11 +223,17 @@ impl NpuBuffer for FaultyBuffer {
 
 struct FaultyPending<'a> {
     pending: Box<dyn Pending + 'a>,
+    began: Instant,
     control: Control,
 }
 
 impl Pending for FaultyPending<'_> {
     fn wait(self: Box<Self>, limit: Duration) -> Result<(), NpuError> {
+        let meanwhile = self.began.elapsed();
+        self.control.count(|counts| counts.meanwhile += meanwhile);
+        if let Some(awaited) = &self.control.awaited {
+            awaited();
+        }
         refuse(self.control.take(Step::Wait), limit)?;
         self.pending.wait(limit)
     }

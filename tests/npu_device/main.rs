@@ -3,6 +3,7 @@
 //! each costs the device is counted. The device is the model in pure Rust; nothing of AMD's runtime is needed.
 
 mod faulty;
+mod streams;
 #[path = "../synthetic/mod.rs"]
 mod synthetic;
 
@@ -20,7 +21,9 @@ use ndarray::{ArrayView2, s};
 use synthetic::Stored;
 
 /// Two passes of the array, the second of which is not full.
-const CONTEXT: usize = 300;
+const SHORT: usize = 300;
+/// Two lanes, the second of which is two passes, one of them not full.
+const CONTEXT: usize = 1100;
 const ONCE: usize = 1;
 const ALWAYS: usize = usize::MAX;
 
@@ -61,12 +64,21 @@ fn encode(
     model: &Model,
     number: usize,
 ) -> Result<AudioFeatures, String> {
+    encode_rows(encoder, model, number, CONTEXT)
+}
+
+fn encode_rows(
+    encoder: &mut dyn Encoder,
+    model: &Model,
+    number: usize,
+    context: usize,
+) -> Result<AudioFeatures, String> {
     let mut features = AudioFeatures::new(&model.config);
     let mut input = encoder.input();
     for ((frame, band), x) in input.indexed_iter_mut() {
         *x = ((frame * (band + 3 + number)) as f32 * 0.01).sin() * 0.7;
     }
-    let encoded = encoder.encode(CONTEXT, &mut features);
+    let encoded = encoder.encode(context, &mut features);
     encoded.map(|()| features).map_err(|error| error.0)
 }
 
@@ -269,31 +281,81 @@ fn a_window_costs_the_submissions_dispatches_and_syncs_that_the_documentation_na
             continue;
         };
         let model = Model::open(&path).unwrap();
-        let control = Control::default();
-        let mut encoder = on_device(&model, &control).unwrap();
-        encode(&mut encoder, &model, 0).unwrap();
-        let before = control.counts();
-        encode(&mut encoder, &model, 1).unwrap();
-        let after = control.counts();
-        let cost = |step| after.of(step) - before.of(step);
-        assert_eq!(cost(Step::Submit), submissions, "{name}");
-        assert_eq!(cost(Step::Wait), submissions, "{name}");
-        assert_eq!(after.dispatches - before.dispatches, dispatches, "{name}");
-        assert_eq!(
-            cost(Step::SyncToDevice) + cost(Step::SyncFromDevice),
-            syncs,
-            "{name}"
-        );
-        assert_eq!(cost(Step::Allocate), 0, "{name}: streams are kept");
-        // What goes to the device, in whole passes, and what comes back.
-        let (width, layers) = (model.config.audio_state, model.config.audio_layers);
-        let rows = CONTEXT.next_multiple_of(256);
-        let to = (3 * layers + 1) * rows;
-        let back = (3 + 1 + 1) * layers * CONTEXT + 2 * model.config.text_layers * CONTEXT;
-        assert_eq!(
-            after.bytes_synced - before.bytes_synced,
-            2 * width * (to + back),
-            "{name}"
-        );
+        for (context, lanes) in [(SHORT, 1), (1500, 2)] {
+            let control = Control::default();
+            let mut encoder = on_device(&model, &control).unwrap();
+            encode_rows(&mut encoder, &model, 0, context).unwrap();
+            let before = control.counts();
+            encode_rows(&mut encoder, &model, 1, context).unwrap();
+            let after = control.counts();
+            println!(
+                "{name}, {context} rows: the CPU works for {:?} while the device does",
+                after.meanwhile - before.meanwhile
+            );
+            let cost = |step| after.of(step) - before.of(step);
+            assert_eq!(cost(Step::Submit), lanes * submissions, "{name}");
+            assert_eq!(cost(Step::Wait), lanes * submissions, "{name}");
+            let dispatched = after.dispatches - before.dispatches;
+            assert_eq!(dispatched, lanes * dispatches, "{name}");
+            let synced = cost(Step::SyncToDevice) + cost(Step::SyncFromDevice);
+            assert_eq!(synced, lanes * syncs, "{name}");
+            assert_eq!(cost(Step::Allocate), 0, "{name}: streams are kept");
+            // What goes to the device, in whole passes, and what comes back.
+            let (width, layers) = (model.config.audio_state, model.config.audio_layers);
+            let rows = context.next_multiple_of(256);
+            let to = (3 * layers + 1) * rows;
+            let back = (3 + 1 + 1) * layers * context + 2 * model.config.text_layers * context;
+            let bytes = after.bytes_synced - before.bytes_synced;
+            assert_eq!(bytes, 2 * width * (to + back), "{name}");
+        }
+    }
+}
+
+/// For each submission, whether the CPU let the device have rows, or took some, before it waited for the end.
+fn overlaps(control: &Control) -> Vec<bool> {
+    let steps = control.steps();
+    let submissions = steps.split(|step| *step == Step::Submit).skip(1);
+    let overlaps = submissions.map(|steps| {
+        let wait = steps.iter().position(|step| *step == Step::Wait);
+        wait.expect("nobody waits for it") > 0
+    });
+    overlaps.collect()
+}
+
+#[test]
+fn while_the_device_has_one_lane_the_cpu_works_on_the_other() {
+    let model = model();
+    let control = Control::default();
+    let mut encoder = on_device(&model, &control).unwrap();
+    encode_rows(&mut encoder, &model, 0, CONTEXT).unwrap();
+    // Queries, keys and values; attention's projection; the feed-forward half; the decoder's keys and values.
+    assert_eq!(overlaps(&control), [true; 2 * 4]);
+}
+
+#[test]
+fn keys_and_values_are_handed_out_while_the_next_ones_are_computed() {
+    let Ok(path) = Model::find("tiny.en").map_err(|error| println!("skipped: {error}")) else {
+        return;
+    };
+    let model = Model::open(&path).unwrap();
+    let control = Control::default();
+    let mut encoder = on_device(&model, &control).unwrap();
+    encode_rows(&mut encoder, &model, 0, SHORT).unwrap();
+    // A short window's layers have nothing to do meanwhile.
+    let mut expected = [false; 3 * 4 + 2];
+    expected[3 * 4 + 1] = true;
+    assert_eq!(overlaps(&control), expected);
+}
+
+/// What has gone to the device is as if it had gone alone.
+#[test]
+fn a_window_in_lanes_is_the_same_to_the_bit_whatever_was_encoded_before() {
+    let model = model();
+    let mut encoder = on_device(&model, &Control::default()).unwrap();
+    let expected = encode_rows(&mut encoder, &model, 0, CONTEXT).unwrap();
+    for context in [1, SHORT, 768, 769, 1500] {
+        encode_rows(&mut encoder, &model, 1, context).unwrap();
+        let found = encode_rows(&mut encoder, &model, 0, CONTEXT).unwrap();
+        assert_eq!(outputs(&found), outputs(&expected), "after {context} rows");
     }
 }

@@ -8,17 +8,19 @@
 use ndarray::Array2;
 use rayon::prelude::*;
 
-use super::weights::{Slice, Stem, Weights};
+use super::attention::{Mixed, attend};
+use super::stem::convolve;
+use super::weights::{Slice, Weights};
 use super::workspace::{BLOCK, Scratch, Scratches, Workspace};
 use crate::encoder::{AudioFeatures, EncoderError};
-use crate::kernel::attention::{Attend, Block};
+use crate::kernel::Kernel;
+use crate::kernel::attention::Block;
 use crate::kernel::buffer::stride;
 use crate::kernel::gemm::{Gemm, Rows};
 use crate::kernel::linear::{Linear, ValueRows};
 use crate::kernel::norm::{Norm, Normalize};
 use crate::kernel::pack::Packed;
-use crate::kernel::sink::{AddTo, Gelu, GeluPlus, ToFloats, ToValues};
-use crate::kernel::{Kernel, Operation, tile_rows};
+use crate::kernel::sink::{AddTo, Gelu, ToFloats, ToValues};
 use crate::model::{Config, Model, ModelError};
 
 /// The encoder for one instruction set.
@@ -230,103 +232,6 @@ impl<K: Kernel> Graph<K> {
     }
 }
 
-/// Both convolutions, and `first_norm` of what comes of them, to the workspace.
-pub(in crate::encoder) fn convolve<K: Kernel>(
-    kernel: K,
-    stem_weights: &Stem<K>,
-    first_norm: Option<&Norm>,
-    workspace: &mut Workspace<K>,
-    mel: &[f32],
-    context: usize,
-) {
-    let (width, n_mels) = (stem_weights.width(), stem_weights.n_mels());
-    let frames = 2 * context;
-
-    let (_, rows) = workspace.mel.split_at_mut(n_mels);
-    kernel.vectorize(Narrow {
-        from: &mel[..frames * n_mels],
-        to: rows,
-    });
-    rows[frames * n_mels..][..n_mels].fill(K::Value::default());
-
-    let (_, stem) = workspace.stem.split_at_mut(width);
-    let mel = &workspace.mel;
-    stem.par_chunks_mut(BLOCK * width)
-        .enumerate()
-        .take(frames.div_ceil(BLOCK))
-        .with_max_len(1)
-        .for_each(|(block, stem)| {
-            kernel.vectorize(Gemm {
-                left: Rows {
-                    values: &mel[block * BLOCK * n_mels..],
-                    stride: n_mels,
-                    count: rows_of(block, frames),
-                },
-                right: stem_weights.conv1.all(),
-                sink: ToValues::new(stem, width, Gelu),
-            });
-        });
-    stem[frames * width..][..width].fill(K::Value::default());
-
-    let stem = &workspace.stem;
-    let blocks = (
-        workspace.x.par_chunks_mut(BLOCK * width),
-        normed_blocks(&mut workspace.normed, width),
-    );
-    blocks
-        .into_par_iter()
-        .enumerate()
-        .take(context.div_ceil(BLOCK))
-        .with_max_len(1)
-        .for_each(|(block, (x, normed))| {
-            let rows = rows_of(block, context);
-            kernel.vectorize(Gemm {
-                left: Rows {
-                    values: &stem[2 * block * BLOCK * width..],
-                    stride: 2 * width,
-                    count: rows,
-                },
-                right: stem_weights.conv2.all(),
-                sink: GeluPlus {
-                    table: &stem_weights.positions[block * BLOCK * width..context * width],
-                    out: x,
-                    width,
-                },
-            });
-            if let Some(norm) = first_norm {
-                normalize(kernel, norm, x, normed, &mut []);
-            }
-        });
-}
-
-/// Every head's queries against its keys and values.
-pub(in crate::encoder) fn attend<K: Kernel>(
-    kernel: K,
-    config: &Config,
-    workspace: &mut Workspace<K>,
-    scratches: &Scratches<K>,
-    context: usize,
-) {
-    let head_width = config.audio_state / config.audio_heads;
-    let blocks = config.audio_ctx.div_ceil(BLOCK);
-    let heads = &workspace.heads;
-    let tasks = workspace.mixed.par_chunks_mut(BLOCK * head_width);
-    let tasks = tasks.enumerate().with_max_len(1);
-    tasks.for_each(|(task, out)| {
-        let (head, block) = (task / blocks, task % blocks);
-        let len = rows_of(block, context).next_multiple_of(tile_rows::<K>()) * head_width;
-        scratches.with(|scratch| {
-            kernel.vectorize(Attend {
-                queries: &heads[block * config.audio_heads + head],
-                blocks: heads[head..].iter().step_by(config.audio_heads),
-                context,
-                out: &mut out[..len],
-                scratch: &mut scratch.attention,
-            });
-        });
-    });
-}
-
 impl<K: Kernel> Encode for Graph<K> {
     fn encode(
         &mut self,
@@ -356,6 +261,7 @@ impl<K: Kernel> Encode for Graph<K> {
                 &mut self.workspace,
                 &self.scratches,
                 context,
+                0..context,
             );
             self.join_heads(layer, context);
             self.feed_forward(layer, context);
@@ -377,11 +283,14 @@ impl<K: Kernel> Encode for Graph<K> {
 }
 
 /// Normalised rows, block by block.
-fn normed_blocks<V: Send>(normed: &mut [V], width: usize) -> rayon::slice::ChunksMut<'_, V> {
+pub(super) fn normed_blocks<V: Send>(
+    normed: &mut [V],
+    width: usize,
+) -> rayon::slice::ChunksMut<'_, V> {
     normed.par_chunks_mut(BLOCK * stride::<V>(width))
 }
 
-fn normalize<K: Kernel>(
+pub(super) fn normalize<K: Kernel>(
     kernel: K,
     norm: &Norm,
     x: &[f32],
@@ -431,48 +340,4 @@ fn expand_and_contract<K: Kernel>(
     );
     let sink = AddTo { out: x, width };
     slice.fc2.multiply(kernel, hidden, count, sink);
-}
-
-/// Attention's output, (heads, rows, head width).
-pub(in crate::encoder) struct Mixed<'a, V> {
-    pub values: &'a [V],
-    pub heads: usize,
-}
-
-impl<V: Copy> Mixed<'_, V> {
-    /// The rows of a block with all their heads side by side.
-    pub fn gather(&self, block: usize, width: usize, rows: &mut [V], stride: usize) {
-        let head_width = width / self.heads;
-        for (head, values) in self
-            .values
-            .chunks_exact(self.values.len() / self.heads)
-            .enumerate()
-        {
-            let values = values[block * BLOCK * head_width..].chunks_exact(head_width);
-            for (row, values) in rows.chunks_exact_mut(stride).zip(values) {
-                row[head * head_width..][..head_width].copy_from_slice(values);
-            }
-        }
-    }
-}
-
-/// f32 to the kernel's values.
-struct Narrow<'a, V> {
-    from: &'a [f32],
-    to: &'a mut [V],
-}
-
-impl<K: Kernel> Operation<K> for Narrow<'_, K::Value> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run(self, kernel: K) {
-        let whole = self.from.len() / K::LANES * K::LANES;
-        for i in (0..whole).step_by(K::LANES) {
-            kernel.narrow(kernel.load(&self.from[i..]), &mut self.to[i..]);
-        }
-        for i in whole..self.from.len() {
-            self.to[i] = K::value(self.from[i]);
-        }
-    }
 }

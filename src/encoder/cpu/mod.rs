@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: MPL-2.0
 //! The encoder on the CPU, with kernels chosen at run time.
 //!
-//! `weights`, `workspace` and `graph` are the model, its memory, and the order of its operations; the operations
-//! themselves are in [`crate::kernel`].
+//! `weights`, `workspace` and `graph` are the model, its memory, and the order of its operations, with `stem` and
+//! `attention` as parts of it; the operations themselves are in [`crate::kernel`].
 
+pub(super) mod attention;
 pub(super) mod graph;
+pub(super) mod stem;
 pub(super) mod weights;
 pub(super) mod workspace;
 

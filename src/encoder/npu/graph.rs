@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MPL-2.0
-//! The encoder's graph with its projections on the NPU: three submissions per layer, and CPU kernels between them.
+//! The encoder's graph with its projections on the NPU: three submissions per layer and lane, CPU kernels between them.
 //!
 //! | submission | A | C |
 //! |---|---|---|
@@ -7,34 +7,41 @@
 //! | attention's projection | the mixed values | as wide |
 //! | fc1 and GELU, then fc2 | the normalised rows | four times as wide, then as wide |
 //!
-//! and one for the cross-attention keys and values of each two decoder layers. The activations pass through three
-//! buffers: `left`, `wide`, `narrow`. Rows beyond the context, up to a whole pass, are computed and looked at by nobody.
+//! and one for the cross-attention keys and values of each two decoder layers. All but attention's look at the keys of
+//! the other rows takes each row by itself. So a window of more than [`lane::LANE_ROWS`] rows is cut into two lanes, which
+//! take turns: while one is on the device, the CPU finishes what the device made of the other, and prepares what it gets
+//! next. The rows of a shorter window have the device and the CPU in turn, up to the cross-attention's keys and values,
+//! which are widened while the next ones are computed.
 
 use std::f32::consts::LOG2_E;
+use std::mem::swap;
 
 use ndarray::Array2;
-use rayon::prelude::*;
 
-use super::contract::{Epilogue, PASS_ROWS};
-use super::device::{NpuBuffer, NpuDevice, NpuError};
+use super::contract::Epilogue;
+use super::device::{NpuDevice, NpuError};
+use super::host::{Host, contiguous, hand_out, head_width, strided};
+use super::lane::{LANE_ROWS, Lane};
 use super::products::{Products, Resident, Step};
-use super::rows::{NormalizeRow, Part, add, narrow};
-use crate::encoder::cpu::graph::{self, Encode, rows_of};
+use crate::encoder::cpu::graph::Encode;
 use crate::encoder::cpu::weights::{Stem, norm};
-use crate::encoder::cpu::workspace::{BLOCK, Scratches, Workspace};
 use crate::encoder::{AudioFeatures, CrossKv, EncoderError};
 use crate::kernel::Kernel;
-use crate::kernel::attention::Block;
 use crate::kernel::norm::Norm;
 use crate::model::{Config, Model};
 
 /// Decoder layers whose keys and values are one product: as wide as `wide` is.
 const LAYERS_TOGETHER: usize = 2;
 
+/// What the residual stream is normalised by, and the first product of that.
+struct Entry {
+    norm: Norm,
+    right: Resident,
+}
+
 struct Layer {
-    attention_norm: Norm,
     /// Queries, keys and values side by side; queries scaled as [`crate::kernel::attention::Attend`] wants them.
-    qkv: Resident,
+    qkv: Entry,
     out: Resident,
     feed_forward_norm: Norm,
     fc1: Resident,
@@ -55,8 +62,10 @@ impl Layer {
             ("self_attn.v_proj", 1.0),
         ];
         Ok(Self {
-            attention_norm: norm(model, &name("self_attn_layer_norm"))?,
-            qkv: settle(&qkv, Epilogue::None)?,
+            qkv: Entry {
+                norm: norm(model, &name("self_attn_layer_norm"))?,
+                right: settle(&qkv, Epilogue::None)?,
+            },
             out: settle(&[("self_attn.out_proj", 1.0)], Epilogue::None)?,
             feed_forward_norm: norm(model, &name("final_layer_norm"))?,
             fc1: settle(&[("fc1", 1.0)], Epilogue::Gelu)?,
@@ -81,7 +90,9 @@ fn load_cross(model: &Model, first: usize, products: &mut Products) -> Result<Re
 pub struct Graph<K: Kernel> {
     stem: Stem<K>,
     layers: Vec<Layer>,
-    norm: Norm,
+    /// Keys and values of the first decoder layers.
+    heard: Entry,
+    /// Those of the others.
     cross: Vec<Resident>,
     bench: Bench<K>,
 }
@@ -89,20 +100,26 @@ pub struct Graph<K: Kernel> {
 impl<K: Kernel> Graph<K> {
     pub fn new(kernel: K, model: &Model, device: Box<dyn NpuDevice>) -> Result<Self, NpuError> {
         let config = &model.config;
+        let unsuited = |what: &str| Err(NpuError::Unsuited(what.into()));
         if !head_width(config).is_multiple_of(K::COLUMNS) {
-            return Err(NpuError::Unsuited(
-                "its attention heads are not 64 wide".into(),
-            ));
+            return unsuited("its attention heads are not 64 wide");
+        }
+        if config.audio_ctx > 2 * LANE_ROWS {
+            return unsuited("its windows are longer than Whisper's");
         }
         let mut products = Products::new(device);
         let layers = (0..config.audio_layers).map(|i| Layer::load(model, i, &mut products));
         let layers = layers.collect::<Result<_, _>>()?;
-        let pairs = (0..config.text_layers).step_by(LAYERS_TOGETHER);
-        let cross = pairs.map(|first| load_cross(model, first, &mut products));
+        let heard = Entry {
+            norm: norm(model, "model.encoder.layer_norm")?,
+            right: load_cross(model, 0, &mut products)?,
+        };
+        let others = (LAYERS_TOGETHER..config.text_layers).step_by(LAYERS_TOGETHER);
+        let cross = others.map(|first| load_cross(model, first, &mut products));
         Ok(Self {
             stem: Stem::load(model)?,
             layers,
-            norm: norm(model, "model.encoder.layer_norm")?,
+            heard,
             cross: cross.collect::<Result<_, _>>()?,
             bench: Bench::new(kernel, config, products)?,
         })
@@ -116,200 +133,136 @@ impl<K: Kernel> Encode for Graph<K> {
         context: usize,
         out: &mut AudioFeatures,
     ) -> Result<(), EncoderError> {
-        let bench = &mut self.bench;
-        graph::convolve(
-            bench.kernel,
-            &self.stem,
-            None,
-            &mut bench.workspace,
-            mel.as_slice().ok_or_else(strided)?,
-            context,
-        );
-        for layer in &self.layers {
-            bench.normalize(&layer.attention_norm, context, &mut [])?;
-            bench.attend(layer, context)?;
-            bench.normalize(&layer.feed_forward_norm, context, &mut [])?;
-            bench.feed_forward(layer, context)?;
+        let (bench, hidden) = (&mut self.bench, contiguous(&mut out.hidden)?);
+        bench.begin(&self.stem, mel.as_slice().ok_or_else(strided)?, context);
+        let first = self.layers.first().map_or(&self.heard, |layer| &layer.qkv);
+        bench.enter(first)?;
+        for (index, layer) in self.layers.iter().enumerate() {
+            bench.attend(layer)?;
+            match self.layers.get(index + 1) {
+                Some(next) => bench.feed_forward(layer, &next.qkv, None)?,
+                None => bench.feed_forward(layer, &self.heard, Some(&mut *hidden))?,
+            }
         }
-        let hidden = &mut contiguous(&mut out.hidden)?[..context * bench.width()];
-        bench.normalize(&self.norm, context, hidden)?;
-        for (right, out) in self.cross.iter().zip(out.cross.chunks_mut(LAYERS_TOGETHER)) {
-            bench.project_across(right, context, out)?;
-        }
-        Ok(())
+        let cross = [&self.heard.right].into_iter().chain(&self.cross);
+        bench.project_across(cross, &mut out.cross)
     }
 }
 
-/// What the weights are multiplied with, and by what.
+/// The CPU, the device, and the lanes that go back and forth between them.
 struct Bench<K: Kernel> {
-    kernel: K,
-    config: Config,
-    workspace: Workspace<K>,
-    scratches: Scratches<K>,
+    host: Host<K>,
     products: Products,
-    left: Box<dyn NpuBuffer>,
-    wide: Box<dyn NpuBuffer>,
-    narrow: Box<dyn NpuBuffer>,
+    lanes: [Lane; 2],
 }
 
 impl<K: Kernel> Bench<K> {
     fn new(kernel: K, config: &Config, mut products: Products) -> Result<Self, NpuError> {
-        let bytes = 2 * config.audio_ctx.next_multiple_of(PASS_ROWS) * config.audio_state;
+        let mut lane = || Lane::new(&mut products, config.audio_state);
         Ok(Self {
-            kernel,
-            config: config.clone(),
-            workspace: Workspace::new(config),
-            scratches: Scratches::new(config),
-            left: products.allocate(bytes)?,
-            wide: products.allocate(4 * bytes)?,
-            narrow: products.allocate(bytes)?,
+            lanes: [lane()?, lane()?],
+            host: Host::new(kernel, config),
             products,
         })
     }
 
-    fn width(&self) -> usize {
-        self.config.audio_state
-    }
-
-    /// Lets the device have the rows of `left` that the next product reads.
-    fn offer(&self, context: usize) -> Result<(), NpuError> {
-        let rows = context.next_multiple_of(PASS_ROWS);
-        self.left.sync_to_device(0..2 * rows * self.width())
-    }
-
-    /// The residual stream, normalised, to `left`; and to `floats`, unless that is empty.
-    fn normalize(
-        &mut self,
-        norm: &Norm,
-        context: usize,
-        floats: &mut [f32],
-    ) -> Result<(), NpuError> {
-        let (kernel, width) = (self.kernel, self.width());
-        let x = self.workspace.x[..context * width].par_chunks(width);
-        let left = self.left.bytes_mut().par_chunks_mut(2 * width);
-        if floats.is_empty() {
-            x.zip(left).for_each(|(x, left)| {
-                let write = |at, values: &[f32]| narrow(values, &mut left[2 * at..]);
-                kernel.vectorize(NormalizeRow { norm, x, write });
-            });
-        } else {
-            let floats = floats.par_chunks_mut(width);
-            x.zip(left).zip(floats).for_each(|((x, left), floats)| {
-                let write = |at, values: &[f32]| {
-                    narrow(values, &mut left[2 * at..]);
-                    floats[at..][..values.len()].copy_from_slice(values);
-                };
-                kernel.vectorize(NormalizeRow { norm, x, write });
-            });
+    /// Makes the residual stream of a window, and cuts it into lanes.
+    fn begin(&mut self, stem: &Stem<K>, mel: &[f32], context: usize) {
+        self.host.convolve(stem, mel, context);
+        for (lane, first) in self.lanes.iter_mut().zip([0, LANE_ROWS]) {
+            lane.rows = first.min(context)..context.min(first + LANE_ROWS);
         }
-        self.offer(context)
     }
 
-    /// The rows in `left` by `right`, to `wide`.
-    fn widen(&mut self, right: &Resident, context: usize) -> Result<(), NpuError> {
-        let step = Step::new(&*self.left, right, &*self.wide);
-        self.products.run(context, &[step])?;
-        self.wide.sync_from_device(0..2 * context * right.columns())
+    /// Leaves the first lane widened and the second one normalised, which is what a layer begins with.
+    fn enter(&mut self, entry: &Entry) -> Result<(), NpuError> {
+        let Self {
+            host,
+            products,
+            lanes: [a, b],
+        } = self;
+        host.normalize(&entry.norm, a, None)?;
+        products.run(a.rows.len(), &[a.widen(&entry.right)], || {
+            host.normalize(&entry.norm, b, None)
+        })
     }
 
-    /// Attention over the rows in `left`, added to the residual stream.
-    fn attend(&mut self, layer: &Layer, context: usize) -> Result<(), NpuError> {
-        self.widen(&layer.qkv, context)?;
-        self.deliver(context);
-        let (kernel, workspace) = (self.kernel, &mut self.workspace);
-        graph::attend(kernel, &self.config, workspace, &self.scratches, context);
-        self.gather(context);
-        self.offer(context)?;
-        let project = Step::new(&*self.left, &layer.out, &*self.narrow);
-        self.products.run(context, &[project])?;
-        self.add(context)
+    /// The attention half of a layer. Leaves the first lane ready for the feed-forward half, the second one projected.
+    fn attend(&mut self, layer: &Layer) -> Result<(), NpuError> {
+        let Self {
+            host,
+            products,
+            lanes: [a, b],
+        } = self;
+        let norm = &layer.feed_forward_norm;
+        products.run(b.rows.len(), &[b.widen(&layer.qkv.right)], || {
+            host.deliver(a)
+        })?;
+        // Here the device has nothing to do: every query looks at all keys.
+        host.deliver(b)?;
+        host.attend(a)?;
+        products.run(a.rows.len(), &[a.project(&layer.out)], || host.attend(b))?;
+        products.run(b.rows.len(), &[b.project(&layer.out)], || {
+            host.settle(norm, a, None)
+        })
     }
 
-    /// The feed-forward half of a layer on the rows in `left`, added to the residual stream.
-    fn feed_forward(&mut self, layer: &Layer, context: usize) -> Result<(), NpuError> {
-        let expand = Step::new(&*self.left, &layer.fc1, &*self.wide);
-        let contract = Step::new(&*self.wide, &layer.fc2, &*self.narrow);
-        self.products.run(context, &[expand, contract])?;
-        self.add(context)
-    }
-
-    /// Queries, keys and values from `wide` to the orders that attention takes them in.
-    fn deliver(&mut self, context: usize) {
-        let (kernel, width, head_width) = (self.kernel, self.width(), head_width(&self.config));
-        let count_of_heads = self.config.audio_heads;
-        let stride = 3 * width;
-        let (wide, scratches) = (self.wide.bytes(), &self.scratches);
-        let tasks = self.workspace.heads.par_iter_mut().enumerate();
-        tasks.for_each(|(task, heads)| {
-            let (block, head) = (task / count_of_heads, task % count_of_heads);
-            let count = rows_of(block, context);
-            let parts = [0, 1, 2].map(|part| Part {
-                rows: &wide[2 * block * BLOCK * stride..],
-                stride,
-                column: part * width + head * head_width,
-                width: head_width,
-                count,
-            });
-            scratches.with(|scratch| heads.fill(kernel, count, parts, &mut scratch.head));
-        });
-    }
-
-    /// Attention's heads side by side, to `left`.
-    fn gather(&mut self, context: usize) {
-        let (width, head_width) = (self.width(), head_width(&self.config));
-        let head_len = self.config.audio_ctx.next_multiple_of(BLOCK) * head_width;
-        let mixed = &self.workspace.mixed;
-        let left = self.left.bytes_mut().par_chunks_exact_mut(2 * width);
-        left.take(context).enumerate().for_each(|(row, left)| {
-            let heads = mixed.chunks_exact(head_len);
-            for (left, head) in left.chunks_exact_mut(2 * head_width).zip(heads) {
-                narrow(&head[row * head_width..][..head_width], left);
-            }
-        });
-    }
-
-    /// Adds what is in `narrow` to the residual stream.
-    fn add(&mut self, context: usize) -> Result<(), NpuError> {
-        let width = self.width();
-        self.narrow.sync_from_device(0..2 * context * width)?;
-        let x = self.workspace.x[..context * width].par_chunks_mut(width);
-        let narrow = self.narrow.bytes().par_chunks_exact(2 * width);
-        x.zip(narrow).for_each(|(x, from)| add(from, x));
-        Ok(())
-    }
-
-    /// Keys and values for the cross-attention of some decoder layers.
-    fn project_across(
+    /// The feed-forward half, up to where [`Bench::enter`] leaves the lanes. The last normalised rows go to `hidden`, too.
+    fn feed_forward(
         &mut self,
-        right: &Resident,
-        context: usize,
+        layer: &Layer,
+        next: &Entry,
+        mut hidden: Option<&mut [f32]>,
+    ) -> Result<(), NpuError> {
+        let Self {
+            host,
+            products,
+            lanes: [a, b],
+        } = self;
+        let steps = [a.widen(&layer.fc1), a.contract(&layer.fc2)];
+        products.run(a.rows.len(), &steps, || {
+            host.settle(&layer.feed_forward_norm, b, None)
+        })?;
+        let steps = [b.widen(&layer.fc1), b.contract(&layer.fc2)];
+        products.run(b.rows.len(), &steps, || {
+            host.settle(&next.norm, a, hidden.as_deref_mut())
+        })?;
+        products.run(a.rows.len(), &[a.widen(&next.right)], || {
+            host.settle(&next.norm, b, hidden)
+        })
+    }
+
+    /// Keys and values for the decoder's cross-attention, of which the first lane has been widened by the first of `cross`:
+    /// each product is handed out while the next one is computed to the other lane's buffer.
+    fn project_across<'a>(
+        &mut self,
+        cross: impl Iterator<Item = &'a Resident>,
         out: &mut [CrossKv],
     ) -> Result<(), EncoderError> {
-        self.widen(right, context)?;
-        let width = self.width();
-        let halves = out.iter_mut().flat_map(|pair| [&mut pair.k, &mut pair.v]);
-        for (half, out) in halves.enumerate() {
-            let part = Part {
-                rows: self.wide.bytes(),
-                stride: right.columns(),
-                column: half * width,
-                width,
-                count: context,
-            };
-            part.to_floats(&mut contiguous(out)?[..context * width]);
+        let Self {
+            products,
+            lanes: [a, b],
+            ..
+        } = self;
+        let (mut done, mut free) = (&mut a.wide, &mut b.wide);
+        let lanes = [(&a.left, &a.rows), (&b.left, &b.rows)];
+        let count = out.len();
+        let layers = |part| LAYERS_TOGETHER * part..count.min(LAYERS_TOGETHER * (part + 1));
+        let mut last = None;
+        for (part, right) in cross.enumerate() {
+            for (left, rows) in lanes.iter().filter(|(_, rows)| !rows.is_empty()) {
+                // Before the first one there is nothing to hand out, and it is there.
+                if let Some((before, of)) = last.replace((layers(part), *rows)) {
+                    let step = Step::new(&***left, right, &**free);
+                    products.run(rows.len(), &[step], || {
+                        hand_out(&mut **done, of, &mut out[before])
+                    })?;
+                    swap(&mut done, &mut free);
+                }
+            }
         }
-        Ok(())
+        last.map_or(Ok(()), |(layers, rows)| {
+            hand_out(&mut **done, rows, &mut out[layers])
+        })
     }
-}
-
-fn head_width(config: &Config) -> usize {
-    config.audio_state / config.audio_heads
-}
-
-fn strided() -> EncoderError {
-    EncoderError("the encoder works on contiguous arrays".into())
-}
-
-fn contiguous(array: &mut Array2<f32>) -> Result<&mut [f32], EncoderError> {
-    array.as_slice_mut().ok_or_else(strided)
 }

@@ -12,7 +12,8 @@
 //! | `txn`, `shim`, `streams` | instruction streams, shim registers, the stream of a product |
 //! | `emulation`, `model` | what the cores compute; the array behind the trait, in pure Rust |
 //! | `xrt` | the device that AMD's runtime drives |
-//! | `products`, `rows`, `graph` | resident weights and cached streams; rows between CPU and device; the encoder's order of operations |
+//! | `products`, `rows` | resident weights and cached streams; rows between CPU and device |
+//! | `lane`, `host`, `graph` | a part of a window and its buffers; what the CPU does with it; the encoder's order of operations |
 //!
 //! [`open`] is the way in. It takes the model of the array where [`VARIABLE`] asks for it.
 
@@ -22,6 +23,8 @@ pub mod contract;
 pub mod device;
 pub mod emulation;
 mod graph;
+mod host;
+mod lane;
 pub mod model;
 mod products;
 mod rows;
@@ -132,5 +135,9 @@ impl Encoder for NpuEncoder {
 
     fn description(&self) -> String {
         self.description.clone()
+    }
+
+    fn leaves_cores(&self) -> bool {
+        true
     }
 }

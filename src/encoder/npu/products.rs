@@ -54,13 +54,9 @@ pub struct Resident {
 }
 
 impl Resident {
-    pub fn columns(&self) -> usize {
-        self.columns
-    }
-
-    /// The product of `context` rows, rounded up to whole passes.
-    fn product(&self, context: usize) -> Result<Product, NpuError> {
-        let rows = context.next_multiple_of(PASS_ROWS);
+    /// The product of `rows` rows, rounded up to whole passes.
+    fn product(&self, rows: usize) -> Result<Product, NpuError> {
+        let rows = rows.next_multiple_of(PASS_ROWS);
         Product::new(rows, self.depth, self.columns, self.epilogue)
     }
 }
@@ -133,9 +129,18 @@ impl Products {
         })
     }
 
-    /// Computes `context` rows of each step, one step after another, in one submission.
-    pub fn run(&mut self, context: usize, steps: &[Step]) -> Result<(), NpuError> {
-        let product = |step: &Step| step.right.product(context);
+    /// Computes `rows` rows of each step, one step after another, in one submission; `meanwhile` is the CPU's, which
+    /// cannot reach the step's buffers. Without rows there is nothing but that to do.
+    pub fn run<E: From<NpuError>>(
+        &mut self,
+        rows: usize,
+        steps: &[Step],
+        meanwhile: impl FnOnce() -> Result<(), E>,
+    ) -> Result<(), E> {
+        if rows == 0 {
+            return meanwhile();
+        }
+        let product = |step: &Step| step.right.product(rows);
         let products: Vec<Product> = steps.iter().map(product).collect::<Result<_, _>>()?;
         for product in &products {
             self.prepare(product)?;
@@ -156,7 +161,11 @@ impl Products {
                 }
             })
             .collect();
-        self.device.submit(&dispatches)?.wait(LIMIT)
+        let pending = self.device.submit(&dispatches)?;
+        let done = meanwhile();
+        // Whatever became of the CPU's part: the device is not left at work.
+        pending.wait(LIMIT)?;
+        done
     }
 
     /// Writes the product's stream, unless the device has it.
