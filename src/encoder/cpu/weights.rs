@@ -49,8 +49,8 @@ pub struct Slice<K: Kernel> {
     pub fc2: K::Linear,
 }
 
-/// What the weights of a slice may take: half of the second-level cache of most servers.
-const SLICE_BYTES: usize = 1 << 20;
+/// What the weights of a slice may take, about a second-level cache.
+const SLICE_BYTES: usize = 2 << 20;
 /// Slices are so many hidden outputs wide, or a multiple.
 const SLICE_STEP: usize = 64;
 
