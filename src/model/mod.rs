@@ -18,7 +18,7 @@ pub mod ggml;
 mod layout;
 mod open;
 pub mod safetensors;
-mod tokenizer;
+pub(crate) mod tokenizer;
 mod weights;
 
 use std::collections::HashMap;

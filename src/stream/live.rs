@@ -4,6 +4,7 @@
 //! Each update encodes the utterance anew, feeds the committed text as a prompt, and commits the words that no
 //! longer look at the end of the audio. Committed text never changes. Nobody speaks: nothing is encoded.
 
+mod commit;
 mod context;
 mod gate;
 mod guards;
@@ -15,30 +16,27 @@ mod utterance;
 use std::time::{Duration, Instant};
 
 use super::{Output, Request, Run, Schedule, Tally, Word};
-use crate::decoder::{Audio, Decoder, DecoderError, Follow, Followed, Rules, Stop, TimedWord};
+use crate::decoder::{Audio, Decoder, DecoderError, Follow, Followed, Rules, Stop};
 use crate::engine::{Engine, EngineError};
 use crate::mel::Track;
 use crate::model::{Model, Tokenizer};
 use context::Context;
 use gate::{Change, Gate};
-use guards::Refusal;
 use pace::Pace;
-use place::{Place, frame, time};
+use place::time;
 pub use policy::Policy;
-use policy::Writing;
-use utterance::{Placed, Utterance};
+use policy::Update;
+use utterance::Utterance;
 
 const FRAME: Duration = Duration::from_millis(10);
 /// How often to look whether somebody speaks, in frames of 10 ms.
 const LOOK: u64 = 10;
 /// Audio before the first voice that belongs to the utterance.
 const PRE_ROLL: u64 = 30;
-/// Without voice for so long, all that was said is committed, although the utterance may go on.
+/// Without voice for so long, what was said is committed, although the utterance may go on.
 const PAUSE: u64 = 25;
 /// After no more silence than this an utterance goes on in the window of the one before.
 const RESUME: u64 = 300;
-/// After so much silence what was said before is no context.
-const FORGET: u64 = 500;
 /// What the encoder takes at once, less some room.
 const MOST: u64 = 2900;
 /// Speech that is needed to tell its language.
@@ -48,8 +46,6 @@ const TOKENS: u64 = 8;
 const TOKENS_UNSPACED: u64 = 16;
 /// After so much audio without a word, in frames of 10 ms, the text before is not trusted.
 const DEAF: u64 = 200;
-/// After so many refused updates the window begins anew.
-const PATIENCE: u32 = 4;
 
 /// How to be live.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -90,17 +86,6 @@ pub struct Live {
     /// Where the last utterance ended.
     last_end: u64,
     tally: Tally,
-}
-
-/// Why there is an update.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Update {
-    /// Time has passed.
-    Regular,
-    /// The speaker pauses.
-    Pause,
-    /// The utterance ended.
-    Last,
 }
 
 impl Live {
@@ -155,9 +140,6 @@ impl Live {
         };
         let start = speech.start.saturating_sub(PRE_ROLL).max(self.settled);
         self.let_go();
-        if speech.start > self.last_end + FORGET {
-            self.context.forget();
-        }
         // The voice and the words just before make the first words of what follows much surer.
         let ended = self.ended.take();
         self.utterance =
@@ -168,9 +150,8 @@ impl Live {
     fn let_go(&mut self) {
         let position = self.gate.position();
         let next = self.gate.speech().map_or(position, |speech| speech.start);
-        let last_end = self.last_end;
-        if let Some(ended) = self.ended.take_if(|_| next > last_end + RESUME) {
-            self.context.remember(&ended.tokens);
+        if next > self.last_end + RESUME {
+            self.ended = None;
         }
     }
 
@@ -204,14 +185,14 @@ impl Live {
                 }
                 // What misled the model is the text: without it, the rest is heard at once.
                 self.tally.restarts += 1;
-                self.context.remember(&utterance.restart(self.settled));
+                utterance.restart(self.settled);
             }
             self.pace.took(began.elapsed());
             utterance.heard = position;
             if update != Update::Regular {
                 utterance.settled = position;
             }
-            self.context.remember(&utterance.scroll(position));
+            utterance.scroll(position);
         }
         self.utterance = Some(utterance);
         Ok(())
@@ -274,7 +255,7 @@ impl Live {
             draft: &utterance.guess,
             rules: &Rules::new(tokenizer, decoder.vocab(), false),
             content: (position - utterance.start) as usize / 2,
-            margin: self.policy.margin(is_last),
+            margin: self.policy.margin(update),
             attended: utterance
                 .attended
                 .filter(|_| !is_last && self.policy == Policy::AlignAtt)
@@ -282,108 +263,6 @@ impl Live {
             max_tokens: (TOKENS + per_second * unheard / 100) as usize,
         };
         decoder.follow(&task, audio, tokenizer)
-    }
-
-    /// Commits what was heard, unless a guard refuses it.
-    fn judge(
-        &mut self,
-        utterance: &mut Utterance,
-        followed: Followed,
-        update: Update,
-        voiced: u64,
-        run: &Run,
-        tokenizer: &Tokenizer,
-    ) -> Vec<Output> {
-        let writing = Writing {
-            tokenizer,
-            unspaced: self.context.is_unspaced(tokenizer),
-        };
-        let content = (self.gate.position() - utterance.start) as usize / 2;
-        let is_last = update != Update::Regular;
-        let words = self
-            .policy
-            .final_words(&followed, &utterance.guess, content, is_last, writing);
-        let count = words.last().map_or(0, |word| word.tokens.end);
-        let text = tokenizer.decode(&followed.tokens[..count]);
-        let mut refusal = guards::judge(&followed, voiced, update == Update::Last);
-        if refusal.is_none() && !utterance.has_text && guards::is_boilerplate(&text) {
-            if update == Update::Regular {
-                // It may be the beginning of something.
-                return Vec::new();
-            }
-            if guards::is_invented(&text, &followed, voiced) {
-                refusal = Some(Refusal::Boilerplate);
-            }
-        }
-        if let Some(refusal) = refusal {
-            self.refuse(utterance, refusal);
-            return Vec::new();
-        }
-        utterance.refused = 0;
-        self.tally.refused_tokens += followed.unheard as u64;
-        utterance.attended = followed
-            .attended
-            .map(|frame| utterance.start + 2 * frame as u64);
-        utterance.guess = [&followed.tokens[count..], &followed.tail].concat();
-        let words = self.place(utterance, &followed, words, run);
-        let mut outputs = Vec::new();
-        if !words.is_empty() {
-            outputs.push(Output::Words(words));
-        }
-        outputs.push(Output::Partial {
-            stable: tokenizer.decode(&utterance.tokens).trim().to_owned(),
-            text: tokenizer.decode(&utterance.guess).trim().to_owned(),
-            start: time(self.settled),
-        });
-        outputs
-    }
-
-    /// Adds final words to the utterance; gives those that were said where somebody speaks.
-    fn place(
-        &mut self,
-        utterance: &mut Utterance,
-        followed: &Followed,
-        words: Vec<TimedWord>,
-        run: &Run,
-    ) -> Vec<Word> {
-        let count = words.last().map_or(0, |word| word.tokens.end);
-        let words = run.read(|track| {
-            let mut place = Place {
-                gate: &self.gate,
-                track,
-                window: utterance.start,
-                settled: self.settled,
-                refused: 0,
-            };
-            let words = place.words(followed, words);
-            self.settled = place.settled;
-            self.tally.refused_words += place.refused;
-            words
-        });
-        let placed = words.iter().map(|(word, tokens_end)| Placed {
-            start: frame(word.start),
-            tokens_end: *tokens_end,
-        });
-        utterance.commit(&followed.tokens[..count], placed);
-        words.into_iter().map(|(word, _)| word).collect()
-    }
-
-    fn refuse(&mut self, utterance: &mut Utterance, refusal: Refusal) {
-        match refusal {
-            Refusal::Silence => self.tally.refused_silence += 1,
-            Refusal::TooMuch => self.tally.refused_too_much += 1,
-            Refusal::Loop => self.tally.refused_loops += 1,
-            Refusal::Unsteady => self.tally.refused_unsteady += 1,
-            Refusal::Boilerplate => self.tally.refused_boilerplate += 1,
-        }
-        utterance.attended = None;
-        utterance.guess.clear();
-        utterance.refused += 1;
-        if refusal == Refusal::Loop || utterance.refused >= PATIENCE {
-            // What misled the model is in the text; the audio that is not committed is heard again.
-            utterance.restart(self.settled);
-            self.context.forget();
-        }
     }
 
     fn finish_utterance(&mut self, outputs: &mut Vec<Output>) {

@@ -3,7 +3,7 @@
 use super::*;
 
 /// All bytes, some merges, and the special tokens of an English-only model with two languages.
-fn small() -> Tokenizer {
+pub(crate) fn small() -> Tokenizer {
     let mut tokens: Vec<Box<[u8]>> = (0..=255u8).map(|byte| Box::from([byte])).collect();
     for merge in ["he", "ll", "hell", "hello", " w", "or", " wor", "ld", "日"] {
         tokens.push(merge.as_bytes().into());

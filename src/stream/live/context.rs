@@ -1,20 +1,21 @@
 // SPDX-License-Identifier: MPL-2.0
-//! What the model is told before it listens: the language, the task, terms to expect, the text before.
+//! What the model is told before it listens: the language, the task, terms to expect.
+//!
+//! The text before the window is not among it: with it small models copy what they got wrong. Live, both streams of
+//! `evaluate simulate --kind en-stream`, tiny.en and base: 9 and 6 of 706 words more were wrong with 64 tokens of it.
 
 use crate::decoder::is_unspaced;
 use crate::model::Tokenizer;
 use crate::stream::Request;
 
-/// Text carried over, in tokens: small models copy the errors of longer prompts and loop (whisper.cpp #2446).
-const CARRIED: usize = 64;
+/// Terms to expect, in tokens: small models loop after longer prompts (whisper.cpp #2446).
+const LONGEST: usize = 64;
 
 pub struct Context {
     request: Request,
     language: Option<u32>,
-    /// Static prompt, always first.
+    /// Terms to expect.
     initial: Vec<u32>,
-    /// Text before the window.
-    carried: Vec<u32>,
 }
 
 impl Context {
@@ -24,12 +25,11 @@ impl Context {
             Some(text) if !text.is_empty() => tokenizer.encode(&format!(" {text}")),
             _ => Vec::new(),
         };
-        initial.truncate(CARRIED);
+        initial.truncate(LONGEST);
         Self {
             language: code.and_then(|code| tokenizer.language_token(code)),
             request,
             initial,
-            carried: Vec::new(),
         }
     }
 
@@ -53,10 +53,9 @@ impl Context {
     pub fn prompt(&self, text: &[u32], tokenizer: &Tokenizer) -> Vec<u32> {
         let special = tokenizer.special();
         let mut tokens = Vec::new();
-        if !self.initial.is_empty() || !self.carried.is_empty() {
+        if !self.initial.is_empty() {
             tokens.push(special.sot_prev);
             tokens.extend_from_slice(&self.initial);
-            tokens.extend_from_slice(&self.carried);
         }
         tokens.push(special.sot);
         if tokenizer.is_multilingual() {
@@ -70,17 +69,5 @@ impl Context {
         tokens.push(special.no_timestamps);
         tokens.extend_from_slice(text);
         tokens
-    }
-
-    /// Text that scrolled out of the window; the last of it is carried.
-    pub fn remember(&mut self, tokens: &[u32]) {
-        self.carried.extend_from_slice(tokens);
-        let surplus = self.carried.len().saturating_sub(CARRIED);
-        self.carried.drain(..surplus);
-    }
-
-    /// What was said before has nothing to do with what is said now, or misled the model.
-    pub fn forget(&mut self) {
-        self.carried.clear();
     }
 }

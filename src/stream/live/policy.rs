@@ -13,6 +13,17 @@ const FAR: usize = 75;
 const SURE: f32 = 0.5;
 const SURE_TWICE: f32 = 0.2;
 
+/// Why there is an update.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Update {
+    /// Time has passed.
+    Regular,
+    /// The speaker pauses.
+    Pause,
+    /// The utterance ended.
+    Last,
+}
+
 /// How an update tells what no more audio can change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Policy {
@@ -34,28 +45,32 @@ impl Policy {
         }
     }
 
-    /// Frames at the end of the audio that no final token may look at; `last` says that no audio will follow.
-    pub fn margin(self, last: bool) -> Option<usize> {
-        match self {
-            Self::AlignAtt => Some(if last { LAST_MARGIN } else { MARGIN }),
-            Self::Agreement => None,
+    /// Frames at the end of the audio that no final token may look at.
+    pub fn margin(self, update: Update) -> Option<usize> {
+        match (self, update) {
+            (Self::AlignAtt, Update::Regular) => Some(MARGIN),
+            (Self::AlignAtt, Update::Pause | Update::Last) => Some(LAST_MARGIN),
+            (Self::Agreement, _) => None,
         }
     }
 
     /// The words of an update that are final. `before` is what the update before left for later, `content` counts the
-    /// frames of audio; `last` says that no audio will follow.
+    /// frames of audio.
+    ///
+    /// In a pause an unsure word waits for the end of the utterance, a moment later: more words may yet make it clear.
     pub fn final_words(
         self,
         followed: &Followed,
         before: &[u32],
         content: usize,
-        last: bool,
+        update: Update,
         writing: Writing,
     ) -> Vec<TimedWord> {
-        let is_closed = last || (self == Self::Agreement && followed.stop == Stop::EndOfText);
-        let mut words = writing.whole_words(followed, is_closed);
-        if last {
-            return words;
+        let says_more = self == Self::AlignAtt || followed.stop != Stop::EndOfText;
+        let mut words = writing.whole_words(followed, update != Update::Regular || !says_more);
+        match (self, update) {
+            (_, Update::Last) | (Self::Agreement, Update::Pause) => return words,
+            _ => {}
         }
         let agreed = followed
             .tokens
@@ -71,7 +86,8 @@ impl Policy {
                     let age = content.saturating_sub(followed.begins[word.tokens.end]);
                     let enough = if is_agreed { SURE_TWICE } else { SURE };
                     let mut own = followed.probabilities[word.tokens.clone()].iter();
-                    age >= FAR || own.all(|probability| *probability >= enough)
+                    (age >= FAR && update == Update::Regular)
+                        || own.all(|probability| *probability >= enough)
                 }
             }
         };
@@ -113,5 +129,76 @@ impl Writing<'_> {
             .copied()
             .collect();
         std::str::from_utf8(&bytes).is_err()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::tokenizer::tests::small;
+
+    /// "hello world wor", each token spoken for half a second and as sure as said; half a second more is silent.
+    fn followed(tokenizer: &Tokenizer, probabilities: [f32; 3]) -> Followed {
+        let words = ["hello", " world", " wor"].map(|word| tokenizer.encode(word));
+        let count = words.iter().map(Vec::len).sum::<usize>();
+        let sure = words.iter().zip(probabilities);
+        Followed {
+            tokens: words.concat(),
+            probabilities: sure
+                .flat_map(|(word, probability)| vec![probability; word.len()])
+                .collect(),
+            begins: (0..=count).map(|token| 25 * token).collect(),
+            attended: None,
+            tail: tokenizer.encode(" wor"),
+            unheard: 0,
+            avg_logprob: -0.2,
+            no_speech: 0.0,
+            stop: Stop::EndOfAudio,
+        }
+    }
+
+    fn count(policy: Policy, probabilities: [f32; 3], before: &[&str], update: Update) -> usize {
+        let tokenizer = small();
+        let followed = followed(&tokenizer, probabilities);
+        let content = followed.begins.last().map_or(0, |end| end + 25);
+        let before = tokenizer.encode(&before.concat());
+        let writing = Writing {
+            tokenizer: &tokenizer,
+            unspaced: false,
+        };
+        let words = policy.final_words(&followed, &before, content, update, writing);
+        words.len()
+    }
+
+    #[test]
+    fn an_unsure_word_waits_with_all_that_follow_until_it_is_said_again_or_long_ago() {
+        let count = |probabilities, before: &[&str]| {
+            count(Policy::AlignAtt, probabilities, before, Update::Regular)
+        };
+        assert_eq!(count([0.9, 0.9, 0.9], &[]), 3);
+        assert_eq!(count([0.9, 0.9, 0.4], &[]), 2);
+        assert_eq!(count([0.9, 0.9, 0.4], &["hello", " world", " wor"]), 3);
+        assert_eq!(count([0.9, 0.9, 0.1], &["hello", " world", " wor"]), 2);
+        assert_eq!(count([0.4, 0.9, 0.9], &[]), 3, "long ago");
+    }
+
+    #[test]
+    fn in_a_pause_an_unsure_word_waits_for_the_end_of_the_utterance() {
+        let unsure = [0.4, 0.9, 0.4];
+        assert_eq!(count(Policy::AlignAtt, unsure, &[], Update::Pause), 0);
+        assert_eq!(
+            count(Policy::AlignAtt, unsure, &["hello"], Update::Pause),
+            2
+        );
+        assert_eq!(count(Policy::AlignAtt, unsure, &[], Update::Last), 3);
+    }
+
+    #[test]
+    fn agreement_asks_for_the_same_words_twice_until_the_speaker_pauses() {
+        let unsure = [0.1; 3];
+        let count = |before: &[&str], update| count(Policy::Agreement, unsure, before, update);
+        assert_eq!(count(&[], Update::Regular), 0);
+        assert_eq!(count(&["hello", " world"], Update::Regular), 2);
+        assert_eq!(count(&[], Update::Pause), 3);
     }
 }
