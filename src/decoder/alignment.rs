@@ -159,12 +159,22 @@ fn medians(mut x: [[f32; FRAMES]; MEDIAN_WIDTH]) -> [f32; FRAMES] {
         (3, 4),
     ];
     for (a, b) in PAIRS {
-        for frame in 0..FRAMES {
-            let (one, other) = (x[a][frame], x[b][frame]);
-            // Not `f32::min`: what that does with NaNs takes three instructions.
-            x[a][frame] = if one < other { one } else { other };
-            x[b][frame] = if one < other { other } else { one };
-        }
+        // Not `f32::min`: what that does with NaNs takes three instructions.
+        let (one, other) = (x[a], x[b]);
+        x[a] = from_fn(|frame| {
+            if one[frame] < other[frame] {
+                one[frame]
+            } else {
+                other[frame]
+            }
+        });
+        x[b] = from_fn(|frame| {
+            if one[frame] < other[frame] {
+                other[frame]
+            } else {
+                one[frame]
+            }
+        });
     }
     x[MEDIAN_WIDTH / 2]
 }
