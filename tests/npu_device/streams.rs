@@ -14,12 +14,10 @@ use gstwhispernpu::stream::Run;
 use ndarray::{Array2, ArrayViewMut2};
 
 use super::faulty::{Control, Fault, Plan, Step};
-use super::{Bench, ONCE, guarded, model, on_device};
+use super::{Bench, ONCE, PATIENCE, guarded, model, on_device};
 
 /// With the silence after them they make a window of two lanes.
 const FRAMES: usize = 600;
-/// More than any wait of these tests takes that is not in vain.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A run of audio that is like no other.
 fn run(number: usize) -> Run {
