@@ -164,10 +164,8 @@ pub trait Kernel: Integers {
         a: (*const Self::Value, usize),
         b: (*const Self::Value, usize),
     ) {
-        let zeros = [self.splat(0.0); 2];
-        let begun = Self::Tile::splat(bias.unwrap_or(zeros));
         // SAFETY: the caller promises the same.
-        tile.write(unsafe { accumulate(self, begun, steps, a, b) });
+        tile.write(unsafe { product(self, bias, steps, a, b) });
     }
 }
 
@@ -219,18 +217,19 @@ pub const fn tile_rows<K: Kernel>() -> usize {
     <K::Tile as Tile<K::Vector>>::ROWS
 }
 
-/// `tile + a b`: what [`Kernel::multiply`] is, in vectors.
+/// What [`Kernel::multiply`] writes, computed in vectors.
 ///
 /// # Safety
 /// As there.
 #[inline(always)]
-unsafe fn accumulate<K: Kernel>(
+unsafe fn product<K: Kernel>(
     kernel: K,
-    mut tile: K::Tile,
+    bias: Option<[K::Vector; 2]>,
     steps: usize,
     (a, a_stride): (*const K::Value, usize),
     (b, b_stride): (*const K::Value, usize),
 ) -> K::Tile {
+    let mut tile = K::Tile::splat(bias.unwrap_or([kernel.splat(0.0); 2]));
     for step in 0..steps {
         // SAFETY: within what the caller promises for this step and these columns.
         let columns = unsafe {

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MPL-2.0
 //! The encoder's graph (openai/whisper `model.py`, class `AudioEncoder`), cut into tasks of [`BLOCK`] rows.
 //!
-//! A layer is three rounds of tasks, each a point where all rows must be there: keys and values of all rows
-//! before attention, all heads before their projection, and all normalised rows before the next layer's
-//! projections, which are taken per head. The rounds run on whatever rayon pool is current.
+//! A layer is rounds of tasks: queries, keys and values; attention, which needs those of all rows; attention's projection,
+//! which needs all heads; and the feed-forward half, a round for each slice, so that its weights stay in the cache. The
+//! rounds run on whatever rayon pool is current.
 
 use ndarray::Array2;
 use rayon::prelude::*;
@@ -122,16 +122,8 @@ impl<K: Kernel> Graph<K> {
             values: &workspace.mixed,
             heads: config.audio_heads,
         };
-        let blocks = (
-            workspace.x.par_chunks_mut(BLOCK * width),
-            normed_blocks(&mut workspace.normed, width),
-        );
-        blocks
-            .into_par_iter()
-            .enumerate()
-            .take(context.div_ceil(BLOCK))
-            .with_max_len(1)
-            .for_each(|(block, (x, normed))| {
+        row_blocks(&mut workspace.x, &mut workspace.normed, width, context).for_each(
+            |(block, (x, normed))| {
                 scratches.with(|scratch| {
                     let (stride, count) = (stride::<K::Value>(width), rows_of(block, context));
                     mixed.gather(block, width, &mut scratch.rows, stride);
@@ -147,7 +139,8 @@ impl<K: Kernel> Graph<K> {
                     });
                 });
                 normalize(kernel, &layer.feed_forward_norm, x, normed, &mut []);
-            });
+            },
+        );
     }
 
     /// The feed-forward half, slice by slice, and the normalisation that the next layer starts with.
@@ -167,16 +160,8 @@ impl<K: Kernel> Graph<K> {
             .map(|layer| &layer.attention_norm);
         for (number, slice) in slices.iter().enumerate() {
             let norm = next_norm.filter(|_| number + 1 == slices.len());
-            let blocks = (
-                workspace.x.par_chunks_mut(BLOCK * width),
-                normed_blocks(&mut workspace.normed, width),
-            );
-            blocks
-                .into_par_iter()
-                .enumerate()
-                .take(context.div_ceil(BLOCK))
-                .with_max_len(1)
-                .for_each(|(block, (x, normed))| {
+            row_blocks(&mut workspace.x, &mut workspace.normed, width, context).for_each(
+                |(block, (x, normed))| {
                     let count = rows_of(block, context);
                     scratches.with(|scratch| {
                         expand_and_contract(kernel, slice, count, normed, scratch, x);
@@ -184,7 +169,8 @@ impl<K: Kernel> Graph<K> {
                     if let Some(norm) = norm {
                         normalize(kernel, norm, x, normed, &mut []);
                     }
-                });
+                },
+            );
         }
     }
 
@@ -282,11 +268,25 @@ impl<K: Kernel> Encode for Graph<K> {
     }
 }
 
-/// Normalised rows, block by block.
-pub(super) fn normed_blocks<V: Send>(
-    normed: &mut [V],
+/// The residual stream and its normalised rows, as far as a context reaches: a task for each block, with its number.
+pub(super) fn row_blocks<'a, V: Send>(
+    x: &'a mut [f32],
+    normed: &'a mut [V],
     width: usize,
-) -> rayon::slice::ChunksMut<'_, V> {
+    context: usize,
+) -> impl IndexedParallelIterator<Item = (usize, (&'a mut [f32], &'a mut [V]))> {
+    (
+        x.par_chunks_mut(BLOCK * width),
+        normed_blocks(normed, width),
+    )
+        .into_par_iter()
+        .enumerate()
+        .take(context.div_ceil(BLOCK))
+        .with_max_len(1)
+}
+
+/// Normalised rows, block by block.
+fn normed_blocks<V: Send>(normed: &mut [V], width: usize) -> rayon::slice::ChunksMut<'_, V> {
     normed.par_chunks_mut(BLOCK * stride::<V>(width))
 }
 

@@ -3,7 +3,7 @@
 
 use rayon::prelude::*;
 
-use super::graph::{normalize, normed_blocks, rows_of};
+use super::graph::{normalize, row_blocks, rows_of};
 use super::weights::Stem;
 use super::workspace::{BLOCK, Workspace};
 use crate::kernel::gemm::{Gemm, Rows};
@@ -50,16 +50,8 @@ pub(in crate::encoder) fn convolve<K: Kernel>(
     stem[frames * width..][..width].fill(K::Value::default());
 
     let stem = &workspace.stem;
-    let blocks = (
-        workspace.x.par_chunks_mut(BLOCK * width),
-        normed_blocks(&mut workspace.normed, width),
-    );
-    blocks
-        .into_par_iter()
-        .enumerate()
-        .take(context.div_ceil(BLOCK))
-        .with_max_len(1)
-        .for_each(|(block, (x, normed))| {
+    row_blocks(&mut workspace.x, &mut workspace.normed, width, context).for_each(
+        |(block, (x, normed))| {
             let rows = rows_of(block, context);
             kernel.vectorize(Gemm {
                 left: Rows {
@@ -77,7 +69,8 @@ pub(in crate::encoder) fn convolve<K: Kernel>(
             if let Some(norm) = first_norm {
                 normalize(kernel, norm, x, normed, &mut []);
             }
-        });
+        },
+    );
 }
 
 /// f32 to the kernel's values.

@@ -11,7 +11,7 @@ use super::{Avx512, Generation, has_avx512, on_avx512};
 use crate::kernel::attention::{Block, ByteBlock};
 use crate::kernel::bytes::{ByteWeights, Bytes};
 use crate::kernel::linear::Linear;
-use crate::kernel::{Kernel, Lanes, Operation, Tile, accumulate};
+use crate::kernel::{Kernel, Lanes, Operation, Tile, product};
 
 pub(super) fn has_bf16() -> bool {
     has_avx512() && is_x86_feature_detected!("avx512bf16") && is_x86_feature_detected!("avx512vnni")
@@ -54,9 +54,8 @@ pub trait Products: Generation + Sized {
         a: (*const bf16, usize),
         b: (*const bf16, usize),
     ) {
-        let begun = Self::Tile::splat(bias.unwrap_or([kernel.splat(0.0); 2]));
         // SAFETY: the caller promises the same.
-        tile.write(unsafe { accumulate(kernel, begun, steps, a, b) });
+        tile.write(unsafe { product(kernel, bias, steps, a, b) });
     }
 }
 

@@ -66,8 +66,8 @@ impl Policy {
         update: Update,
         writing: Writing,
     ) -> Vec<TimedWord> {
-        let says_more = self == Self::AlignAtt || followed.stop != Stop::EndOfText;
-        let mut words = writing.whole_words(followed, update != Update::Regular || !says_more);
+        let has_ended = self == Self::Agreement && followed.stop == Stop::EndOfText;
+        let mut words = writing.whole_words(followed, update != Update::Regular || has_ended);
         match (self, update) {
             (_, Update::Last) | (Self::Agreement, Update::Pause) => return words,
             _ => {}
