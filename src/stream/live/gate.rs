@@ -2,7 +2,7 @@
 //! Where an utterance begins and ends, by the probability of voice.
 
 /// Silence that ends an utterance, in frames of 10 ms.
-pub const HANG_OVER: u64 = 50;
+pub const HANG_OVER: u64 = 40;
 /// Voice that makes an utterance; less is a noise.
 const SHORTEST: u64 = 25;
 /// How far below the threshold voice may fall without being over (as Silero's iterator has it).
@@ -127,16 +127,16 @@ mod tests {
     }
 
     #[test]
-    fn an_utterance_begins_after_a_quarter_second_of_voice_and_ends_after_half_a_second_without() {
+    fn an_utterance_begins_after_a_quarter_second_of_voice_and_ends_after_four_tenths_without() {
         assert_eq!(
             changes(0.5, &[(100, 0.1), (200, 0.9), (100, 0.2)]),
-            [(Change::Began, 125), (Change::Ended, 350)]
+            [(Change::Began, 125), (Change::Ended, 340)]
         );
     }
 
     #[test]
     fn a_short_pause_and_a_weak_voice_end_nothing() {
-        let weak = [(100, 0.9), (49, 0.0), (30, 0.9), (300, 0.36), (49, 0.1)];
+        let weak = [(100, 0.9), (39, 0.0), (30, 0.9), (300, 0.36), (39, 0.1)];
         assert_eq!(changes(0.5, &weak), [(Change::Began, 25)]);
     }
 
