@@ -241,7 +241,7 @@ impl Engine {
         run: &Run,
         from: u64,
         frames: usize,
-        decode: impl FnOnce(&Decoder, &Audio) -> Result<R, DecoderError> + Send,
+        decode: impl FnOnce(&Decoder, Audio) -> Result<R, DecoderError> + Send,
     ) -> Result<Option<R>, EngineError> {
         // The guards stay on this thread; the pools' threads work on what they guard.
         let mut encoder = self.encoder.lock();
@@ -251,14 +251,44 @@ impl Engine {
         let features = self.encode(encoder.as_mut(), run, from, frames)?;
         let decoder = self.decoder.lock();
         let _cores = (!encoder.leaves_cores()).then_some(encoder);
-        let began = Instant::now();
-        let heard = self.threads.install(|| {
+        self.work(|| {
             let audio = decoder.listen(&features)?;
             drop(features);
-            decode(&decoder, &audio)
-        });
+            decode(&decoder, audio)
+        })
+        .map(Some)
+    }
+
+    /// The first step of a turn alone, for a stream that decodes several windows in one turn.
+    pub fn listen(
+        &self,
+        run: &Run,
+        from: u64,
+        frames: usize,
+    ) -> Result<Option<Audio>, EngineError> {
+        self.hear(run, from, frames, |_, audio| Ok(audio))
+    }
+
+    /// The second step of a turn alone: waits for this stream's turn, and lets `decode` say what comes of what it has listened
+    /// to.
+    pub fn decode<R: Send>(
+        &self,
+        decode: impl FnOnce(&Decoder) -> Result<R, DecoderError> + Send,
+    ) -> Result<R, EngineError> {
+        let _cores = self.encoder_threads.is_none().then(|| self.encoder.lock());
+        let decoder = self.decoder.lock();
+        self.work(|| decode(&decoder))
+    }
+
+    /// Decoding on the engine's threads, timed.
+    fn work<R: Send>(
+        &self,
+        decode: impl FnOnce() -> Result<R, DecoderError> + Send,
+    ) -> Result<R, EngineError> {
+        let began = Instant::now();
+        let decoded = self.threads.install(decode);
         add(&self.decoder_nanos, began.elapsed());
-        Ok(Some(heard?))
+        Ok(decoded?)
     }
 
     /// Encodes the rows, and [`SLACK`] after them or up to the end of a whole window.

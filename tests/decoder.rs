@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MPL-2.0
 //! The decoder on the kernels, with every instruction set that this machine has, against the reference decoder.
 
-use gstwhispernpu::decoder::{Attention, Audio, Cache, Decoder, DecoderError};
+use gstwhispernpu::decoder::{
+    Attention, Audio, Cache, Decoder, DecoderError, Hypothesis, Rules, Task,
+};
 use gstwhispernpu::encoder::AudioFeatures;
 use gstwhispernpu::kernel::Isa;
 use gstwhispernpu::model::Model;
@@ -45,7 +47,7 @@ fn say(decoder: &Decoder, audio: &Audio, parts: &[usize]) -> (Vec<f32>, Attentio
         );
         from += part;
     }
-    assert_eq!((from, cache.len()), (TOKENS.len(), TOKENS.len()));
+    assert_eq!((from, cache.len(0)), (TOKENS.len(), TOKENS.len()));
     (logits, attention)
 }
 
@@ -187,4 +189,46 @@ fn what_does_not_fit_is_refused() {
     assert!(forward(&[1], &mut cache, &audio).is_err());
     features.context = 0;
     assert!(decoder.listen(&features).is_err());
+}
+
+#[test]
+fn a_text_that_is_decoded_beside_others_is_the_one_that_it_is_alone() {
+    let Some(model) = model() else {
+        return;
+    };
+    let rules = Rules::new(&model.tokenizer);
+    let mut features = features(&model);
+    for isa in Isa::available() {
+        let decoder = Decoder::with_isa(&model, isa).unwrap();
+        let heard = [701, 1500, 33, 250, 90].map(|frames| {
+            features.context = frames;
+            decoder.listen(&features).unwrap()
+        });
+        // They end one after the other, and the last one finds no room beside the first four.
+        let tasks = heard
+            .iter()
+            .zip([1, 9, 5, 12, 3])
+            .map(|(audio, max_tokens)| Task {
+                audio,
+                prompt: &TOKENS[..3],
+                rules: &rules,
+                temperature: 0.5,
+                max_tokens,
+                seed: max_tokens as u64,
+            });
+        let tasks: Vec<Task> = tasks.collect();
+        let together = decoder.decode(&tasks, &model.tokenizer).unwrap();
+        let alone = tasks.chunks(1).flat_map(|task| {
+            let text = decoder.decode(task, &model.tokenizer);
+            text.unwrap()
+        });
+        let alone: Vec<Hypothesis> = alone.collect();
+        let lens = together.iter().map(|text| text.tokens.len());
+        assert!(lens.clone().max() > lens.min(), "{isa}");
+        for (together, alone) in together.iter().zip(&alone) {
+            assert_eq!(together.tokens, alone.tokens, "{isa}");
+            let off = furthest(&together.probabilities, &alone.probabilities);
+            assert!(off < 1e-4, "{isa}: {off}");
+        }
+    }
 }

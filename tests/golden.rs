@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use gstwhispernpu::decoder::{Attention, Cache, Decoder, Hypothesis, Rules, Task};
+use gstwhispernpu::decoder::{Attention, Cache, Decoder, Rules, Task};
 use gstwhispernpu::encoder::cpu::CpuEncoder;
 use gstwhispernpu::encoder::reference::ReferenceEncoder;
 use gstwhispernpu::encoder::{AudioFeatures, Encoder};
@@ -231,18 +231,19 @@ fn greedy_decoding_says_what_the_reference_says() {
             ))
             .unwrap();
         let tokens = tokens(name);
-        let rules = Rules::new(&model.tokenizer, decoder.vocab(), false);
+        let rules = Rules::new(&model.tokenizer);
         let task = Task {
+            audio: &audio,
             prompt: &tokens.prompt,
             rules: &rules,
             temperature: 0.0,
             max_tokens: 100,
             seed: 0,
         };
-        let Hypothesis { tokens: said, .. } =
-            decoder.decode(&task, &audio, &model.tokenizer).unwrap();
-        assert_eq!(said, tokens.tokens, "{name}");
-        assert_eq!(model.tokenizer.decode(&said), tokens.text);
+        let said = decoder.decode(&[task], &model.tokenizer).unwrap();
+        let said = &said[0].tokens;
+        assert_eq!(*said, tokens.tokens, "{name}");
+        assert_eq!(model.tokenizer.decode(said), tokens.text);
         assert_eq!(model.tokenizer.special().eot, tokens.eot);
         if model.tokenizer.is_multilingual() {
             let language = decoder.detect_language(&audio, &model.tokenizer).unwrap();

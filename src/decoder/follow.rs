@@ -136,7 +136,7 @@ impl Decoder {
             }
             row += 1;
             if !(rows.contains(&row) && fed[row] == token) {
-                cache.truncate(row);
+                cache.truncate(0, row);
                 attention.truncate(row);
                 self.forward(&[token], &mut cache, audio, Some(&mut attention))?;
                 rows = row..row + 1;

@@ -2,13 +2,27 @@
 //! What every graph of the decoder offers, and what belongs to one window.
 
 use std::any::Any;
+use std::ops::Range;
 
 use super::{Attention, DecoderError};
 use crate::encoder::AudioFeatures;
 
+/// Texts that may be decoded side by side, so that weights are read once for a token of each: with more of them the
+/// windows' keys and values, which each token of each text reads anew, are what takes the time.
+pub const MOST_TEXTS: usize = 4;
+
+/// The next token of a text.
+pub(super) struct Step<'a> {
+    /// Which text of the cache.
+    pub text: usize,
+    pub token: u32,
+    pub audio: &'a Audio,
+}
+
 /// The decoder's network (openai/whisper `model.py`, class `TextDecoder`).
 ///
-/// Any number of tokens may be fed at once: a prompt is one batched pass, generation feeds one token at a time.
+/// Any number of tokens of one text may be fed at once: a prompt is one batched pass, generation feeds one token of each
+/// text at a time.
 pub(super) trait Graph: Send + Sync {
     /// Number of logits.
     fn vocab(&self) -> usize;
@@ -16,20 +30,24 @@ pub(super) trait Graph: Send + Sync {
     /// Prepares a window's cross-attention keys and values.
     fn listen(&self, features: &AudioFeatures) -> Result<Audio, DecoderError>;
 
-    /// Feeds `tokens` after those in `cache`.
+    /// Feeds `tokens` after those of a text in `cache`.
     fn forward(
         &self,
+        text: usize,
         tokens: &[u32],
         cache: &mut Cache,
         audio: &Audio,
         attention: Option<&mut Attention>,
     ) -> Result<(), DecoderError>;
 
-    /// The logits that follow token `index` of those fed last.
+    /// Feeds a token of each of at most [`MOST_TEXTS`] texts.
+    fn step(&self, steps: &[Step], cache: &mut Cache) -> Result<(), DecoderError>;
+
+    /// The logits that follow some of the tokens fed last, (tokens, vocab), in place of what `logits` holds.
     fn project(
         &self,
         cache: &mut Cache,
-        index: usize,
+        tokens: Range<usize>,
         logits: &mut Vec<f32>,
     ) -> Result<(), DecoderError>;
 }
@@ -58,30 +76,45 @@ impl Audio {
     }
 }
 
-/// What the decoder remembers of the tokens fed so far, in the form of the graph that it is used with.
-#[derive(Default)]
+/// What the decoder remembers of the tokens fed so far, in the form of the graph that it is used with: those of one text,
+/// or of several that are decoded side by side.
 pub struct Cache {
-    len: usize,
+    /// Tokens of each text.
+    lens: Vec<usize>,
     memory: Option<Box<dyn Any + Send>>,
 }
 
+impl Default for Cache {
+    fn default() -> Self {
+        Self::new(1)
+    }
+}
+
 impl Cache {
-    /// Tokens fed so far.
-    pub fn len(&self) -> usize {
-        self.len
+    /// Nothing yet, of so many texts.
+    pub fn new(texts: usize) -> Self {
+        Self {
+            lens: vec![0; texts],
+            memory: None,
+        }
     }
 
-    pub fn is_empty(&self) -> bool {
-        self.len == 0
+    pub fn texts(&self) -> usize {
+        self.lens.len()
     }
 
-    /// Forgets all tokens but the first `len`.
-    pub(super) fn truncate(&mut self, len: usize) {
-        self.len = self.len.min(len);
+    /// Tokens of a text that were fed so far.
+    pub fn len(&self, text: usize) -> usize {
+        self.lens[text]
     }
 
-    pub(super) fn advance(&mut self, tokens: usize) {
-        self.len += tokens;
+    /// Forgets all tokens of a text but the first `len`.
+    pub(super) fn truncate(&mut self, text: usize, len: usize) {
+        self.lens[text] = self.lens[text].min(len);
+    }
+
+    pub(super) fn advance(&mut self, text: usize, tokens: usize) {
+        self.lens[text] += tokens;
     }
 
     /// The graph's own memory, made when it is wanted for the first time.

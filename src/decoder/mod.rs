@@ -16,7 +16,7 @@ mod words;
 
 pub use alignment::{Attention, token_frames};
 pub use follow::{Follow, Followed, Stop};
-pub use graph::{Audio, Cache};
+pub use graph::{Audio, Cache, MOST_TEXTS};
 pub use quality::{Limits, Verdict, compression_ratio};
 pub use rules::Rules;
 pub use sampling::{Hypothesis, Task};
@@ -79,7 +79,8 @@ impl Decoder {
         self.graph.listen(features)
     }
 
-    /// Feeds `tokens` after those in `cache` and returns the logits that follow each: (tokens, vocab), row-major.
+    /// Feeds `tokens` after those of the first text in `cache` and returns the logits that follow each: (tokens, vocab),
+    /// row-major.
     pub fn logits(
         &self,
         tokens: &[u32],
@@ -88,15 +89,12 @@ impl Decoder {
         attention: Option<&mut Attention>,
     ) -> Result<Vec<f32>, DecoderError> {
         self.forward(tokens, cache, audio, attention)?;
-        let (mut all, mut row) = (Vec::new(), Vec::new());
-        for index in 0..tokens.len() {
-            self.row(cache, index, &mut row)?;
-            all.extend_from_slice(&row);
-        }
-        Ok(all)
+        let mut logits = Vec::new();
+        self.graph.project(cache, 0..tokens.len(), &mut logits)?;
+        Ok(logits)
     }
 
-    /// Feeds `tokens` after those in `cache`; spares the projection to the vocabulary.
+    /// Feeds `tokens` after those of the first text in `cache`; spares the projection to the vocabulary.
     pub fn forward(
         &self,
         tokens: &[u32],
@@ -104,7 +102,7 @@ impl Decoder {
         audio: &Audio,
         attention: Option<&mut Attention>,
     ) -> Result<(), DecoderError> {
-        self.graph.forward(tokens, cache, audio, attention)
+        self.graph.forward(0, tokens, cache, audio, attention)
     }
 
     /// The logits that follow token `index` of those fed last, in place of what `logits` holds.
@@ -114,7 +112,7 @@ impl Decoder {
         index: usize,
         logits: &mut Vec<f32>,
     ) -> Result<(), DecoderError> {
-        self.graph.project(cache, index, logits)
+        self.graph.project(cache, index..index + 1, logits)
     }
 
     /// Number of logits.

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: MPL-2.0
 //! The decoder in f32 on candle-core, as plain as the paper: what the kernels are measured against.
 
+use std::ops::Range;
+
 use candle_core::{Device, Result, Tensor};
 
-use super::graph::{Audio, Cache, Graph, alignment_heads};
+use super::graph::{Audio, Cache, Graph, Step, alignment_heads};
 use super::{Attention, DecoderError};
 use crate::encoder::AudioFeatures;
 use crate::model::{Model, ModelError};
@@ -15,11 +17,13 @@ type Operands = Vec<(Tensor, Tensor)>;
 /// What is kept of the tokens fed so far.
 #[derive(Default)]
 struct Memory {
-    /// Self-attention keys and values, per layer (heads, tokens, d / heads).
-    layers: Vec<(Tensor, Tensor)>,
+    texts: Vec<Layers>,
     /// Rows (tokens, d) of the tokens fed last, after the last layer normalisation.
     hidden: Option<Tensor>,
 }
+
+/// Self-attention keys and values of a text, per layer (heads, tokens, d / heads).
+type Layers = Vec<(Tensor, Tensor)>;
 
 pub(super) struct ReferenceGraph {
     /// (vocab, d); the transposed view projects to logits.
@@ -64,7 +68,7 @@ impl ReferenceGraph {
         &self,
         tokens: &[u32],
         past: usize,
-        memory: &mut Memory,
+        memory: &mut Layers,
         operands: &Operands,
         mut attention: Option<&mut Attention>,
     ) -> Result<Tensor> {
@@ -74,17 +78,16 @@ impl ReferenceGraph {
         let mask = (tokens.len() > 1)
             .then(|| causal_mask(tokens.len(), past))
             .transpose()?;
-        for (k, v) in &mut memory.layers {
+        for (k, v) in memory.iter_mut() {
             // Some tokens may have been taken back.
             *k = k.narrow(1, 0, past)?;
             *v = v.narrow(1, 0, past)?;
         }
         for (index, layer) in self.layers.iter().enumerate() {
-            let (y, kv) =
-                layer.attend_self(&x, memory.layers.get(index), mask.as_ref(), self.heads)?;
-            match memory.layers.get_mut(index) {
+            let (y, kv) = layer.attend_self(&x, memory.get(index), mask.as_ref(), self.heads)?;
+            match memory.get_mut(index) {
                 Some(slot) => *slot = kv,
-                None => memory.layers.push(kv),
+                None => memory.push(kv),
             }
             let (y, weights) = layer.attend_audio(&y, &operands[index], self.heads)?;
             if let Some(attention) = attention.as_deref_mut() {
@@ -135,35 +138,49 @@ impl Graph for ReferenceGraph {
 
     fn forward(
         &self,
+        text: usize,
         tokens: &[u32],
         cache: &mut Cache,
         audio: &Audio,
         attention: Option<&mut Attention>,
     ) -> std::result::Result<(), DecoderError> {
-        let (past, context) = (cache.len(), self.positions.dims()[0]);
+        let (past, context) = (cache.len(text), self.positions.dims()[0]);
         if past + tokens.len() > context {
             return Err(DecoderError::TooLong {
                 tokens: past + tokens.len(),
                 context,
             });
         }
-        let operands = audio.operands()?;
+        let (operands, texts) = (audio.operands()?, cache.texts());
         let memory = cache.memory(Memory::default)?;
-        memory.hidden = Some(self.hidden(tokens, past, memory, operands, attention)?);
-        cache.advance(tokens.len());
+        memory.texts.resize(texts, Layers::new());
+        let layers = &mut memory.texts[text];
+        memory.hidden = Some(self.hidden(tokens, past, layers, operands, attention)?);
+        cache.advance(text, tokens.len());
+        Ok(())
+    }
+
+    fn step(&self, steps: &[Step], cache: &mut Cache) -> std::result::Result<(), DecoderError> {
+        let mut rows = Vec::new();
+        for step in steps {
+            self.forward(step.text, &[step.token], cache, step.audio, None)?;
+            rows.extend(cache.memory(Memory::default)?.hidden.take());
+        }
+        cache.memory(Memory::default)?.hidden = Some(Tensor::cat(&rows, 0)?);
         Ok(())
     }
 
     fn project(
         &self,
         cache: &mut Cache,
-        index: usize,
+        tokens: Range<usize>,
         logits: &mut Vec<f32>,
     ) -> std::result::Result<(), DecoderError> {
         logits.clear();
         if let Some(hidden) = &cache.memory(Memory::default)?.hidden {
-            let row = hidden.narrow(0, index, 1)?.matmul(&self.embedding.t()?)?;
-            logits.extend(row.flatten_all()?.to_vec1::<f32>()?);
+            let rows = hidden.narrow(0, tokens.start, tokens.len())?;
+            let rows = rows.matmul(&self.embedding.t()?)?;
+            logits.extend(rows.flatten_all()?.to_vec1::<f32>()?);
         }
         Ok(())
     }

@@ -3,7 +3,10 @@
 
 use std::f32::consts::LOG2_E;
 
-use super::{Audio, Cache, Decoder, DecoderError, Rules};
+use rayon::prelude::*;
+
+use super::graph::Step;
+use super::{Audio, Cache, Decoder, DecoderError, MOST_TEXTS, Rules};
 use crate::kernel::Lanes;
 use crate::kernel::math::exp2;
 use crate::kernel::portable::Portable;
@@ -27,7 +30,8 @@ pub struct Hypothesis {
 
 /// One attempt at a window.
 pub struct Task<'a> {
-    /// Everything that is fed before the first sampled token.
+    pub audio: &'a Audio,
+    /// Everything that is fed before the first sampled token; holds the start of transcript.
     pub prompt: &'a [u32],
     pub rules: &'a Rules,
     /// 0 takes the likeliest token; above, tokens are drawn.
@@ -38,51 +42,71 @@ pub struct Task<'a> {
 }
 
 impl Decoder {
-    /// Decodes a window. `prompt` must hold the start of transcript.
+    /// Decodes windows side by side, at most [`MOST_TEXTS`] at a time. Each has the text that it would have alone.
     pub fn decode(
         &self,
-        task: &Task,
-        audio: &Audio,
+        tasks: &[Task],
         tokenizer: &Tokenizer,
-    ) -> Result<Hypothesis, DecoderError> {
-        let special = tokenizer.special();
-        let mut cache = Cache::default();
-        let mut result = Hypothesis {
-            temperature: task.temperature,
-            ..Hypothesis::default()
-        };
-        let mut draw = Draw::new(task.seed);
-
-        self.forward(task.prompt, &mut cache, audio, None)?;
-        let sot = task
-            .prompt
-            .iter()
-            .rposition(|&token| token == special.sot)
-            .unwrap_or(0);
-        let mut logits = Vec::new();
-        self.row(&mut cache, sot, &mut logits)?;
-        result.no_speech = probability(&logits, special.no_speech);
-        self.row(&mut cache, task.prompt.len() - 1, &mut logits)?;
-
-        let mut sum = 0.0;
-        loop {
-            task.rules.apply(&result.tokens, &mut logits);
-            let (token, logprob) = draw.next(&logits, task.temperature);
-            sum += logprob;
-            if token == special.eot {
-                break;
-            }
-            result.tokens.push(token);
-            result.probabilities.push(logprob.exp());
-            if result.tokens.len() >= task.max_tokens {
-                result.truncated = true;
-                break;
-            }
-            self.forward(&[token], &mut cache, audio, None)?;
-            self.row(&mut cache, 0, &mut logits)?;
+    ) -> Result<Vec<Hypothesis>, DecoderError> {
+        let mut hypotheses = Vec::new();
+        for tasks in tasks.chunks(MOST_TEXTS) {
+            hypotheses.extend(self.decode_together(tasks, tokenizer)?);
         }
-        result.avg_logprob = sum / (result.tokens.len() + 1) as f32;
-        Ok(result)
+        Ok(hypotheses)
+    }
+
+    fn decode_together(
+        &self,
+        tasks: &[Task],
+        tokenizer: &Tokenizer,
+    ) -> Result<Vec<Hypothesis>, DecoderError> {
+        let mut cache = Cache::new(tasks.len());
+        let mut logits = Vec::new();
+        let mut texts: Vec<Text> = tasks.iter().map(Text::new).collect();
+        for (index, text) in texts.iter_mut().enumerate() {
+            self.begin(index, text, &mut cache, &mut logits, tokenizer)?;
+        }
+        loop {
+            let steps: Vec<Step> = texts
+                .iter()
+                .enumerate()
+                .filter_map(|(index, text)| text.step(index))
+                .collect();
+            if steps.is_empty() {
+                return Ok(texts.into_iter().map(Text::finish).collect());
+            }
+            self.graph.step(&steps, &mut cache)?;
+            self.graph
+                .project(&mut cache, 0..steps.len(), &mut logits)?;
+            let growing = texts.par_iter_mut().filter(|text| !text.has_ended);
+            let growing: Vec<&mut Text> = growing.collect();
+            let rows = logits.par_chunks_exact_mut(self.vocab());
+            growing
+                .into_par_iter()
+                .zip(rows)
+                .for_each(|(text, logits)| text.advance(logits, tokenizer));
+        }
+    }
+
+    /// Feeds the prompt of a text, and takes its first token.
+    fn begin(
+        &self,
+        index: usize,
+        text: &mut Text,
+        cache: &mut Cache,
+        logits: &mut Vec<f32>,
+        tokenizer: &Tokenizer,
+    ) -> Result<(), DecoderError> {
+        let (prompt, special) = (text.task.prompt, tokenizer.special());
+        self.graph
+            .forward(index, prompt, cache, text.task.audio, None)?;
+        let start = prompt.iter().rposition(|&token| token == special.sot);
+        let start = start.unwrap_or(0);
+        self.graph.project(cache, start..prompt.len(), logits)?;
+        text.hypothesis.no_speech = probability(&logits[..self.vocab()], special.no_speech);
+        let last = logits.len() - self.vocab();
+        text.advance(&mut logits[last..], tokenizer);
+        Ok(())
     }
 
     /// The language token that the window's audio suggests, by one pass over the start of transcript.
@@ -98,6 +122,64 @@ impl Decoder {
             .clone()
             .max_by(|&a, &b| logits[a as usize].total_cmp(&logits[b as usize]));
         Ok(best.unwrap_or(special.languages.start))
+    }
+}
+
+/// A hypothesis that grows.
+struct Text<'a> {
+    task: &'a Task<'a>,
+    draw: Draw,
+    hypothesis: Hypothesis,
+    /// Log-probabilities so far.
+    sum: f32,
+    has_ended: bool,
+}
+
+impl<'a> Text<'a> {
+    fn new(task: &'a Task<'a>) -> Self {
+        Self {
+            task,
+            draw: Draw::new(task.seed),
+            hypothesis: Hypothesis {
+                temperature: task.temperature,
+                ..Hypothesis::default()
+            },
+            sum: 0.0,
+            has_ended: false,
+        }
+    }
+
+    /// What is to be fed for the next token, if there is to be one.
+    fn step(&self, text: usize) -> Option<Step<'a>> {
+        let token = *self.hypothesis.tokens.last()?;
+        (!self.has_ended).then_some(Step {
+            text,
+            token,
+            audio: self.task.audio,
+        })
+    }
+
+    /// Takes the next token.
+    fn advance(&mut self, logits: &mut [f32], tokenizer: &Tokenizer) {
+        let hypothesis = &mut self.hypothesis;
+        self.task.rules.apply(&hypothesis.tokens, logits);
+        let (token, logprob) = self.draw.next(logits, self.task.temperature);
+        self.sum += logprob;
+        if token == tokenizer.special().eot {
+            self.has_ended = true;
+            return;
+        }
+        hypothesis.tokens.push(token);
+        hypothesis.probabilities.push(logprob.exp());
+        hypothesis.truncated = hypothesis.tokens.len() >= self.task.max_tokens;
+        self.has_ended = hypothesis.truncated;
+    }
+
+    fn finish(self) -> Hypothesis {
+        Hypothesis {
+            avg_logprob: self.sum / (self.hypothesis.tokens.len() + 1) as f32,
+            ..self.hypothesis
+        }
     }
 }
 

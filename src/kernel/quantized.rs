@@ -17,6 +17,8 @@ const MOST_WEIGHT: f32 = 127.0;
 const MOST_DIGIT: f32 = i16::MAX as f32;
 /// Weights of one output with a common scale. Depth is rounded up to whole groups.
 const GROUP: usize = 64;
+/// Rows up to which a product is computed in tiles of so many: what is decoded side by side.
+const FEW: usize = 4;
 // No sum of a group leaves 32 bits.
 const _: () = assert!(GROUP * 128 * (1 << 15) < 1 << 31);
 
@@ -130,7 +132,7 @@ pub struct Digits {
 impl Digits {
     /// Room for `rows` rows, and as many more as whole tiles have, of up to `depth` numbers.
     pub fn new<K: Kernel>(rows: usize, depth: usize) -> Self {
-        let rows = rows.next_multiple_of(tile_rows::<K>());
+        let rows = rows.next_multiple_of(tile_rows::<K>()).max(FEW);
         Self {
             values: Buffer::new(rows * padded(depth)),
             scales: Buffer::new(rows),
@@ -194,7 +196,7 @@ fn round<K: Kernel>(kernel: K, x: &[f32], out: &mut [i16]) -> f32 {
 /// `left · rightᵀ + bias`, as an [`Operation`].
 pub struct Product<'a, K: Kernel, S> {
     pub left: &'a Digits,
-    /// How many rows count. As in [`super::gemm::Rows`], one is computed alone, more in whole tiles.
+    /// How many rows count. One is computed alone, few together, more in whole tiles.
     pub count: usize,
     pub right: Outputs<'a, K>,
     pub sink: S,
@@ -204,40 +206,68 @@ impl<K: Kernel, S: Sink<K>> Operation<K> for Product<'_, K, S> {
     type Output = ();
 
     #[inline(always)]
-    fn run(mut self, kernel: K) {
+    fn run(self, kernel: K) {
+        match self.count {
+            0 => {}
+            1 => self.multiply_row(kernel),
+            2..=FEW => self.multiply::<[[K::Vector; 2]; FEW], [[K::Sums; 2]; FEW]>(kernel),
+            _ => self.multiply::<K::Tile, K::SumTile>(kernel),
+        }
+    }
+}
+
+impl<K: Kernel, S: Sink<K>> Product<'_, K, S> {
+    /// Panels of the right operand, both operands being large enough for `rows` rows.
+    #[inline(always)]
+    fn panels(&self, rows: usize) -> usize {
         let (depth, panels) = (self.right.depth, self.right.bias.len() / K::COLUMNS);
-        let rows = match self.count {
-            1 => 1,
-            count => count.next_multiple_of(tile_rows::<K>()),
-        };
-        let (left, stride) = (&self.left.values, self.left.stride);
+        let stride = self.left.stride;
         assert!(stride >= depth && depth.is_multiple_of(GROUP));
-        assert!(left.len() >= rows * stride);
+        assert!(self.left.values.len() >= rows * stride);
         assert!(self.right.values.len() >= panels * K::COLUMNS * depth);
-        for panel in 0..panels {
-            let column = panel * K::COLUMNS;
-            let scales =
-                &self.right.scales[column * (depth / GROUP)..][..K::COLUMNS * (depth / GROUP)];
-            let bias = pair(kernel, &self.right.bias[column..]);
-            // SAFETY: the panel lies within the operand, asserted above.
-            let right = unsafe { self.right.values.as_ptr().add(column * depth) };
-            if rows == 1 {
-                // SAFETY: one row and one panel of this depth, asserted above.
-                let y = unsafe { multiply_row(kernel, scales, left.as_ptr(), right) };
-                let y = finish(kernel, y, self.left.scales[0], bias);
-                self.sink.write(kernel, 0, column, &[y]);
-                continue;
-            }
-            for row in (0..rows).step_by(tile_rows::<K>()) {
-                // SAFETY: a tile of rows and one panel of this depth, asserted above.
+        panels
+    }
+
+    /// Scales, bias and weights of a panel.
+    #[inline(always)]
+    fn panel(&self, kernel: K, panel: usize) -> (&[f32], [K::Vector; 2], *const i8) {
+        let (column, depth) = (panel * K::COLUMNS, self.right.depth);
+        let (start, groups) = (column * (depth / GROUP), depth / GROUP);
+        (
+            &self.right.scales[start..][..K::COLUMNS * groups],
+            pair(kernel, &self.right.bias[column..]),
+            self.right.values[column * depth..].as_ptr(),
+        )
+    }
+
+    #[inline(always)]
+    fn multiply_row(mut self, kernel: K) {
+        for panel in 0..self.panels(1) {
+            let (scales, bias, right) = self.panel(kernel, panel);
+            // SAFETY: one row and one panel of this depth, asserted in `panels`.
+            let y = unsafe { multiply_row(kernel, scales, self.left.values.as_ptr(), right) };
+            let y = finish(kernel, y, self.left.scales[0], bias);
+            self.sink.write(kernel, 0, panel * K::COLUMNS, &[y]);
+        }
+    }
+
+    #[inline(always)]
+    fn multiply<T: Tile<K::Vector>, U: Tile<K::Sums>>(mut self, kernel: K) {
+        let rows = self.count.next_multiple_of(T::ROWS);
+        let (values, stride) = (self.left.values.as_ptr(), self.left.stride);
+        for panel in 0..self.panels(rows) {
+            for row in (0..rows).step_by(T::ROWS) {
+                let (scales, bias, right) = self.panel(kernel, panel);
+                // SAFETY: a tile of rows and one panel of this depth, asserted in `panels`.
                 let mut tile = unsafe {
-                    let left = (left.as_ptr().add(row * stride), stride);
-                    multiply::<K>(kernel, scales, left, right)
+                    let left = (values.add(row * stride), stride);
+                    multiply::<K, T, U>(kernel, scales, left, right)
                 };
                 for (y, scale) in tile.rows_mut().iter_mut().zip(&self.left.scales[row..]) {
                     *y = finish(kernel, *y, *scale, bias);
                 }
-                self.sink.write(kernel, row, column, tile.rows());
+                self.sink
+                    .write(kernel, row, panel * K::COLUMNS, tile.rows());
             }
         }
     }
@@ -269,18 +299,18 @@ fn finish<L: Lanes>(
 /// For each group that there are scales for, GROUP integers must be readable in each row of a tile from `a` on, and
 /// `GROUP * COLUMNS` bytes from `b` on.
 #[inline(always)]
-unsafe fn multiply<K: Kernel>(
+unsafe fn multiply<K: Kernel, T: Tile<K::Vector>, U: Tile<K::Sums>>(
     kernel: K,
     scales: &[f32],
     (a, a_stride): (*const i16, usize),
     b: *const i8,
-) -> K::Tile {
-    let mut tile = K::Tile::splat([kernel.splat(0.0); 2]);
+) -> T {
+    let mut tile = T::splat([kernel.splat(0.0); 2]);
     for (group, scales) in scales.chunks_exact(K::COLUMNS).enumerate() {
         // SAFETY: this group is one of those that the caller promises.
         let sums = unsafe {
             let (a, b) = (a.add(group * GROUP), b.add(group * GROUP * K::COLUMNS));
-            multiply_group::<K>(kernel, (a, a_stride), b)
+            multiply_group::<K, U>(kernel, (a, a_stride), b)
         };
         let scales = pair(kernel, scales);
         for (y, sums) in tile.rows_mut().iter_mut().zip(sums.rows()) {
@@ -296,12 +326,12 @@ unsafe fn multiply<K: Kernel>(
 /// # Safety
 /// As [`multiply`] with one group.
 #[inline(always)]
-unsafe fn multiply_group<K: Kernel>(
+unsafe fn multiply_group<K: Kernel, U: Tile<K::Sums>>(
     kernel: K,
     (a, a_stride): (*const i16, usize),
     b: *const i8,
-) -> K::SumTile {
-    let mut tile = K::SumTile::splat([kernel.no_sums(); 2]);
+) -> U {
+    let mut tile = U::splat([kernel.no_sums(); 2]);
     for k in (0..GROUP).step_by(2) {
         // SAFETY: within what the caller promises for this step.
         let columns = unsafe {

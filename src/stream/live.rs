@@ -5,7 +5,6 @@
 //! longer look at the end of the audio. Committed text never changes. Nobody speaks: nothing is encoded.
 
 mod commit;
-mod context;
 mod gate;
 mod guards;
 mod pace;
@@ -15,12 +14,12 @@ mod utterance;
 
 use std::time::{Duration, Instant};
 
+use super::context::Context;
 use super::{Output, Request, Run, Schedule, Tally, Word};
 use crate::decoder::{Audio, Decoder, DecoderError, Follow, Followed, Rules, Stop};
 use crate::engine::{Engine, EngineError};
 use crate::mel::Track;
 use crate::model::{Model, Tokenizer};
-use context::Context;
 use gate::{Change, Gate};
 use pace::Pace;
 use place::time;
@@ -221,7 +220,7 @@ impl Live {
             return Ok(None);
         }
         engine.hear(run, utterance.start, frames as usize, |decoder, audio| {
-            self.decode(decoder, audio, tokenizer, utterance, update, outputs)
+            self.decode(decoder, &audio, tokenizer, utterance, update, outputs)
         })
     }
 
@@ -253,7 +252,7 @@ impl Live {
             prompt: &self.context.prompt(&utterance.tokens, tokenizer),
             committed: utterance.tokens.len(),
             draft: &utterance.guess,
-            rules: &Rules::new(tokenizer, decoder.vocab(), false),
+            rules: &Rules::new(tokenizer),
             content: (position - utterance.start) as usize / 2,
             margin: self.policy.margin(update),
             attended: utterance

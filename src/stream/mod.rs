@@ -3,10 +3,10 @@
 //!
 //! Nothing here knows GStreamer. Times are offsets from the first sample of a [`Run`].
 
+mod context;
 mod live;
 mod offline;
 mod run;
-mod segments;
 
 use std::ops::AddAssign;
 use std::time::Duration;

@@ -10,8 +10,8 @@ use once_cell::sync::Lazy;
 use crate::mel::{Track, TrackMemory};
 use crate::pool::{Counters, Pool};
 
-/// Rows of a run's track: one minute, so that audio goes on coming in while a window is heard.
-const TRACK_ROWS: usize = 6000;
+/// Rows of a run's track, two and a half minutes: offline, all windows that are decoded together, and the next one.
+const TRACK_ROWS: usize = 15_000;
 /// Tracks that are kept for reuse, per number of mel bands.
 const TRACKS_KEPT: usize = 8;
 

@@ -72,7 +72,7 @@ pub fn german() -> Option<Speech> {
     })
 }
 
-fn flac(name: &str) -> Option<Vec<i16>> {
+pub fn flac(name: &str) -> Option<Vec<i16>> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("../shared/speech")
         .join(name);

@@ -3,36 +3,49 @@
 //!
 //! Rounds run on whatever rayon pool is current.
 
+use std::ops::Range;
+
 use rayon::prelude::*;
+use smallvec::SmallVec;
 
 use super::heard::{Heard, Hearing};
 use super::memory::{BLOCK, Memory, Scratch};
 use super::stream::{Parts, Stream, round};
-use super::weights::{CrossHead, Layer, SelfHead, Slice, Weights};
-use crate::decoder::graph::{Audio, Cache, Graph, alignment_heads};
-use crate::decoder::{Attention, DecoderError};
+use super::weights::{Layer, Slice, Weights};
+use crate::decoder::graph::{Audio, Cache, Graph, Step, alignment_heads};
+use crate::decoder::{Attention, DecoderError, MOST_TEXTS};
 use crate::encoder::AudioFeatures;
 use crate::kernel::Kernel;
-use crate::kernel::gemm::{Rows, Sink};
+use crate::kernel::gemm::Sink;
 use crate::kernel::norm::Norm;
 use crate::kernel::quantized::{Digits, Outputs, Product};
-use crate::kernel::recall::{Recall, scores_width};
-use crate::kernel::sink::{GeluFloats, Identity, Keys, ToFloats, ToValues, Values};
+use crate::kernel::sink::{GeluFloats, ToFloats};
 use crate::model::{Config, Model, ModelError};
 use crate::pool::{Pool, Pooled};
 
-/// Windows and memories that are kept for reuse.
+/// Memories that are kept for reuse: a live update and an offline stream's windows may be decoded in turns.
 const KEPT: usize = 2;
 /// Outputs of the vocabulary, in panels, that one task computes.
 const PANELS: usize = 64;
 
 pub struct CpuGraph<K: Kernel> {
-    kernel: K,
-    config: Config,
-    weights: Weights<K>,
-    alignment_heads: Vec<(usize, usize)>,
-    memories: Pool<Memory<K>>,
+    pub(super) kernel: K,
+    pub(super) config: Config,
+    pub(super) weights: Weights<K>,
+    pub(super) alignment_heads: Vec<(usize, usize)>,
+    /// For one text, and for [`MOST_TEXTS`].
+    memories: [Pool<Memory<K>>; 2],
     windows: Pool<Heard<K>>,
+}
+
+/// Tokens of one text that pass through the layers together.
+pub(super) struct Piece<'a, K: Kernel> {
+    /// Which text of the cache.
+    pub text: usize,
+    pub tokens: &'a [u32],
+    /// Tokens of the text that came before.
+    pub past: usize,
+    pub hearing: Hearing<'a, K>,
 }
 
 impl<K: Kernel> CpuGraph<K> {
@@ -46,62 +59,96 @@ impl<K: Kernel> CpuGraph<K> {
                 what,
             });
         }
-        let (memory, window) = (config.clone(), config.clone());
+        let window = config.clone();
+        let memories = [1, MOST_TEXTS].map(|texts| {
+            let config = config.clone();
+            Pool::new(KEPT, move || Memory::new(&config, texts))
+        });
         Ok(Self {
             kernel,
             weights: Weights::load(model)?,
             alignment_heads: alignment_heads(&config),
-            memories: Pool::new(KEPT, move || Memory::new(&memory)),
-            windows: Pool::new(KEPT, move || Heard::new(&window)),
+            memories,
+            windows: Pool::new(MOST_TEXTS, move || Heard::new(&window)),
             config,
         })
     }
 
     fn memory<'a>(&self, cache: &'a mut Cache) -> Result<&'a mut Memory<K>, DecoderError> {
+        let texts = cache.texts();
+        assert!(texts <= MOST_TEXTS);
         let lend = || {
-            let mut memory = self.memories.acquire();
+            let mut memory = self.memories[usize::from(texts > 1)].acquire();
             memory.clear();
             memory
         };
         Ok(&mut **cache.memory::<Pooled<Memory<K>>>(lend)?)
     }
 
-    fn head_width(&self) -> usize {
+    pub(super) fn head_width(&self) -> usize {
         self.config.text_state / self.config.text_heads
     }
 
-    /// Tokens after `past` others, as rows of the residual stream.
-    fn embed(&self, tokens: &[u32], past: usize, x: &mut [f32]) {
+    /// The tokens of a text that come next, if they may.
+    fn piece<'a>(
+        &self,
+        text: usize,
+        tokens: &'a [u32],
+        cache: &Cache,
+        audio: &'a Audio,
+    ) -> Result<Piece<'a, K>, DecoderError> {
+        let (past, context) = (cache.len(text), self.config.text_ctx);
+        if past + tokens.len() > context {
+            return Err(DecoderError::TooLong {
+                tokens: past + tokens.len(),
+                context,
+            });
+        }
+        if let Some(token) = tokens.iter().find(|t| **t as usize >= self.config.vocab) {
+            return Err(DecoderError::UnknownToken(*token));
+        }
+        let heard: &Pooled<Heard<K>> = audio.operands()?;
+        Ok(Piece {
+            text,
+            tokens,
+            past,
+            hearing: Hearing {
+                heard,
+                frames: audio.frames(),
+            },
+        })
+    }
+
+    /// The tokens as rows of the residual stream.
+    fn embed(&self, pieces: &[Piece<'_, K>], x: &mut [f32]) {
         let width = self.config.text_state;
-        let positions = self.weights.positions[past * width..].chunks_exact(width);
-        for ((x, token), position) in x.chunks_exact_mut(width).zip(tokens).zip(positions) {
-            self.weights.embedding.get(*token as usize, x);
-            x.iter_mut()
-                .zip(position)
-                .for_each(|(x, position)| *x += position);
+        let mut rows = x.chunks_exact_mut(width);
+        for piece in pieces {
+            let positions = self.weights.positions[piece.past * width..].chunks_exact(width);
+            for ((token, position), x) in piece.tokens.iter().zip(positions).zip(&mut rows) {
+                self.weights.embedding.get(*token as usize, x);
+                x.iter_mut()
+                    .zip(position)
+                    .for_each(|(x, position)| *x += position);
+            }
         }
     }
 
-    /// A block of tokens, after `past` others, through all layers.
+    /// At most [`BLOCK`] tokens through all layers: of one text, or one token of each of some. `attention` of a text alone.
     fn feed(
         &self,
-        tokens: &[u32],
-        past: usize,
+        pieces: &[Piece<'_, K>],
         memory: &mut Memory<K>,
-        heard: Hearing<'_, K>,
         mut attention: Option<&mut Attention>,
     ) {
-        let count = tokens.len();
-        self.embed(tokens, past, &mut memory.stream.x);
+        let count = pieces.iter().map(|piece| piece.tokens.len()).sum();
+        self.embed(pieces, &mut memory.stream.x);
         for (index, layer) in self.weights.layers.iter().enumerate() {
             let parts = if index == 0 { Parts::None } else { Parts::All };
             self.settle(memory, count, &layer.self_norm, parts);
-            self.attend_self(index, past, count, memory);
+            self.attend_self(index, pieces, memory);
             self.settle(memory, count, &layer.cross_norm, Parts::All);
-            self.attend_audio(index, count, memory, heard, attention.is_some());
-            if let Some(attention) = attention.as_deref_mut() {
-                self.record(index, count * heard.frames, &memory.looks, attention);
-            }
+            self.attend_audio(index, pieces, memory, attention.as_deref_mut());
             self.settle(memory, count, &layer.feed_forward_norm, Parts::All);
             self.feed_forward(layer, count, memory);
         }
@@ -112,128 +159,30 @@ impl<K: Kernel> CpuGraph<K> {
         memory.stream.settle(self.kernel, count, norm, parts);
     }
 
-    /// Every head of layer `index`: what the tokens say to those before them.
-    fn attend_self(&self, index: usize, past: usize, count: usize, memory: &mut Memory<K>) {
-        let (kernel, width, head_width) = (self.kernel, self.config.text_state, self.head_width());
-        let cached = Memory::<K>::capacity(&self.config) * head_width;
-        let layer_len = self.config.text_heads * cached;
-        let Stream { parts, digits, .. } = &mut memory.stream;
-        let tasks = (
-            &self.weights.layers[index].self_heads,
-            &mut memory.scratches,
-            parts.par_chunks_mut(BLOCK * width),
-            memory.keys[index * layer_len..][..layer_len].par_chunks_mut(cached),
-            memory.values[index * layer_len..][..layer_len].par_chunks_mut(cached),
-        );
-        tasks
-            .into_par_iter()
-            .for_each(|(head, scratch, part, keys, values)| {
-                let SelfHead { q, k, v, out } = head;
-                let Scratch {
-                    queries,
-                    rows,
-                    digits: rounded,
-                    ..
-                } = scratch;
-                let first = past;
-                let sink = ToValues::new(queries, head_width, Identity);
-                multiply(kernel, digits, count, q.all(), sink);
-                let sink = Keys {
-                    out: keys,
-                    head_width,
-                    first,
-                };
-                multiply(kernel, digits, count, k.all(), sink);
-                let sink = Values {
-                    out: values,
-                    head_width,
-                    first,
-                };
-                multiply(kernel, digits, count, v.all(), sink);
-                kernel.vectorize(Recall {
-                    queries: Rows {
-                        values: queries,
-                        stride: head_width,
-                        count,
-                    },
-                    keys,
-                    values,
-                    context: past + count,
-                    past: Some(past),
-                    head_width,
-                    out: &mut rows[..count * head_width],
-                    looks: &mut [],
-                    scores: &mut scratch.scores,
-                    weights: &mut scratch.weights,
-                });
-                contribute(kernel, rows, head_width, count, rounded, out.all(), part);
-            });
-    }
-
-    /// Every head of layer `index`: what the tokens hear. With `looking`, the weights of alignment heads are kept in
-    /// `memory.looks`.
-    fn attend_audio(
-        &self,
-        index: usize,
-        count: usize,
-        memory: &mut Memory<K>,
-        Hearing { heard, frames }: Hearing<'_, K>,
-        looking: bool,
-    ) {
-        let (kernel, width, head_width) = (self.kernel, self.config.text_state, self.head_width());
-        let heads = self.config.text_heads;
-        let heard_len = scores_width::<K>(self.config.audio_ctx) * head_width;
-        let look_len = if looking { count * frames } else { 1 };
-        memory.looks.resize(heads * look_len, 0.0);
-        let Stream { parts, digits, .. } = &mut memory.stream;
-        let tasks = (
-            &self.weights.layers[index].cross_heads,
-            &mut memory.scratches,
-            parts.par_chunks_mut(BLOCK * width),
-            memory.looks.par_chunks_mut(look_len),
-            heard.keys[index * heads * heard_len..].par_chunks(heard_len),
-            heard.values[index * heads * heard_len..].par_chunks(heard_len),
-        );
-        tasks.into_par_iter().enumerate().for_each(
-            |(number, (head, scratch, part, looks, keys, values))| {
-                let CrossHead { q, out } = head;
-                let Scratch {
-                    queries,
-                    rows,
-                    digits: rounded,
-                    ..
-                } = scratch;
-                let sink = ToValues::new(queries, head_width, Identity);
-                multiply(kernel, digits, count, q.all(), sink);
-                let watched = looking && self.alignment_heads.contains(&(index, number));
-                kernel.vectorize(Recall {
-                    queries: Rows {
-                        values: queries,
-                        stride: head_width,
-                        count,
-                    },
-                    keys,
-                    values,
-                    context: frames,
-                    past: None,
-                    head_width,
-                    out: &mut rows[..count * head_width],
-                    looks: if watched { looks } else { &mut [] },
-                    scores: &mut scratch.scores,
-                    weights: &mut scratch.weights,
-                });
-                contribute(kernel, rows, head_width, count, rounded, out.all(), part);
-            },
-        );
-    }
-
-    /// Hands the rows of this layer's alignment heads, each `len` numbers, to `attention`.
-    fn record(&self, layer: usize, len: usize, looks: &[f32], attention: &mut Attention) {
-        for (slot, (of, head)) in self.alignment_heads.iter().enumerate() {
-            if *of == layer {
-                attention.record(slot, &looks[head * len..][..len]);
+    /// As [`Graph::project`], at most [`BLOCK`] tokens.
+    fn project_block(&self, memory: &mut Memory<K>, tokens: Range<usize>, logits: &mut [f32]) {
+        let (kernel, width, vocab) = (self.kernel, self.config.text_state, self.config.vocab);
+        let (count, at_once) = (tokens.len(), PANELS * K::COLUMNS);
+        let digits = &mut memory.stream.digits;
+        let hidden = &memory.hidden[tokens.start * width..tokens.end * width];
+        round(kernel, hidden, width, digits);
+        memory
+            .logits
+            .resize(count * vocab.next_multiple_of(K::COLUMNS), 0.0);
+        let tasks = memory.logits.par_chunks_mut(count * at_once).enumerate();
+        tasks.for_each(|(task, out)| {
+            let right = self.weights.embedding.panels(task * PANELS, PANELS);
+            let width = out.len() / count;
+            multiply(kernel, digits, count, right, ToFloats { out, width });
+        });
+        let rows = logits.par_chunks_exact_mut(vocab).enumerate();
+        rows.for_each(|(row, out)| {
+            let tasks = memory.logits.chunks(count * at_once);
+            for (out, task) in out.chunks_mut(at_once).zip(tasks) {
+                let width = task.len() / count;
+                out.copy_from_slice(&task[row * width..][..out.len()]);
             }
-        }
+        });
     }
 
     fn feed_forward(&self, layer: &Layer<K>, count: usize, memory: &mut Memory<K>) {
@@ -280,68 +229,59 @@ impl<K: Kernel> Graph for CpuGraph<K> {
 
     fn forward(
         &self,
+        text: usize,
         tokens: &[u32],
         cache: &mut Cache,
         audio: &Audio,
         mut attention: Option<&mut Attention>,
     ) -> Result<(), DecoderError> {
-        let (past, context) = (cache.len(), self.config.text_ctx);
-        if past + tokens.len() > context {
-            return Err(DecoderError::TooLong {
-                tokens: past + tokens.len(),
-                context,
-            });
-        }
-        if let Some(token) = tokens.iter().find(|t| **t as usize >= self.config.vocab) {
-            return Err(DecoderError::UnknownToken(*token));
-        }
-        let heard: &Pooled<Heard<K>> = audio.operands()?;
-        let heard = Hearing {
-            heard,
-            frames: audio.frames(),
-        };
+        let whole = self.piece(text, tokens, cache, audio)?;
         let memory = self.memory(cache)?;
         let rows = BLOCK * self.config.text_state;
         for (block, tokens) in tokens.chunks(BLOCK).enumerate() {
-            let attention = attention.as_deref_mut();
-            self.feed(tokens, past + block * BLOCK, memory, heard, attention);
-            let hidden = memory.stream.normed(tokens.len());
-            memory.hidden[block * rows..][..hidden.len()].copy_from_slice(hidden);
+            let piece = Piece {
+                tokens,
+                past: whole.past + block * BLOCK,
+                ..whole
+            };
+            self.feed(&[piece], memory, attention.as_deref_mut());
+            memory.keep(block * rows, tokens.len());
         }
-        cache.advance(tokens.len());
+        cache.advance(text, tokens.len());
+        Ok(())
+    }
+
+    fn step(&self, steps: &[Step], cache: &mut Cache) -> Result<(), DecoderError> {
+        let pieces = steps.iter().map(|step| {
+            let token = std::slice::from_ref(&step.token);
+            self.piece(step.text, token, cache, step.audio)
+        });
+        let pieces: SmallVec<[_; MOST_TEXTS]> = pieces.collect::<Result<_, _>>()?;
+        let memory = self.memory(cache)?;
+        self.feed(&pieces, memory, None);
+        memory.keep(0, pieces.len());
+        steps.iter().for_each(|step| cache.advance(step.text, 1));
         Ok(())
     }
 
     fn project(
         &self,
         cache: &mut Cache,
-        index: usize,
+        tokens: Range<usize>,
         logits: &mut Vec<f32>,
     ) -> Result<(), DecoderError> {
-        let (kernel, width, vocab) = (self.kernel, self.config.text_state, self.config.vocab);
+        let vocab = self.config.vocab;
         let memory = self.memory(cache)?;
-        let digits = &mut memory.stream.digits;
-        round(
-            kernel,
-            &memory.hidden[index * width..][..width],
-            width,
-            digits,
-        );
-        logits.resize(vocab.next_multiple_of(K::COLUMNS), 0.0);
-        logits
-            .par_chunks_mut(PANELS * K::COLUMNS)
-            .enumerate()
-            .for_each(|(task, out)| {
-                let right = self.weights.embedding.panels(task * PANELS, PANELS);
-                let width = out.len();
-                multiply(kernel, digits, 1, right, ToFloats { out, width });
-            });
-        logits.truncate(vocab);
+        logits.resize(tokens.len() * vocab, 0.0);
+        let blocks = tokens.clone().step_by(BLOCK);
+        for (first, logits) in blocks.zip(logits.chunks_mut(BLOCK * vocab)) {
+            self.project_block(memory, first..tokens.end.min(first + BLOCK), logits);
+        }
         Ok(())
     }
 }
 
-fn multiply<K: Kernel>(
+pub(super) fn multiply<K: Kernel>(
     kernel: K,
     left: &Digits,
     count: usize,
@@ -357,7 +297,7 @@ fn multiply<K: Kernel>(
 }
 
 /// What `count` rows of one head, `depth` wide, add to the residual stream.
-fn contribute<K: Kernel>(
+pub(super) fn contribute<K: Kernel>(
     kernel: K,
     rows: &[f32],
     depth: usize,

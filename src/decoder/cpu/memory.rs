@@ -1,24 +1,30 @@
 // SPDX-License-Identifier: MPL-2.0
-//! What belongs to one window, allocated once and lent to window after window.
+//! What belongs to the texts of some windows, allocated once and lent to window after window.
 
 use super::stream::Stream;
+use crate::decoder::MOST_TEXTS;
 use crate::kernel::buffer::Buffer;
 use crate::kernel::quantized::Digits;
 use crate::kernel::recall::scores_width;
-use crate::kernel::{Kernel, MOST_TILE_ROWS, tile_rows};
+use crate::kernel::{Kernel, tile_rows};
 use crate::model::Config;
 
 /// Tokens that pass through the layers at once: a multiple of every kernel's tile rows.
 pub const BLOCK: usize = 96;
+const _: () = assert!(MOST_TEXTS <= BLOCK);
 
-/// The decoder's memory of the tokens of one window, and room for those that pass through.
+/// The decoder's memory of the tokens of some texts, and room for those that pass through.
 pub struct Memory<K: Kernel> {
-    /// (layers, heads, [`Memory::capacity`], head width), in the layouts of [`crate::kernel::sink::Keys`] and
+    /// How many.
+    pub texts: usize,
+    /// (layers, heads, texts, [`Memory::capacity`], head width), in the layouts of [`crate::kernel::sink::Keys`] and
     /// [`crate::kernel::sink::Values`].
     pub keys: Buffer<K::Value>,
     pub values: Buffer<K::Value>,
     /// (text_ctx, d): the tokens fed last, after the last normalisation.
     pub hidden: Buffer<f32>,
+    /// Logits of some of them: (tasks of the projection, tokens, outputs of a task).
+    pub logits: Vec<f32>,
     pub stream: Stream,
     /// One per head.
     pub scratches: Vec<Scratch<K>>,
@@ -41,25 +47,33 @@ pub struct Scratch<K: Kernel> {
 }
 
 impl<K: Kernel> Memory<K> {
-    pub fn new(config: &Config) -> Self {
+    pub fn new(config: &Config, texts: usize) -> Self {
         let (width, heads) = (config.text_state, config.text_heads);
-        let cached = config.text_layers * Self::capacity(config) * width;
+        let cached = config.text_layers * texts * Self::capacity(config) * width;
         Self {
+            texts,
             keys: Buffer::new(cached),
             values: Buffer::new(cached),
             hidden: Buffer::new(config.text_ctx * width),
+            logits: Vec::new(),
             stream: Stream::new::<K>(width, heads),
             scratches: (0..heads).map(|_| Scratch::new(config)).collect(),
             looks: Vec::new(),
         }
     }
 
-    /// Tokens that the keys and values have room for: all positions, and what the last tile writes beyond.
+    /// Tokens of a text that the keys and values have room for: all positions, in whole panels.
     pub fn capacity(config: &Config) -> usize {
-        (config.text_ctx + MOST_TILE_ROWS).next_multiple_of(K::COLUMNS)
+        config.text_ctx.next_multiple_of(K::COLUMNS)
     }
 
-    /// Forgets the window before. Values beyond the tokens fed are multiplied by zero, so they must be numbers.
+    /// Keeps the last rows that passed through, `count` of them, in `hidden` from `at` on.
+    pub fn keep(&mut self, at: usize, count: usize) {
+        let rows = self.stream.normed(count);
+        self.hidden[at..][..rows.len()].copy_from_slice(rows);
+    }
+
+    /// Forgets the windows before. Values beyond the tokens fed are multiplied by zero, so they must be numbers.
     pub fn clear(&mut self) {
         self.values.fill(K::Value::default());
     }

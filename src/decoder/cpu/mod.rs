@@ -6,9 +6,10 @@
 //! sublayer is one round of tasks, and threads meet three times in a layer. The feed-forward sublayer is cut alike,
 //! into as many slices of its hidden width. The results are the same bits whatever the number of threads.
 //!
-//! `weights` is the model, `heard` and `memory` what belongs to one window, `stream` what happens between the rounds,
-//! and `graph` the order of all this.
+//! `weights` is the model, `heard` and `memory` what belongs to a window and to its text, `stream` what happens between the
+//! rounds, `attention` two of them, and `graph` the order of all this.
 
+mod attention;
 mod graph;
 mod heard;
 mod memory;

@@ -70,6 +70,8 @@ impl Promise for Multiplication {
             (1, 70, 130),
             (13, 33, 64),
             (2, 31, 7),
+            (4, 40, 65),
+            (5, 33, 64),
             (30, 100, 200),
         ];
         for (rows, columns, depth) in sizes {

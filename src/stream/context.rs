@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: MPL-2.0
 //! What the model is told before it listens: the language, the task, terms to expect.
 //!
-//! The text before the window is not among it: small models copy what they got wrong there. With 64 tokens of it tiny.en and
-//! base had 9 and 6 of 596 words more wrong (`evaluate simulate --id stream-ls`).
+//! The text before the window is not among it: small models copy what they got wrong there. Live, with 64 tokens of it, tiny.en
+//! and base had 9 and 6 of 596 words more wrong (`evaluate simulate --id stream-ls`). Nor are timestamps asked for: the times
+//! of words come from attention.
 
+use super::Request;
 use crate::decoder::is_unspaced;
 use crate::model::Tokenizer;
-use crate::stream::Request;
 
 /// Terms to expect, in tokens: small models loop after longer prompts (whisper.cpp #2446).
 const LONGEST: usize = 64;
@@ -49,15 +50,10 @@ impl Context {
             .is_some_and(|code| is_unspaced(code) && !self.request.translate)
     }
 
-    /// Everything that is fed before a window's next token, which follows `text`.
-    pub fn prompt(&self, text: &[u32], tokenizer: &Tokenizer) -> Vec<u32> {
+    /// From the start of transcript to the task.
+    pub fn start(&self, tokenizer: &Tokenizer) -> Vec<u32> {
         let special = tokenizer.special();
-        let mut tokens = Vec::new();
-        if !self.initial.is_empty() {
-            tokens.push(special.sot_prev);
-            tokens.extend_from_slice(&self.initial);
-        }
-        tokens.push(special.sot);
+        let mut tokens = vec![special.sot];
         if tokenizer.is_multilingual() {
             tokens.push(self.language.unwrap_or(special.languages.start));
             tokens.push(if self.request.translate {
@@ -66,6 +62,18 @@ impl Context {
                 special.transcribe
             });
         }
+        tokens
+    }
+
+    /// Everything that is fed before a window's next token, which follows `text`.
+    pub fn prompt(&self, text: &[u32], tokenizer: &Tokenizer) -> Vec<u32> {
+        let special = tokenizer.special();
+        let mut tokens = Vec::new();
+        if !self.initial.is_empty() {
+            tokens.push(special.sot_prev);
+            tokens.extend_from_slice(&self.initial);
+        }
+        tokens.extend(self.start(tokenizer));
         tokens.push(special.no_timestamps);
         tokens.extend_from_slice(text);
         tokens
