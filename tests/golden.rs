@@ -7,6 +7,7 @@ use gstwhispernpu::decoder::{Attention, Cache, Decoder, Rules, Task};
 use gstwhispernpu::encoder::cpu::CpuEncoder;
 use gstwhispernpu::encoder::reference::ReferenceEncoder;
 use gstwhispernpu::encoder::{AudioFeatures, Encoder};
+use gstwhispernpu::kernel::Isa;
 use gstwhispernpu::model::Model;
 use ndarray::{Array2, Array3};
 use serde::Deserialize;
@@ -70,11 +71,11 @@ fn encoder_output_points_where_the_reference_does() {
         let model = model(name);
         let expected: Array2<f32> =
             ndarray_npy::read_npy(golden(&format!("jfk.encoder.{name}.npy")).unwrap()).unwrap();
-        let encoders: [(Box<dyn Encoder>, f64); 2] = [
-            (Box::new(ReferenceEncoder::new(&model).unwrap()), 0.999_999),
-            (Box::new(CpuEncoder::new(&model).unwrap()), 0.999),
-        ];
-        for (mut encoder, least) in encoders {
+        let reference: Box<dyn Encoder> = Box::new(ReferenceEncoder::new(&model).unwrap());
+        let kernels = Isa::available().map(|isa| -> (Box<dyn Encoder>, f64) {
+            (Box::new(CpuEncoder::with_isa(&model, isa).unwrap()), 0.999)
+        });
+        for (mut encoder, least) in kernels.chain([(reference, 0.999_999)]) {
             let features = encode_with(encoder.as_mut(), &model, &mel);
             let cosine = cosine(&features.hidden, &expected);
             println!("{name}, {}: cosine {cosine:.7}", encoder.description());

@@ -1,31 +1,91 @@
 // SPDX-License-Identifier: MPL-2.0
-//! x86-64 with AVX2 and FMA, in f32.
+//! x86-64 with AVX2 and FMA: matrices in f32, or partly in bytes where the machine multiplies those.
+
+mod vnni;
 
 use std::arch::x86_64::*;
+use std::marker::PhantomData;
 
-use super::attention::ValueBlock;
+pub use self::vnni::Vnni;
+use super::attention::{Block, ValueBlock};
+use super::linear::Linear;
 use super::pack::Packed;
 use super::{Integers, Kernel, Lanes, Operation};
 
-/// Exists only where AVX2 and FMA do.
+/// Exists only where AVX2 and FMA do, for [`Vnni`] also AVX-VNNI.
 #[derive(Clone, Copy, Debug)]
-pub struct Avx2(());
+pub struct Avx2<P>(PhantomData<P>);
 
-impl Avx2 {
+/// Nothing beside AVX2 and FMA.
+#[derive(Clone, Copy, Debug)]
+pub struct Fma;
+
+fn has_avx2() -> bool {
+    is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")
+}
+
+impl Avx2<Fma> {
     pub fn detect() -> Option<Self> {
-        (is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")).then_some(Self(()))
+        has_avx2().then_some(Self(PhantomData))
     }
 }
 
 /// Evaluates intrinsics that touch no memory.
 macro_rules! on_avx2 {
     ($intrinsics:expr) => {
-        // SAFETY: `self` exists, so this machine has AVX2 and FMA.
+        // SAFETY: `self` exists, so this machine has the instructions that its type stands for.
         unsafe { $intrinsics }
     };
 }
+use on_avx2;
 
-impl Lanes for Avx2 {
+/// What machines multiply integers with, and what they do with these.
+pub trait Products: Copy + Send + Sync + 'static {
+    /// [`Kernel::Linear`]
+    type Linear: Linear<Avx2<Self>>;
+    /// [`Kernel::Attention`]
+    type Attention: Block<Avx2<Self>>;
+    const NAME: &'static str;
+
+    /// [`Kernel::vectorize`]
+    fn vectorize<O: Operation<Avx2<Self>>>(kernel: Avx2<Self>, operation: O) -> O::Output;
+
+    /// `sums` and the inner products of pairs of 16-bit integers.
+    ///
+    /// # Safety
+    /// This machine must have what [`Avx2`] of this type stands for.
+    unsafe fn dot_pairs(sums: __m256i, a: __m256i, b: __m256i) -> __m256i;
+}
+
+impl Products for Fma {
+    type Linear = Packed<Avx2<Self>>;
+    type Attention = ValueBlock<Avx2<Self>>;
+    const NAME: &'static str = "avx2";
+
+    #[inline(always)]
+    fn vectorize<O: Operation<Avx2<Self>>>(kernel: Avx2<Self>, operation: O) -> O::Output {
+        #[target_feature(enable = "avx2,fma")]
+        fn run<O: Operation<Avx2<Fma>>>(kernel: Avx2<Fma>, operation: O) -> O::Output {
+            operation.run(kernel)
+        }
+        on_avx2!(run(kernel, operation))
+    }
+
+    #[inline(always)]
+    unsafe fn dot_pairs(sums: __m256i, a: __m256i, b: __m256i) -> __m256i {
+        // SAFETY: the caller promises AVX2.
+        unsafe { _mm256_add_epi32(sums, _mm256_madd_epi16(a, b)) }
+    }
+}
+
+/// Eight integers that 16 bits hold.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn narrow_integers(x: __m256i) -> __m128i {
+    _mm_packs_epi32(_mm256_castsi256_si128(x), _mm256_extracti128_si256(x, 1))
+}
+
+impl<P: Copy + Send + Sync + 'static> Lanes for Avx2<P> {
     type Vector = __m256;
     const LANES: usize = 8;
 
@@ -106,7 +166,7 @@ impl Lanes for Avx2 {
     }
 }
 
-impl Integers for Avx2 {
+impl<P: Products> Integers for Avx2<P> {
     type Sums = __m256i;
     type Pairs = __m256i;
 
@@ -129,7 +189,7 @@ impl Integers for Avx2 {
 
     #[inline(always)]
     fn dot_pairs(self, sums: __m256i, a: __m256i, b: __m256i) -> __m256i {
-        on_avx2!(_mm256_add_epi32(sums, _mm256_madd_epi16(a, b)))
+        on_avx2!(P::dot_pairs(sums, a, b))
     }
 
     #[inline(always)]
@@ -148,33 +208,25 @@ impl Integers for Avx2 {
         // SAFETY: eight 16-bit elements, checked above; the store needs no alignment.
         unsafe {
             let whole = _mm256_cvtps_epi32(x);
-            let halves = (
-                _mm256_castsi256_si128(whole),
-                _mm256_extracti128_si256(whole, 1),
-            );
-            _mm_storeu_si128(to.as_mut_ptr().cast(), _mm_packs_epi32(halves.0, halves.1));
+            _mm_storeu_si128(to.as_mut_ptr().cast(), narrow_integers(whole));
         }
     }
 }
 
-impl Kernel for Avx2 {
+impl<P: Products> Kernel for Avx2<P> {
     type Value = f32;
     type Operand = __m256;
     /// Twelve sums, two columns and one broadcast: 15 of 16 registers.
     type Tile = [[__m256; 2]; 6];
     type SumTile = [[__m256i; 2]; 6];
-    type Linear = Packed<Self>;
-    type Attention = ValueBlock<Self>;
+    type Linear = P::Linear;
+    type Attention = P::Attention;
     const GROUP: usize = 1;
-    const NAME: &'static str = "avx2";
+    const NAME: &'static str = P::NAME;
 
     #[inline(always)]
     fn vectorize<O: Operation<Self>>(self, operation: O) -> O::Output {
-        #[target_feature(enable = "avx2,fma")]
-        fn run<O: Operation<Avx2>>(kernel: Avx2, operation: O) -> O::Output {
-            operation.run(kernel)
-        }
-        on_avx2!(run(self, operation))
+        P::vectorize(self, operation)
     }
 
     #[inline(always)]

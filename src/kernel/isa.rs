@@ -7,7 +7,7 @@ use super::portable::Portable;
 use super::{ForKernel, Kernel};
 #[cfg(target_arch = "x86_64")]
 use super::{
-    avx2::Avx2,
+    avx2::{Avx2, Fma, Vnni},
     avx512::{Amx, Avx512},
 };
 
@@ -41,6 +41,7 @@ pub enum Isa {
     Portable,
     Neon,
     Avx2,
+    Avx2Vnni,
     Avx512,
     Avx512Bf16,
     Amx,
@@ -54,10 +55,11 @@ pub struct UnknownIsa {
 }
 
 impl Isa {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 7] = [
         Self::Portable,
         Self::Neon,
         Self::Avx2,
+        Self::Avx2Vnni,
         Self::Avx512,
         Self::Avx512Bf16,
         Self::Amx,
@@ -68,6 +70,7 @@ impl Isa {
             Self::Portable => "portable",
             Self::Neon => "neon",
             Self::Avx2 => "avx2",
+            Self::Avx2Vnni => "avx2-vnni",
             Self::Avx512 => "avx512",
             Self::Avx512Bf16 => "avx512-bf16",
             Self::Amx => "amx",
@@ -112,7 +115,9 @@ impl Isa {
         match self {
             Self::Portable => Some(work.run(Portable)),
             #[cfg(target_arch = "x86_64")]
-            Self::Avx2 => Avx2::detect().map(|kernel| work.run(kernel)),
+            Self::Avx2 => Avx2::<Fma>::detect().map(|kernel| work.run(kernel)),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2Vnni => Avx2::<Vnni>::detect().map(|kernel| work.run(kernel)),
             #[cfg(target_arch = "x86_64")]
             Self::Avx512 => Avx512::<f32>::detect().map(|kernel| work.run(kernel)),
             #[cfg(target_arch = "x86_64")]

@@ -7,7 +7,7 @@
 //! | room | what it does |
 //! |---|---|
 //! | `isa` | which instruction set, chosen at run time |
-//! | `portable`, `avx2`, `avx512` (with `products`, `amx`), `neon` | what each instruction set offers |
+//! | `portable`, `avx2` (with `vnni`), `avx512` (with `products`, `amx`), `neon` | what each instruction set offers |
 //! | `pack`, `gemm`, `sink` | weights in the kernel's order; the multiplication; what becomes of its tiles |
 //! | `bytes`, `linear` | rows and weights of 8 bits: twice the products; either format as a layer |
 //! | `quantized` | weights of 8 bits and finer rows: half of the memory to read |

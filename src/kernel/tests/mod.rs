@@ -9,6 +9,9 @@ macro_rules! with_bytes {
         $check(portable::Portable);
         #[cfg(target_arch = "x86_64")]
         {
+            avx2::Avx2::<avx2::Vnni>::detect()
+                .into_iter()
+                .for_each($check);
             avx512::Avx512::<half::bf16>::detect()
                 .into_iter()
                 .for_each($check);
@@ -33,7 +36,10 @@ trait Promise {
         self.check(portable::Portable);
         #[cfg(target_arch = "x86_64")]
         {
-            avx2::Avx2::detect()
+            avx2::Avx2::<avx2::Fma>::detect()
+                .into_iter()
+                .for_each(|kernel| self.check(kernel));
+            avx2::Avx2::<avx2::Vnni>::detect()
                 .into_iter()
                 .for_each(|kernel| self.check(kernel));
             avx512::Avx512::<f32>::detect()
