@@ -212,7 +212,7 @@ fn a_text_that_is_decoded_beside_others_is_the_one_that_it_is_alone() {
                 audio,
                 prompt: &TOKENS[..3],
                 rules: &rules,
-                temperature: 0.5,
+                temperature: 2.0,
                 max_tokens,
                 seed: max_tokens as u64,
             });

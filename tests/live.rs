@@ -51,6 +51,11 @@ fn clip(name: &str) -> Option<Vec<u8>> {
 
 /// Feeds a clip and updates after each piece, as if computing took no time.
 fn listen(samples: &[u8], model: &str, options: LiveOptions) -> Heard {
+    listen_with(samples, samples, model, options)
+}
+
+/// The same, where the detector of voice hears something else.
+fn listen_with(samples: &[u8], detected: &[u8], model: &str, options: LiveOptions) -> Heard {
     let path = Model::find(model).unwrap_or_else(|error| panic!("{error}"));
     let engine = Engine::shared(&path, Device::Cpu, 0).unwrap_or_else(|error| panic!("{error}"));
     let run = Run::new(engine.model().config.n_mels);
@@ -85,10 +90,11 @@ fn listen(samples: &[u8], model: &str, options: LiveOptions) -> Heard {
             }
         }
     };
-    for chunk in samples.chunks(2 * CHUNK) {
+    let chunks = samples.chunks(2 * CHUNK);
+    for (chunk, detected) in chunks.zip(detected.chunks(2 * CHUNK)) {
         run.write(|track| {
             assert_eq!(analyzer.push(Samples::S16Le(chunk), track), chunk.len() / 2);
-            voice.push(Samples::S16Le(chunk), track);
+            voice.push(Samples::S16Le(detected), track);
         });
         now += Duration::from_millis(chunk.len() as u64 / 32);
         keep(live.update(&run, &engine, false).unwrap(), now);
@@ -141,6 +147,7 @@ fn guards_refuse_most_of_what_a_model_writes_where_nobody_speaks() {
         "whale",
         "ambience-a",
         "room-tone",
+        "silence",
         "pink-30db",
     ] {
         let Some(samples) = clip(&format!("nonspeech/{name}.flac")) else {
@@ -159,11 +166,43 @@ fn guards_refuse_most_of_what_a_model_writes_where_nobody_speaks() {
             tally.refused_unsteady + tally.refused_tokens,
         ),
         ("loops of text", tally.refused_loops + tally.restarts),
+        ("phrases that models invent", tally.refused_boilerplate),
     ] {
         assert!(refused > 0, "{guard}: {tally:?}");
     }
-    // 129 seconds, in which anybody would say 300 words.
+    // 159 seconds, in which anybody would say 400 words.
     assert!(words <= 40, "{words} words");
+}
+
+#[test]
+fn more_text_than_can_be_said_in_the_time_is_refused() {
+    let Some(samples) = clip("en-long/gwb-columbia.flac") else {
+        return;
+    };
+    // Every third sample: speech that nobody could speak.
+    let samples: Vec<u8> = samples
+        .chunks_exact(2)
+        .step_by(3)
+        .flatten()
+        .copied()
+        .collect();
+    let heard = listen(&samples[..20 * 32_000], "tiny.en", steady());
+    assert!(heard.tally.refused_too_much > 0, "{:?}", heard.tally);
+}
+
+#[test]
+fn words_where_the_detector_hears_no_voice_are_refused() {
+    let Some(samples) = clip("en-long/gwb-columbia.flac") else {
+        return;
+    };
+    // It hears 1.2 s of silence in every 4 s.
+    let samples = &samples[..40 * 32_000];
+    let mut detected = samples.to_vec();
+    let pieces = detected.chunks_exact_mut(4 * 32_000);
+    pieces.for_each(|piece| piece[2 * 32_000..][..38_400].fill(0));
+    let heard = listen_with(samples, &detected, "tiny.en", steady());
+    assert!(heard.tally.refused_words > 0, "{:?}", heard.tally);
+    assert!(heard.words.len() > 20, "{}", heard.text());
 }
 
 fn steady() -> LiveOptions {
