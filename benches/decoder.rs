@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MPL-2.0
-//! One token after 100 others, and a prompt of 64, with a window of 30 s to listen to; the reference beside it.
+//! One token after 100 others, a prompt of 64, and texts of 50 tokens alone and side by side, with windows of 30 s to
+//! listen to; the reference beside it.
 
 use std::time::{Duration, Instant};
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use gstwhispernpu::decoder::{Audio, Cache, Decoder};
+use gstwhispernpu::decoder::{Audio, Cache, Decoder, MOST_TEXTS, Rules, Task};
 use gstwhispernpu::encoder::AudioFeatures;
 use gstwhispernpu::kernel::Isa;
 use gstwhispernpu::model::Model;
@@ -28,6 +29,7 @@ fn features(model: &Model) -> AudioFeatures {
 
 /// A decoder and all that it needs to be timed, on a pool as the engine has.
 struct Bench<'a> {
+    model: &'a Model,
     decoder: &'a Decoder,
     features: &'a AudioFeatures,
     threads: &'a ThreadPool,
@@ -36,6 +38,7 @@ struct Bench<'a> {
 impl Bench<'_> {
     fn run(&self, criterion: &mut Criterion, name: &str) {
         let Self {
+            model,
             decoder,
             features,
             threads,
@@ -53,6 +56,14 @@ impl Bench<'_> {
                 })
             });
         });
+        for texts in [1, MOST_TEXTS] {
+            let heard: Vec<Audio> = (0..texts)
+                .map(|_| decoder.listen(features).unwrap())
+                .collect();
+            criterion.bench_function(&format!("decoder/{name}/texts-{texts}"), |bencher| {
+                bencher.iter(|| threads.install(|| write(decoder, model, &heard)));
+            });
+        }
         criterion.bench_function(&format!("decoder/{name}/listen"), |bencher| {
             bencher.iter_custom(|count| {
                 threads.install(|| {
@@ -74,6 +85,24 @@ fn fed(decoder: &Decoder, audio: &Audio, count: u32) -> (Cache, Vec<f32>) {
         .row(&mut cache, tokens.len() - 1, &mut logits)
         .unwrap();
     (cache, logits)
+}
+
+/// A text of 50 tokens for each window, side by side.
+fn write(decoder: &Decoder, model: &Model, heard: &[Audio]) {
+    let (tokenizer, rules) = (&model.tokenizer, Rules::new(&model.tokenizer));
+    let prompt = [tokenizer.special().sot, tokenizer.special().no_timestamps];
+    let tasks = heard.iter().enumerate().map(|(window, audio)| Task {
+        audio,
+        prompt: &prompt,
+        rules: &rules,
+        // So warm that no text ends by itself.
+        temperature: 10.0,
+        max_tokens: 50,
+        seed: window as u64,
+    });
+    let tasks: Vec<Task> = tasks.collect();
+    let texts = decoder.decode(&tasks, tokenizer).unwrap();
+    assert!(texts.iter().all(|text| text.tokens.len() >= 40));
 }
 
 /// Time of `count` tokens, in runs that stay in the neighbourhood of [`CONTEXT`].
@@ -114,6 +143,7 @@ fn decoder(criterion: &mut Criterion) {
         candidates.push((format!("{name}/reference"), reference));
         for (name, decoder) in &candidates {
             let bench = Bench {
+                model: &model,
                 decoder,
                 features: &features,
                 threads: &threads,

@@ -166,6 +166,10 @@ fn print(
         listened.count("updates-coalesced"),
         timing::summary(late),
     );
+    let (erased, said) = (listened.count("preview-erased"), listened.words.len());
+    if erased > 0 {
+        println!("    preview: {erased} words taken back, {said} became final");
+    }
     let is_guard = |name: &str| name.starts_with("refused-") || name == "noises-ignored";
     let guards = listened
         .counters

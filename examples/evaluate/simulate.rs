@@ -9,7 +9,9 @@ use gstwhispernpu::audio::{Samples, VoiceDetector};
 use gstwhispernpu::engine::{Device, Engine};
 use gstwhispernpu::mel::Analyzer;
 use gstwhispernpu::model::Model;
-use gstwhispernpu::stream::{Live, LiveOptions, Output, Policy, Request, Run, Schedule, Tally};
+use gstwhispernpu::stream::{
+    Live, LiveOptions, Output, Policy, Request, Run, Schedule, Tally, Word,
+};
 
 use crate::live::{BUFFER, Heard, Listened, RATE};
 use crate::manifest::Clip;
@@ -40,17 +42,18 @@ pub fn listen(clip: &Clip, options: &Options) -> Result<Listened> {
         now: Duration::ZERO,
         computed: Duration::ZERO,
         words: Vec::new(),
+        preview: Preview::default(),
         tally: Tally::default(),
     };
     player.play(&engine, &clip.samples()?)?;
+    let tally = player.tally.counters().into_iter();
+    let counters = tally.chain([("preview-erased", player.preview.erased)]);
     Ok(Listened {
         cpu_share: player.computed.as_secs_f64() / clip.seconds,
-        words: player.words,
-        counters: player
-            .tally
-            .counters()
+        counters: counters
             .map(|(name, count)| (name.to_owned(), count))
-            .to_vec(),
+            .collect(),
+        words: player.words,
         device: engine.active_device(),
     })
 }
@@ -63,7 +66,28 @@ struct Player {
     /// Time that updates took.
     computed: Duration,
     words: Vec<Heard>,
+    preview: Preview,
     tally: Tally,
+}
+
+/// What an application shows that shows what may come next, and how steady that is: words that were there once and had to be
+/// taken back (normalised erasure: Arivazhagan, Cherry, Te, Macherey, Baljekar, Foster 2020, arXiv 1912.03393).
+#[derive(Default)]
+struct Preview {
+    /// After the final words.
+    tail: Vec<String>,
+    erased: u64,
+}
+
+impl Preview {
+    /// `tail` takes the place of what was there, `said` of it having become final.
+    fn replace(&mut self, said: &[String], tail: &str) {
+        let now: Vec<String> = tail.split_whitespace().map(str::to_owned).collect();
+        let kept = self.tail.iter().zip(said.iter().chain(&now));
+        let kept = kept.take_while(|(before, now)| before == now).count();
+        self.erased += (self.tail.len() - kept) as u64;
+        self.tail = now;
+    }
 }
 
 impl Player {
@@ -94,21 +118,50 @@ impl Player {
         let outputs = self.live.update(&self.run, engine, settle)?;
         self.computed += began.elapsed();
         self.tally += self.live.take_tally();
+        let mut said = Vec::new();
         for output in outputs {
-            let Output::Words(words) = output else {
-                continue;
-            };
-            self.words.extend(words.into_iter().map(|word| Heard {
-                text: word.text,
-                start: word.start.as_secs_f64(),
-                end: word.end.as_secs_f64(),
-                at: self.now.as_secs_f64(),
-            }));
+            match output {
+                Output::Words(words) => {
+                    said.extend(words.iter().map(|word| word.text.clone()));
+                    self.keep(words);
+                }
+                Output::Partial { text, .. } => {
+                    self.preview.replace(&said, &text);
+                    said.clear();
+                }
+                Output::Language(_) | Output::Pause | Output::Settled(_) => {}
+            }
         }
         Ok(())
+    }
+
+    fn keep(&mut self, words: Vec<Word>) {
+        self.words.extend(words.into_iter().map(|word| Heard {
+            text: word.text,
+            start: word.start.as_secs_f64(),
+            end: word.end.as_secs_f64(),
+            at: self.now.as_secs_f64(),
+        }));
     }
 }
 
 fn duration(samples: usize) -> Duration {
     Duration::from_secs_f64(samples as f64 / RATE as f64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_preview_that_comes_true_erases_nothing() {
+        let mut preview = Preview::default();
+        preview.replace(&[], "ask not");
+        preview.replace(&["ask".into()], "not what");
+        assert_eq!(preview.erased, 0);
+        preview.replace(&["not".into()], "that your");
+        assert_eq!(preview.erased, 1);
+        preview.replace(&[], "");
+        assert_eq!(preview.erased, 3);
+    }
 }

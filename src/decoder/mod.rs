@@ -17,7 +17,7 @@ mod words;
 pub use alignment::{Attention, token_frames};
 pub use follow::{Follow, Followed, Stop};
 pub use graph::{Audio, Cache, MOST_TEXTS};
-pub use quality::{Limits, Verdict, compression_ratio};
+pub use quality::{Limits, Verdict, compression_ratio, is_boilerplate};
 pub use rules::Rules;
 pub use sampling::{Hypothesis, Task};
 pub use words::{TimedWord, Transcript, is_unspaced, split_words};

@@ -7,6 +7,28 @@ use flate2::{Compression, write::ZlibEncoder};
 
 use super::Hypothesis;
 
+/// What models learned from subtitles to write over noise, in any case and punctuation.
+const BOILERPLATE: [&str; 18] = [
+    "thank you",
+    "thank you very much",
+    "thanks for watching",
+    "thank you for watching",
+    "please subscribe",
+    "subtitles by the amara org community",
+    "you",
+    "bye",
+    "so",
+    "oh",
+    "the end",
+    "music",
+    "ご視聴ありがとうございました",
+    "untertitel im auftrag des zdf",
+    "sous titres réalisés par la communauté d amara org",
+    "subtítulos realizados por la comunidad de amara org",
+    "请不吝点赞 订阅 转发 打赏",
+    "字幕由amara org社区提供",
+];
+
 /// What becomes of a hypothesis.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
@@ -17,7 +39,7 @@ pub enum Verdict {
     Retry,
 }
 
-/// Thresholds with openai/whisper's defaults.
+/// Thresholds with openai/whisper's defaults, but for invented phrases, of which it knows nothing.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Limits {
     /// Text that compresses better than this repeats itself.
@@ -26,6 +48,9 @@ pub struct Limits {
     pub avg_logprob: f32,
     /// Above this probability of no speech, a guess means silence.
     pub no_speech: f32,
+    /// The same for a text that is nothing but a phrase that models invent: either is enough.
+    pub invented_avg_logprob: f32,
+    pub invented_no_speech: f32,
 }
 
 impl Default for Limits {
@@ -34,6 +59,8 @@ impl Default for Limits {
             compression_ratio: 2.4,
             avg_logprob: -1.0,
             no_speech: 0.6,
+            invented_avg_logprob: -0.5,
+            invented_no_speech: 0.3,
         }
     }
 }
@@ -42,7 +69,9 @@ impl Limits {
     /// Judges a hypothesis and its text.
     pub fn judge(&self, hypothesis: &Hypothesis, text: &str) -> Verdict {
         let guess = hypothesis.avg_logprob < self.avg_logprob;
-        if guess && hypothesis.no_speech > self.no_speech {
+        let doubtful = hypothesis.avg_logprob < self.invented_avg_logprob
+            || hypothesis.no_speech > self.invented_no_speech;
+        if (guess && hypothesis.no_speech > self.no_speech) || (doubtful && is_boilerplate(text)) {
             Verdict::Silence
         } else if guess || compression_ratio(text) > self.compression_ratio {
             Verdict::Retry
@@ -50,6 +79,16 @@ impl Limits {
             Verdict::Accept
         }
     }
+}
+
+/// Whether the text is such a phrase, and nothing else.
+pub fn is_boilerplate(text: &str) -> bool {
+    let words: Vec<String> = text
+        .split(|c: char| !c.is_alphanumeric())
+        .filter(|word| !word.is_empty())
+        .map(str::to_lowercase)
+        .collect();
+    BOILERPLATE.contains(&words.join(" ").as_str())
 }
 
 /// Bytes of the text over bytes of its zlib stream; 0 for no text.
@@ -91,6 +130,17 @@ mod tests {
             Limits::default().judge(&hypothesis(-1.2, 0.7), "you"),
             Verdict::Silence
         );
+    }
+
+    #[test]
+    fn a_phrase_that_models_invent_is_silence_unless_it_was_clearly_said() {
+        let judge = |avg_logprob, no_speech, text| {
+            Limits::default().judge(&hypothesis(avg_logprob, no_speech), text)
+        };
+        assert_eq!(judge(-0.2, 0.4, " Thank you."), Verdict::Silence);
+        assert_eq!(judge(-0.6, 0.1, " you"), Verdict::Silence);
+        assert_eq!(judge(-0.2, 0.1, " Thank you."), Verdict::Accept);
+        assert_eq!(judge(-0.2, 0.4, " Thank you, Mr. Hale."), Verdict::Accept);
     }
 
     #[test]

@@ -78,13 +78,11 @@ impl Decoder {
             self.graph.step(&steps, &mut cache)?;
             self.graph
                 .project(&mut cache, 0..steps.len(), &mut logits)?;
-            let growing = texts.par_iter_mut().filter(|text| !text.has_ended);
+            let growing = texts.iter_mut().filter(|text| !text.has_ended);
             let growing: Vec<&mut Text> = growing.collect();
             let rows = logits.par_chunks_exact_mut(self.vocab());
-            growing
-                .into_par_iter()
-                .zip(rows)
-                .for_each(|(text, logits)| text.advance(logits, tokenizer));
+            let advances = growing.into_par_iter().zip(rows);
+            advances.for_each(|(text, logits)| text.advance(logits, tokenizer));
         }
     }
 

@@ -6,7 +6,7 @@ use super::place::{Place, frame, time};
 use super::policy::{Update, Writing};
 use super::utterance::{Placed, Utterance};
 use super::{Live, Output, Run, Word};
-use crate::decoder::{Followed, TimedWord};
+use crate::decoder::{Followed, TimedWord, is_boilerplate};
 use crate::model::Tokenizer;
 
 /// After so many refused updates the window begins anew.
@@ -34,7 +34,7 @@ impl Live {
         let count = words.last().map_or(0, |word| word.tokens.end);
         let text = tokenizer.decode(&followed.tokens[..count]);
         let mut refusal = guards::judge(&followed, voiced, update == Update::Last);
-        if refusal.is_none() && !utterance.has_text && guards::is_boilerplate(&text) {
+        if refusal.is_none() && !utterance.has_text && is_boilerplate(&text) {
             if update == Update::Regular {
                 // It may be the beginning of something.
                 return Vec::new();

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
 //! What is not printed although the model wrote it: text that nobody said.
 
-use crate::decoder::{Followed, Stop};
+use crate::decoder::{Followed, Stop, is_boilerplate};
 
 /// Above this probability of no speech, a guess means that nobody speaks (openai/whisper `transcribe.py`).
 const NO_SPEECH: f32 = 0.6;
@@ -15,28 +15,6 @@ const SHORT: u64 = 150;
 const BOILERPLATE_NO_SPEECH: f32 = 0.3;
 const BOILERPLATE_VOICE: u64 = 100;
 const BOILERPLATE_GUESS: f32 = -0.5;
-
-/// What models learned from subtitles to write over noise, in any case and punctuation.
-const BOILERPLATE: [&str; 18] = [
-    "thank you",
-    "thank you very much",
-    "thanks for watching",
-    "thank you for watching",
-    "please subscribe",
-    "subtitles by the amara org community",
-    "you",
-    "bye",
-    "so",
-    "oh",
-    "the end",
-    "music",
-    "ご視聴ありがとうございました",
-    "untertitel im auftrag des zdf",
-    "sous titres réalisés par la communauté d amara org",
-    "subtítulos realizados por la comunidad de amara org",
-    "请不吝点赞 订阅 转发 打赏",
-    "字幕由amara org社区提供",
-];
 
 /// Why an update was thrown away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,16 +49,6 @@ pub fn is_invented(text: &str, followed: &Followed, voiced: u64) -> bool {
         && (followed.no_speech > BOILERPLATE_NO_SPEECH
             || voiced < BOILERPLATE_VOICE
             || followed.avg_logprob < BOILERPLATE_GUESS)
-}
-
-/// Whether the text is such a phrase, and nothing else.
-pub fn is_boilerplate(text: &str) -> bool {
-    let words: Vec<String> = text
-        .split(|c: char| !c.is_alphanumeric())
-        .filter(|word| !word.is_empty())
-        .map(str::to_lowercase)
-        .collect();
-    BOILERPLATE.contains(&words.join(" ").as_str())
 }
 
 #[cfg(test)]
