@@ -35,8 +35,8 @@ fn run(number: usize) -> Run {
 }
 
 /// A pass of the decoder's.
-fn logits(decoder: &Decoder, audio: &Audio) -> Result<Vec<f32>, DecoderError> {
-    decoder.logits(&[1, 2, 3], &mut Cache::default(), audio, None)
+fn logits(decoder: &Decoder, audio: Audio) -> Result<Vec<f32>, DecoderError> {
+    decoder.logits(&[1, 2, 3], &mut Cache::default(), &audio, None)
 }
 
 fn hear(engine: &Engine, number: usize) -> Vec<f32> {
