@@ -9,7 +9,8 @@ use gst::{ClockTime, FlowError};
 use super::lock;
 use crate::stream::{Request, Run};
 
-/// Runs that may wait for the worker: each holds up to a minute of rows, for which it takes 2 MB (80 mel bands).
+/// Runs that may wait for the worker: each holds up to two and a half minutes of rows, for which it takes 5 MB (80 mel
+/// bands).
 const MAX_RUNS: usize = 4;
 /// As many for a producer that does not wait. A network stream may begin with a dozen jumps within a second.
 const MAX_LIVE_RUNS: usize = 32;

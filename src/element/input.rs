@@ -273,7 +273,7 @@ impl Input {
                 break;
             }
             if self.session.is_live() {
-                // The worker is a minute late: what comes waits in a run of its own.
+                // The worker is minutes late: what comes waits in a run of its own.
                 self.close_run();
                 self.base = self
                     .timeline

@@ -121,7 +121,7 @@ glib::wrapper! {
  * Recognises speech with a Whisper model and puts out subtitles with their times. Everything runs on this machine.
  *
  * Audio goes in as it comes and never waits for the recogniser, except that an upstream that is not live is slowed
- * down when more than a minute of audio lies unrecognised. Subtitles come out of a thread of their own, with gaps
+ * down when more than two and a half minutes of audio lie unrecognised. Subtitles come out of a thread of their own, with gaps
  * between them, so that elements downstream which combine them with video do not stall. What they are written in
  * depends on what is downstream: plain text (preferred), Pango markup, SubRip, WebVTT or JSON lines.
  *

@@ -245,9 +245,9 @@ fn a_live_upstream_is_never_held_up_and_what_is_left_out_is_counted() {
     let mut listener = Listener::before_data("mode=offline", "ANY");
     listener.harness.set_live(true);
     listener.harness.set_src_caps_str(AUDIO);
-    // Three minutes within a moment wait for the worker, an hour is too much.
+    // Three minutes within a moment wait for the worker, two hours are too much.
     let silence = vec![0i16; 10 * RATE];
-    for ten in 0..360 {
+    for ten in 0..720 {
         listener.push(timed(s16(&silence), seconds(10 * ten), seconds(10)));
         if ten == 18 {
             assert_eq!(listener.stat("samples-dropped"), 0);
