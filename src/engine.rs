@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MPL-2.0
 //! One engine per model, device and thread count in the process, shared by all streams.
 //!
-//! Streams take turns in the order in which they ask: one turn is one window (or one live update), so a stream
-//! that is slow or has much to say cannot starve another. A turn is two steps: the window is encoded, then it is decoded.
+//! Streams take turns in the order in which they ask: one turn is one window, one live update, or the decoding of a few
+//! windows side by side, so a stream that is slow or has much to say cannot starve another. A turn is two steps: the window is encoded, then it is decoded.
 //! While the NPU encodes one stream's window the cores decode the window of the stream before it; where the cores do
 //! both, a turn keeps them from its beginning to its end.
 
