@@ -9,58 +9,85 @@ use super::{N_FFT, SAMPLE_RATE};
 /// Bins of the power spectrum, 0 to 8000 Hz in steps of 40 Hz.
 pub(super) const BINS: usize = N_FFT / 2 + 1;
 
-/// The filters, of which each sees a short run of bins: the zeros around it are not stored.
+/// Bands that are summed side by side: a block's sums stay in vector registers.
+const LANES: usize = 8;
+
+/// The filters in blocks of `LANES` neighbouring bands.
 pub(super) struct Filterbank {
-    bands: Vec<Band>,
+    n_mels: usize,
+    blocks: Vec<Block>,
 }
 
-struct Band {
-    /// First bin that counts.
+/// Neighbouring bands, which together see a run of bins: the zeros around it are not stored, those within are.
+struct Block {
+    /// First bin that counts for some band.
     first: usize,
-    /// Weights of the bins from `first` on, 1 / Hz.
-    weights: Vec<f32>,
+    /// Each bin's weight in each band, from `first` on, 1 / Hz.
+    weights: Vec<[f32; LANES]>,
 }
 
 impl Filterbank {
     pub fn new(n_mels: usize) -> Self {
         let edges = edges(n_mels);
-        let bands = edges
+        let triangles: Vec<_> = edges
             .windows(3)
-            .map(|edges| Band::new(edges[0], edges[1], edges[2]))
+            .map(|edges| [edges[0], edges[1], edges[2]])
             .collect();
-        Self { bands }
+        let blocks = triangles.chunks(LANES).map(Block::new).collect();
+        Self { n_mels, blocks }
     }
 
     pub fn n_mels(&self) -> usize {
-        self.bands.len()
+        self.n_mels
     }
 
     /// Sums the `BINS` powers of a frame into one power per band.
     pub fn apply(&self, power: &[f32; BINS], row: &mut [f32]) {
-        for (out, band) in row.iter_mut().zip(&self.bands) {
-            let bins = &power[band.first..][..band.weights.len()];
-            *out = bins.iter().zip(&band.weights).map(|(p, w)| p * w).sum();
+        for (row, block) in row.chunks_mut(LANES).zip(&self.blocks) {
+            row.copy_from_slice(&block.sums(power)[..row.len()]);
         }
     }
 }
 
-impl Band {
-    /// A triangle over `low..high` Hz with its peak at `centre`, of area 1 (Slaney's norm).
-    fn new(low: f64, centre: f64, high: f64) -> Self {
-        let weight = |bin: usize| {
-            let hz = bin as f64 * f64::from(SAMPLE_RATE) / N_FFT as f64;
-            let rising = (hz - low) / (centre - low);
-            let falling = (high - hz) / (high - centre);
-            rising.min(falling).max(0.0) * 2.0 / (high - low)
+impl Block {
+    /// At most `LANES` triangles by their edges and centres in Hz.
+    fn new(triangles: &[[f64; 3]]) -> Self {
+        let weights = |bin| {
+            let mut weights = [0.0; LANES];
+            for (weight, &edges) in weights.iter_mut().zip(triangles) {
+                *weight = triangle(edges, bin) as f32;
+            }
+            weights
         };
-        let first = (0..BINS).find(|&bin| weight(bin) > 0.0).unwrap_or(0);
-        let weights = (first..BINS)
-            .map(weight)
-            .take_while(|&weight| weight > 0.0)
-            .map(|weight| weight as f32)
+        let heard: Vec<_> = (0..BINS)
+            .filter(|&bin| weights(bin) != [0.0; LANES])
             .collect();
-        Self { first, weights }
+        let [first, .., last] = heard[..] else {
+            unreachable!()
+        };
+        Self {
+            first,
+            weights: (first..=last).map(weights).collect(),
+        }
     }
+
+    fn sums(&self, power: &[f32; BINS]) -> [f32; LANES] {
+        let mut sums = [0.0; LANES];
+        for (power, weights) in power[self.first..].iter().zip(&self.weights) {
+            for (sum, weight) in sums.iter_mut().zip(weights) {
+                *sum += power * weight;
+            }
+        }
+        sums
+    }
+}
+
+/// Weight at `bin` of a triangle from `low` to `high` Hz with its peak at `centre`, of area 1 (Slaney's norm).
+fn triangle([low, centre, high]: [f64; 3], bin: usize) -> f64 {
+    let hz = bin as f64 * f64::from(SAMPLE_RATE) / N_FFT as f64;
+    let rising = (hz - low) / (centre - low);
+    let falling = (high - hz) / (high - centre);
+    rising.min(falling).max(0.0) * 2.0 / (high - low)
 }
 
 /// `n_mels + 2` frequencies in Hz at equal distances on the mel scale, 0 to 8000 Hz: each band's lower edge, centre
@@ -114,9 +141,11 @@ mod tests {
         for n_mels in [80, 128] {
             let filterbank = Filterbank::new(n_mels);
             assert_eq!(filterbank.n_mels(), n_mels);
-            for band in &filterbank.bands {
-                assert!(!band.weights.is_empty());
-                assert!(band.first + band.weights.len() <= BINS);
+            for block in &filterbank.blocks {
+                assert!(block.first + block.weights.len() <= BINS);
+                for band in 0..LANES {
+                    assert!(block.weights.iter().any(|weights| weights[band] > 0.0));
+                }
             }
         }
     }
@@ -124,24 +153,26 @@ mod tests {
     #[test]
     fn sparse_bands_sum_as_the_dense_triangles_do() {
         let power: [f32; BINS] = std::array::from_fn(|bin| (bin as f32 * 0.7).sin() + 1.5);
-        let n_mels = 80;
-        let mut row = vec![0.0; n_mels];
-        Filterbank::new(n_mels).apply(&power, &mut row);
-        let edges = edges(n_mels);
-        for (band, value) in row.iter().enumerate() {
-            let [low, centre, high] = [edges[band], edges[band + 1], edges[band + 2]];
-            let dense: f64 = (0..BINS)
-                .map(|bin| {
-                    let hz = bin as f64 * 40.0;
-                    let slope = if hz < centre {
-                        (hz - low) / (centre - low)
-                    } else {
-                        (high - hz) / (high - centre)
-                    };
-                    slope.max(0.0) * 2.0 / (high - low) * f64::from(power[bin])
-                })
-                .sum();
-            assert!((f64::from(*value) - dense).abs() < 1e-6, "band {band}");
+        // 41: a last block that is not full.
+        for n_mels in [80, 128, 41] {
+            let mut row = vec![0.0; n_mels];
+            Filterbank::new(n_mels).apply(&power, &mut row);
+            let edges = edges(n_mels);
+            for (band, value) in row.iter().enumerate() {
+                let [low, centre, high] = [edges[band], edges[band + 1], edges[band + 2]];
+                let dense: f64 = (0..BINS)
+                    .map(|bin| {
+                        let hz = bin as f64 * 40.0;
+                        let slope = if hz < centre {
+                            (hz - low) / (centre - low)
+                        } else {
+                            (high - hz) / (high - centre)
+                        };
+                        slope.max(0.0) * 2.0 / (high - low) * f64::from(power[bin])
+                    })
+                    .sum();
+                assert!((f64::from(*value) - dense).abs() < 1e-6, "band {band}");
+            }
         }
     }
 }
