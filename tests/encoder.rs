@@ -76,7 +76,7 @@ fn every_instruction_set_encodes_whole_and_shortened_windows_as_the_reference_do
                     model.path.display()
                 );
                 let least = match isa {
-                    Isa::Avx2Vnni | Isa::Avx512Bf16 => LEAST_COSINE_IN_BYTES,
+                    Isa::Avx2Vnni | Isa::Avx512Bf16 | Isa::Amx => LEAST_COSINE_IN_BYTES,
                     _ => LEAST_COSINE,
                 };
                 assert!(cosine >= least, "{isa} {context}: {cosine}");

@@ -6,6 +6,7 @@
 //! wants it: 128 is added to each number, and 128 times the sum of its weights taken from each output.
 
 use std::marker::PhantomData;
+use std::mem::MaybeUninit;
 
 use super::buffer::{self, Buffer, CACHE_LINE};
 use super::gemm::Sink;
@@ -25,6 +26,8 @@ const DEEPEST: usize = (i32::MAX / (255 * 128)) as usize;
 pub trait Bytes: Kernel {
     /// A register of LANES quads.
     type Quads: Copy;
+    /// What the depth is filled up to with zeros, a multiple of [`QUAD`].
+    const BYTE_DEPTH: usize = QUAD;
 
     /// # Safety
     /// 4 LANES bytes must be readable at `from`.
@@ -40,6 +43,26 @@ pub trait Bytes: Kernel {
     fn widen(self, from: &[Self::Value]) -> Self::Vector;
     /// Rounds numbers that an unsigned byte holds, to the first LANES of `to`; panics when there are fewer.
     fn round_bytes(self, x: Self::Vector, to: &mut [u8]);
+
+    /// `tile = offsets + a b` over `quads` quads of depth, whole [`Bytes::BYTE_DEPTH`]s.
+    ///
+    /// `a` is the left operand's first row, its rows `a_stride` bytes apart; `b` a panel of the right one.
+    ///
+    /// # Safety
+    /// For each row of the tile `4 quads` bytes must be readable, and `4 quads COLUMNS` at `b`. [`Kernel::begin`] must
+    /// have come before.
+    #[inline(always)]
+    unsafe fn multiply_quads(
+        self,
+        tile: &mut MaybeUninit<Self::SumTile>,
+        offsets: [Self::Sums; 2],
+        quads: usize,
+        a: (*const u8, usize),
+        b: *const i8,
+    ) {
+        // SAFETY: the caller promises the same.
+        tile.write(unsafe { product(self, offsets, quads, a, b) });
+    }
 }
 
 /// The right operand of `y = x Wᵀ + b` in bytes: (panel of [`Kernel::COLUMNS`] outputs, quad of depth, output, place
@@ -60,7 +83,7 @@ impl<K: Bytes> ByteWeights<K> {
     pub(super) fn zeros(count: usize, depth: usize) -> Self {
         assert!(depth <= DEEPEST);
         let columns = count.next_multiple_of(K::COLUMNS);
-        let depth = depth.next_multiple_of(QUAD);
+        let depth = depth.next_multiple_of(K::BYTE_DEPTH);
         Self {
             values: Buffer::new(columns * depth),
             scales: Buffer::new(columns),
@@ -229,20 +252,25 @@ impl<K: Bytes, S: Sink<K>> Operation<K> for Product<'_, K, S> {
         let (right, depth) = (self.right, self.right.depth);
         assert!(self.left.len() >= rows * self.stride && self.stride > depth);
         assert!(right.values.len() >= right.bias.len() * depth);
+        kernel.begin();
         for column in (0..right.bias.len()).step_by(K::COLUMNS) {
             let output = Output::load(kernel, right, column);
             for row in (0..rows).step_by(tile_rows::<K>()) {
                 let left = &self.left[row * self.stride..][..tile_rows::<K>() * self.stride];
+                let mut sums = MaybeUninit::uninit();
                 // SAFETY: the left operand has a tile of rows longer than the depth, and the panel lies within the
-                // right one: both asserted above.
+                // right one: both asserted above. The sums are written to the whole tile.
                 let sums = unsafe {
-                    let b = right.values.as_ptr().add(column * depth);
-                    multiply(kernel, output.offsets, depth / QUAD, left, self.stride, b)
+                    let (a, b) = (left.as_ptr(), right.values.as_ptr().add(column * depth));
+                    let (offsets, quads) = (output.offsets, depth / QUAD);
+                    kernel.multiply_quads(&mut sums, offsets, quads, (a, self.stride), b);
+                    sums.assume_init_ref()
                 };
-                let tile = output.finish(kernel, &sums, left, self.stride);
+                let tile = output.finish(kernel, sums, left, self.stride);
                 self.sink.write(kernel, row, column, tile.rows());
             }
         }
+        kernel.end();
     }
 }
 
@@ -295,22 +323,19 @@ pub(super) fn scale(row: &[u8]) -> f32 {
     bytes.map_or(0.0, |bytes| f32::from_ne_bytes(*bytes))
 }
 
-/// `offsets + a b` over `quads` quads of depth.
+/// What [`Bytes::multiply_quads`] writes, computed in vectors.
 ///
 /// # Safety
-/// `a` must hold a tile of rows `a_stride` apart, each of `quads` quads or more; `quads * 4 COLUMNS` bytes must be
-/// readable at `b`.
+/// As there.
 #[inline(always)]
-unsafe fn multiply<K: Bytes>(
+pub(super) unsafe fn product<K: Bytes>(
     kernel: K,
     offsets: [K::Sums; 2],
     quads: usize,
-    a: &[u8],
-    a_stride: usize,
+    (a, a_stride): (*const u8, usize),
     b: *const i8,
 ) -> K::SumTile {
     let mut tile = K::SumTile::splat(offsets);
-    let a = a.as_ptr();
     for quad in 0..quads {
         // SAFETY: within what the caller promises for this quad.
         let columns = unsafe {

@@ -231,12 +231,14 @@ impl Schedule for Offline {
             // Room for what comes while they are decoded.
             run.read(|track| track.release(last.start + last.frames));
         }
-        let tokenizer = &engine.model().tokenizer;
-        let words = engine.decode(|decoder| {
-            self.recognise(&windows, &heard, decoder, run, tokenizer, &mut outputs)
-        })?;
-        for (window, words) in windows.iter().zip(words) {
-            self.commit(window, words, &mut outputs);
+        if !windows.is_empty() {
+            let tokenizer = &engine.model().tokenizer;
+            let words = engine.decode(|decoder| {
+                self.recognise(&windows, &heard, decoder, run, tokenizer, &mut outputs)
+            })?;
+            for (window, words) in windows.iter().zip(words) {
+                self.commit(window, words, &mut outputs);
+            }
         }
         if too_short.is_some() && !is_open {
             self.seek = end;

@@ -154,7 +154,7 @@ impl<K: Bytes> Operation<K> for PutValues<'_, K> {
             depth: width,
             count,
         } = self.rows;
-        let row_stride = buffer::stride::<K::Value>(width);
+        let (row_stride, depth) = (buffer::stride::<K::Value>(width), self.to.depth);
         let zero = kernel.splat(ZERO);
         for column in (0..width).step_by(K::LANES) {
             let row = |row: usize| kernel.widen(&values[row * row_stride + column..]);
@@ -173,7 +173,7 @@ impl<K: Bytes> Operation<K> for PutValues<'_, K> {
             }
             let factor = kernel.load(&factors);
             let (panel, lane) = (column / K::COLUMNS, column % K::COLUMNS);
-            let panel = &mut self.to.values[panel * count * K::COLUMNS..][..count * K::COLUMNS];
+            let panel = &mut self.to.values[panel * depth * K::COLUMNS..][..count * K::COLUMNS];
             for (quad, to) in panel.chunks_exact_mut(QUAD * K::COLUMNS).enumerate() {
                 let mut bytes = [[0; 16]; QUAD];
                 for (i, bytes) in bytes.iter_mut().enumerate() {

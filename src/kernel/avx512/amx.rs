@@ -3,8 +3,8 @@
 //! Architectures Software Developer's Manual, volume 1, chapter 18).
 //!
 //! A tile of ours is two by two of these registers, so that each operand that is loaded is multiplied twice and four
-//! sums are under way at once. The right operand is in memory as AMX wants it already: pairs of depth, columns side by
-//! side.
+//! sums are under way at once. The right operand is in memory as AMX wants it already: pairs of depth, or quads of bytes,
+//! columns side by side.
 
 use std::arch::asm;
 use std::arch::x86_64::*;
@@ -19,9 +19,9 @@ use super::products::{Products, has_bf16};
 use super::{Avx512, Generation};
 use crate::kernel::Lanes;
 use crate::kernel::attention::ValueBlock;
-use crate::kernel::pack::Packed;
+use crate::kernel::bytes::ByteWeights;
 
-/// What AMX with bf16 adds to AVX-512 with bf16.
+/// What AMX with bf16 and bytes adds to AVX-512 with bf16.
 #[derive(Clone, Copy, Debug)]
 pub struct Amx;
 
@@ -33,10 +33,11 @@ impl Avx512<Amx> {
     }
 }
 
-/// CPUID leaf 7: AMX-BF16 and AMX-TILE. (The standard library's detection of them is not stable.)
+/// CPUID leaf 7: AMX-BF16, AMX-TILE and AMX-INT8. (The standard library's detection of them is not stable.)
 fn has_amx() -> bool {
     let features = __cpuid_count(7, 0).edx;
-    features & (1 << 22) != 0 && features & (1 << 24) != 0
+    let wanted = 1 << 22 | 1 << 24 | 1 << 25;
+    features & wanted == wanted
 }
 
 /// Asks the kernel for the tile registers, once for all threads of the process (Linux, `Documentation/arch/x86/xstate.rst`). It
@@ -97,6 +98,53 @@ thread_local! {
     static BEGUN: Cell<usize> = const { Cell::new(0) };
 }
 
+/// Writes to `$tile`, two by two registers, the products of `$steps` registers of depth: `$a` and `$b` are where the
+/// operands begin and how many bytes their rows are apart.
+macro_rules! products {
+    ($instruction:literal, $tile:expr, $steps:expr, $a:expr, $b:expr) => {{
+        let ((a, a_stride), (b, b_stride)): ((*const u8, usize), (*const u8, usize)) = ($a, $b);
+        asm!(
+            "tilezero tmm0",
+            "tilezero tmm1",
+            "tilezero tmm2",
+            "tilezero tmm3",
+            "test {steps}, {steps}",
+            "jz 3f",
+            "2:",
+            "tileloadd tmm4, [{upper} + {a_stride}]",
+            "tileloadd tmm6, [{b} + {b_stride}]",
+            "tileloadd tmm5, [{lower} + {a_stride}]",
+            "tileloadd tmm7, [{b} + {b_stride} + 64]",
+            concat!($instruction, " tmm0, tmm4, tmm6"),
+            concat!($instruction, " tmm2, tmm5, tmm6"),
+            concat!($instruction, " tmm1, tmm4, tmm7"),
+            concat!($instruction, " tmm3, tmm5, tmm7"),
+            "add {upper}, 64",
+            "add {lower}, 64",
+            "add {b}, {b_step}",
+            "dec {steps}",
+            "jnz 2b",
+            "3:",
+            "tilestored [{tile} + {tile_stride}], tmm0",
+            "tilestored [{tile} + {tile_stride} + 64], tmm1",
+            "tilestored [{tile} + {tile_stride} + 2048], tmm2",
+            "tilestored [{tile} + {tile_stride} + 2112], tmm3",
+            tile = in(reg) $tile,
+            tile_stride = in(reg) 2 * ROW_BYTES,
+            upper = inout(reg) a => _,
+            lower = inout(reg) a.add(ROWS * a_stride) => _,
+            a_stride = in(reg) a_stride,
+            b = inout(reg) b => _,
+            b_stride = in(reg) b_stride,
+            b_step = in(reg) b_stride * ROWS,
+            steps = inout(reg) $steps => _,
+            out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
+            out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
+            options(nostack),
+        )
+    }};
+}
+
 impl Generation for Amx {
     #[inline(always)]
     unsafe fn dot_pairs(sums: __m512i, a: __m512i, b: __m512i) -> __m512i {
@@ -108,9 +156,10 @@ impl Generation for Amx {
 impl Products for Amx {
     type Tile = [[__m512; 2]; 2 * ROWS];
     type SumTile = [[__m512i; 2]; 2 * ROWS];
-    type Linear = Packed<Avx512<Self>>;
+    type Linear = ByteWeights<Avx512<Self>>;
     type Attention = ValueBlock<Avx512<Self>>;
     const DEPTH: usize = ROW_BYTES / size_of::<bf16>();
+    const BYTE_DEPTH: usize = ROW_BYTES;
     const NAME: &'static str = "amx";
 
     #[inline(always)]
@@ -139,61 +188,41 @@ impl Products for Amx {
         tile: &mut MaybeUninit<Self::Tile>,
         bias: Option<[__m512; 2]>,
         steps: usize,
-        (a, a_stride): (*const bf16, usize),
-        (b, b_stride): (*const bf16, usize),
+        a: (*const bf16, usize),
+        b: (*const bf16, usize),
     ) {
-        const TILE_STRIDE: usize = 2 * ROW_BYTES;
-        let registers = steps / ROWS;
-        debug_assert!(steps.is_multiple_of(ROWS));
-        let bytes = size_of::<bf16>();
         // The sums do not begin with the bias: loading what was just stored would take longer than a short product.
-        // SAFETY: loads are within what the caller promises of the operands, stores fill the tile; the registers are
-        // configured between `begin` and `end`.
+        // SAFETY: as the caller promises; a step is ROWS groups of depth.
         unsafe {
-            asm!(
-                "tilezero tmm0",
-                "tilezero tmm1",
-                "tilezero tmm2",
-                "tilezero tmm3",
-                "test {registers}, {registers}",
-                "jz 3f",
-                "2:",
-                "tileloadd tmm4, [{upper} + {a_stride}]",
-                "tileloadd tmm6, [{b} + {b_stride}]",
-                "tileloadd tmm5, [{lower} + {a_stride}]",
-                "tileloadd tmm7, [{b} + {b_stride} + 64]",
-                "tdpbf16ps tmm0, tmm4, tmm6",
-                "tdpbf16ps tmm2, tmm5, tmm6",
-                "tdpbf16ps tmm1, tmm4, tmm7",
-                "tdpbf16ps tmm3, tmm5, tmm7",
-                "add {upper}, 64",
-                "add {lower}, 64",
-                "add {b}, {b_step}",
-                "dec {registers}",
-                "jnz 2b",
-                "3:",
-                "tilestored [{tile} + {tile_stride}], tmm0",
-                "tilestored [{tile} + {tile_stride} + 64], tmm1",
-                "tilestored [{tile} + {tile_stride} + 2048], tmm2",
-                "tilestored [{tile} + {tile_stride} + 2112], tmm3",
-                tile = in(reg) tile.as_mut_ptr(),
-                tile_stride = in(reg) TILE_STRIDE,
-                upper = inout(reg) a => _,
-                lower = inout(reg) a.add(ROWS * a_stride) => _,
-                a_stride = in(reg) a_stride * bytes,
-                b = inout(reg) b => _,
-                b_stride = in(reg) b_stride * bytes,
-                b_step = in(reg) b_stride * bytes * ROWS,
-                registers = inout(reg) registers => _,
-                out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
-                out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
-                options(nostack),
-            );
+            let bytes = size_of::<bf16>();
+            let (a, b) = ((a.0.cast(), a.1 * bytes), (b.0.cast(), b.1 * bytes));
+            products!("tdpbf16ps", tile.as_mut_ptr(), steps / ROWS, a, b);
         }
         let Some(bias) = bias else { return };
         // SAFETY: just written.
         for sums in unsafe { tile.assume_init_mut() } {
             *sums = [kernel.add(sums[0], bias[0]), kernel.add(sums[1], bias[1])];
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn multiply_quads(
+        _: Avx512<Self>,
+        tile: &mut MaybeUninit<Self::SumTile>,
+        offsets: [__m512i; 2],
+        quads: usize,
+        (a, a_stride): (*const u8, usize),
+        b: *const i8,
+    ) {
+        // SAFETY: as the caller promises; a step is ROWS quads of depth.
+        let sums = unsafe {
+            let b = (b.cast(), 2 * ROW_BYTES);
+            products!("tdpbusd", tile.as_mut_ptr(), quads / ROWS, (a, a_stride), b);
+            tile.assume_init_mut()
+        };
+        for sums in sums {
+            // SAFETY: this machine has AVX-512.
+            *sums = unsafe { [0, 1].map(|half| _mm512_add_epi32(sums[half], offsets[half])) };
         }
     }
 }

@@ -9,7 +9,7 @@ use half::bf16;
 
 use super::{Avx512, Generation, has_avx512, on_avx512};
 use crate::kernel::attention::{Block, ByteBlock};
-use crate::kernel::bytes::{ByteWeights, Bytes};
+use crate::kernel::bytes::{self, ByteWeights, Bytes, QUAD};
 use crate::kernel::linear::Linear;
 use crate::kernel::{Kernel, Lanes, Operation, Tile, product};
 
@@ -31,6 +31,8 @@ pub trait Products: Generation + Sized {
     type Attention: Block<Avx512<Self>>;
     /// [`Kernel::DEPTH`]
     const DEPTH: usize;
+    /// [`Bytes::BYTE_DEPTH`]
+    const BYTE_DEPTH: usize;
     const NAME: &'static str;
 
     /// [`Kernel::begin`]
@@ -57,6 +59,23 @@ pub trait Products: Generation + Sized {
         // SAFETY: the caller promises the same.
         tile.write(unsafe { product(kernel, bias, steps, a, b) });
     }
+
+    /// [`Bytes::multiply_quads`]
+    ///
+    /// # Safety
+    /// As there.
+    #[inline(always)]
+    unsafe fn multiply_quads(
+        kernel: Avx512<Self>,
+        tile: &mut MaybeUninit<Self::SumTile>,
+        offsets: [__m512i; 2],
+        quads: usize,
+        a: (*const u8, usize),
+        b: *const i8,
+    ) {
+        // SAFETY: the caller promises the same.
+        tile.write(unsafe { bytes::product(kernel, offsets, quads, a, b) });
+    }
 }
 
 impl Products for bf16 {
@@ -66,6 +85,7 @@ impl Products for bf16 {
     type Linear = ByteWeights<Avx512<Self>>;
     type Attention = ByteBlock<Avx512<Self>>;
     const DEPTH: usize = 2;
+    const BYTE_DEPTH: usize = QUAD;
     const NAME: &'static str = "avx512-bf16";
 }
 
@@ -170,6 +190,20 @@ impl<P: Products> Kernel for Avx512<P> {
 
 impl<P: Products> Bytes for Avx512<P> {
     type Quads = __m512i;
+    const BYTE_DEPTH: usize = P::BYTE_DEPTH;
+
+    #[inline(always)]
+    unsafe fn multiply_quads(
+        self,
+        tile: &mut MaybeUninit<P::SumTile>,
+        offsets: [__m512i; 2],
+        quads: usize,
+        a: (*const u8, usize),
+        b: *const i8,
+    ) {
+        // SAFETY: the caller promises the same.
+        unsafe { P::multiply_quads(self, tile, offsets, quads, a, b) }
+    }
 
     #[inline(always)]
     unsafe fn load_quads(self, from: *const i8) -> __m512i {
