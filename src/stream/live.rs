@@ -74,6 +74,7 @@ impl Default for LiveOptions {
 pub struct Live {
     context: Context,
     policy: Policy,
+    patience: usize,
     real_time: bool,
     gate: Gate,
     pace: Pace,
@@ -92,6 +93,7 @@ impl Live {
         Self {
             context: Context::new(request, &model.tokenizer),
             policy: options.policy.unwrap_or(Policy::of(&model.config)),
+            patience: Policy::patience(&model.config),
             real_time: options.real_time,
             gate: Gate::new(options.vad_threshold),
             pace: Pace::new(options.interval, options.real_time),

@@ -28,9 +28,14 @@ impl Live {
             unspaced: self.context.is_unspaced(tokenizer),
         };
         let content = (self.gate.position() - utterance.start) as usize / 2;
-        let words = self
-            .policy
-            .final_words(&followed, &utterance.guess, content, update, writing);
+        let words = self.policy.final_words(
+            &followed,
+            &utterance.guess,
+            content,
+            self.patience,
+            update,
+            writing,
+        );
         let count = words.last().map_or(0, |word| word.tokens.end);
         let text = tokenizer.decode(&followed.tokens[..count]);
         let mut refusal = guards::judge(&followed, voiced, update == Update::Last);
