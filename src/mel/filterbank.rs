@@ -59,15 +59,12 @@ impl Block {
             }
             weights
         };
-        let heard: Vec<_> = (0..BINS)
-            .filter(|&bin| weights(bin) != [0.0; LANES])
-            .collect();
-        let [first, .., last] = heard[..] else {
-            unreachable!()
-        };
+        let heard = |bin: &usize| weights(*bin) != [0.0; LANES];
+        let first = (0..BINS).find(heard).unwrap_or(0);
+        let end = (0..BINS).rfind(heard).map_or(first, |last| last + 1);
         Self {
             first,
-            weights: (first..=last).map(weights).collect(),
+            weights: (first..end).map(weights).collect(),
         }
     }
 
