@@ -74,6 +74,7 @@ impl Default for LiveOptions {
 pub struct Live {
     context: Context,
     policy: Policy,
+    /// Frames of 20 ms that an unsure word waits for.
     patience: usize,
     real_time: bool,
     gate: Gate,

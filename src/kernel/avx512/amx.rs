@@ -100,6 +100,9 @@ thread_local! {
 
 /// Writes to `$tile`, two by two registers, the products of `$steps` registers of depth: `$a` and `$b` are where the
 /// operands begin and how many bytes their rows are apart.
+///
+/// Safe where both operands are readable so far, `$tile` has room for four registers, and the registers are configured: between
+/// `begin` and `end`.
 macro_rules! products {
     ($instruction:literal, $tile:expr, $steps:expr, $a:expr, $b:expr) => {{
         let ((a, a_stride), (b, b_stride)): ((*const u8, usize), (*const u8, usize)) = ($a, $b);
@@ -191,8 +194,9 @@ impl Products for Amx {
         a: (*const bf16, usize),
         b: (*const bf16, usize),
     ) {
+        debug_assert!(steps.is_multiple_of(ROWS));
         // The sums do not begin with the bias: loading what was just stored would take longer than a short product.
-        // SAFETY: as the caller promises; a step is ROWS groups of depth.
+        // SAFETY: the caller promises the operands, whole steps of ROWS groups, and `begin`; a tile is four registers.
         unsafe {
             let bytes = size_of::<bf16>();
             let (a, b) = ((a.0.cast(), a.1 * bytes), (b.0.cast(), b.1 * bytes));
@@ -214,7 +218,8 @@ impl Products for Amx {
         (a, a_stride): (*const u8, usize),
         b: *const i8,
     ) {
-        // SAFETY: as the caller promises; a step is ROWS quads of depth.
+        debug_assert!(quads.is_multiple_of(ROWS));
+        // SAFETY: the caller promises the operands, whole steps of ROWS quads, and `begin`; a tile is four registers, all written.
         let sums = unsafe {
             let b = (b.cast(), 2 * ROW_BYTES);
             products!("tdpbusd", tile.as_mut_ptr(), quads / ROWS, (a, a_stride), b);
