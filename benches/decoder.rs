@@ -5,11 +5,11 @@
 use std::time::{Duration, Instant};
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use gstwhispernpu::decoder::{Audio, Cache, Decoder, MOST_TEXTS, Rules, Task};
-use gstwhispernpu::encoder::AudioFeatures;
-use gstwhispernpu::kernel::Isa;
-use gstwhispernpu::model::Model;
 use rayon::ThreadPool;
+use whisper_engine::decoder::{Audio, Cache, Decoder, MOST_TEXTS, Rules, Task};
+use whisper_engine::encoder::AudioFeatures;
+use whisper_kernels::Isa;
+use whisper_model::Model;
 
 /// Tokens that are there already.
 const CONTEXT: u32 = 100;
@@ -139,8 +139,6 @@ fn decoder(criterion: &mut Criterion) {
             let decoder = Decoder::with_isa(&model, isa).unwrap();
             candidates.push((format!("{name}/{isa}"), decoder));
         }
-        let reference = Decoder::reference(&model).unwrap();
-        candidates.push((format!("{name}/reference"), reference));
         for (name, decoder) in &candidates {
             let bench = Bench {
                 model: &model,

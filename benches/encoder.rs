@@ -3,11 +3,11 @@
 //! fastest; `encoder/<model>/30s/<isa>` with each other one, `…/reference` on candle-core.
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use gstwhispernpu::encoder::cpu::CpuEncoder;
-use gstwhispernpu::encoder::reference::ReferenceEncoder;
-use gstwhispernpu::encoder::{AudioFeatures, Encoder};
-use gstwhispernpu::kernel::Isa;
-use gstwhispernpu::model::Model;
+use whisper_engine::encoder::cpu::CpuEncoder;
+use whisper_engine::encoder::{AudioFeatures, Encoder};
+use whisper_kernels::Isa;
+use whisper_model::Model;
+use whisper_reference::ReferenceEncoder;
 
 /// Time depends on the window's size only, so any numbers will do.
 fn bench(criterion: &mut Criterion, name: &str, model: &Model, encoder: &mut dyn Encoder) {

@@ -5,10 +5,10 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use gstwhispernpu::audio::Samples;
-use gstwhispernpu::mel::{Analyzer, HOP, Track, TrackMemory, WINDOW_FRAMES};
-use gstwhispernpu::pool::Pool;
 use ndarray::Array2;
+use whisper_frontend::Samples;
+use whisper_frontend::mel::{Analyzer, HOP, Track, TrackMemory, WINDOW_FRAMES};
+use whisper_frontend::pool::Pool;
 
 const N_MELS: usize = 80;
 

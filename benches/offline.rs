@@ -10,7 +10,7 @@ use std::process::Command;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use gst::prelude::*;
-use gstwhispernpu::model::Model;
+use whisper_model::Model;
 
 /// Where the recording is, or nothing on a machine without its package.
 fn recording() -> Option<PathBuf> {

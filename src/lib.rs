@@ -1,20 +1,32 @@
 // SPDX-License-Identifier: MPL-2.0
 //! `whispernpu`: timed subtitles from speech, as a GStreamer element.
 //!
-//! `docs/architecture.md` shows the way of one sample through these rooms.
+//! This crate knows GStreamer and nothing else: pads, properties, events, messages. Recognition is in
+//! [`whisper_engine`], text in [`captions`].
+//!
+//! The way through: `input` (sink pad, upstream's streaming thread) writes mel rows into runs and queues them with
+//! the events in the `feed`; `worker` (own thread) lets a schedule recognise them and `captions` makes cues and
+//! gaps of the words, into the `outbox`; `output` (task of the src pad) formats and pushes them.
+//!
+//! Locking order: input, settings, then the inner locks of feed, outbox and run, of which no two are held at once.
+//! No lock is held while pushing, querying or posting.
 
-pub mod audio;
-pub mod caption;
-pub mod decoder;
-pub mod element;
-pub mod encoder;
-pub mod engine;
-pub mod kernel;
-pub mod mel;
-pub mod model;
-pub mod nn;
-pub mod pool;
-pub mod stream;
+mod cues;
+mod element;
+mod events;
+mod feed;
+mod imp;
+mod input;
+mod items;
+mod outbox;
+mod output;
+mod queries;
+mod recogniser;
+mod session;
+mod settings;
+mod stats;
+mod timeline;
+mod worker;
 
 fn plugin_init(plugin: &gst::Plugin) -> Result<(), gst::glib::BoolError> {
     element::register(plugin)

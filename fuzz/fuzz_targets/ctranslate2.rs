@@ -7,7 +7,7 @@ mod synthetic;
 
 use std::sync::LazyLock;
 
-use gstwhispernpu::model::ctranslate2;
+use whisper_model::ctranslate2;
 use libfuzzer_sys::fuzz_target;
 
 static SOUND: LazyLock<Vec<u8>> =

@@ -8,7 +8,7 @@ mod synthetic;
 use std::fs;
 use std::sync::LazyLock;
 
-use gstwhispernpu::model::Model;
+use whisper_model::Model;
 use libfuzzer_sys::fuzz_target;
 use synthetic::Stored;
 use tempfile::TempDir;

@@ -7,7 +7,7 @@ mod synthetic;
 
 use std::sync::LazyLock;
 
-use gstwhispernpu::model::ggml;
+use whisper_model::ggml;
 use libfuzzer_sys::fuzz_target;
 
 static SOUND: LazyLock<Vec<u8>> =

@@ -7,7 +7,7 @@ mod synthetic;
 
 use std::sync::LazyLock;
 
-use gstwhispernpu::model::safetensors;
+use whisper_model::safetensors;
 use libfuzzer_sys::fuzz_target;
 
 static SOUND: LazyLock<Vec<u8>> =

@@ -81,7 +81,7 @@ fn a_model_that_goes_away_before_it_is_loaded_stops_the_stream_with_an_error() {
     init();
     // Its own path, so that no other test has it loaded.
     let directory = tempfile::tempdir().expect("directory");
-    let installed = gstwhispernpu::model::Model::find("tiny.en").expect("model");
+    let installed = whisper_model::Model::find("tiny.en").expect("model");
     for file in std::fs::read_dir(&installed).expect("model").flatten() {
         symlink(file.path(), directory.path().join(file.file_name())).expect("link");
     }

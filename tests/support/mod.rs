@@ -21,7 +21,7 @@ pub fn init() {
             gst::glib::LogLevels::LEVEL_WARNING | gst::glib::LogLevels::LEVEL_CRITICAL,
         );
         gstwhispernpu::plugin_register_static().expect("plugin");
-        let model = gstwhispernpu::model::Model::find("tiny.en");
+        let model = whisper_model::Model::find("tiny.en");
         assert!(
             model.is_ok(),
             "these tests need a model, get it with: scripts/fetch-model tiny.en"

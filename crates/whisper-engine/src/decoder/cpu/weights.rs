@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: MPL-2.0
+//! The decoder's weights in 8 bits, cut along the heads.
+
+use std::f32::consts::LOG2_E;
+use std::ops::Range;
+
+use whisper_kernels::Kernel;
+use whisper_kernels::norm::Norm;
+use whisper_kernels::quantized::Quantized;
+use whisper_model::{Model, ModelError};
+
+/// Rows of the embedding that are converted at once when it is loaded.
+const ROWS_AT_ONCE: usize = 1024;
+
+pub struct Weights<K: Kernel> {
+    /// Tokens by d: looked up for what is fed, and multiplied by for the logits.
+    pub embedding: Quantized<K>,
+    /// (text_ctx, d)
+    pub positions: Vec<f32>,
+    pub layers: Vec<Layer<K>>,
+    pub norm: Norm,
+}
+
+pub struct Layer<K: Kernel> {
+    pub self_norm: Norm,
+    pub self_heads: Vec<SelfHead<K>>,
+    pub cross_norm: Norm,
+    pub cross_heads: Vec<CrossHead<K>>,
+    pub feed_forward_norm: Norm,
+    pub slices: Vec<Slice<K>>,
+}
+
+/// Queries carry the factor log2 e / √(head width), as [`whisper_kernels::recall::Recall`] wants them.
+pub struct SelfHead<K: Kernel> {
+    pub q: Quantized<K>,
+    pub k: Quantized<K>,
+    pub v: Quantized<K>,
+    /// d outputs of the head's share of the depth; the bias is that of the first head.
+    pub out: Quantized<K>,
+}
+
+pub struct CrossHead<K: Kernel> {
+    pub q: Quantized<K>,
+    pub out: Quantized<K>,
+}
+
+/// A head's share of the feed-forward half.
+pub struct Slice<K: Kernel> {
+    pub fc1: Quantized<K>,
+    pub fc2: Quantized<K>,
+}
+
+impl<K: Kernel> Weights<K> {
+    pub fn load(model: &Model) -> Result<Self, ModelError> {
+        let config = &model.config;
+        Ok(Self {
+            embedding: embedding(model)?,
+            positions: model
+                .weight("model.decoder.embed_positions.weight")?
+                .to_f32(),
+            layers: (0..config.text_layers)
+                .map(|i| Layer::load(model, i))
+                .collect::<Result<_, _>>()?,
+            norm: norm(model, "model.decoder.layer_norm")?,
+        })
+    }
+}
+
+impl<K: Kernel> Layer<K> {
+    fn load(model: &Model, index: usize) -> Result<Self, ModelError> {
+        let (width, heads) = (model.config.text_state, model.config.text_heads);
+        let head_width = width / heads;
+        let scale = LOG2_E / (head_width as f32).sqrt();
+        let name = format!("model.decoder.layers.{index}");
+        let linear = |part: &str| Linear::load(model, &format!("{name}.{part}"));
+        let norm = |part: &str| norm(model, &format!("{name}.{part}"));
+        let share = |head: usize, of: usize| head * of / heads..(head + 1) * of / heads;
+
+        let [q, k, v, out] = ["q", "k", "v", "out"].map(|x| linear(&format!("self_attn.{x}_proj")));
+        let (q, k, v, out) = (q?, k?, v?, out?);
+        let self_head = |head| SelfHead {
+            q: q.outputs(share(head, width), scale),
+            k: k.outputs(share(head, width), 1.0),
+            v: v.outputs(share(head, width), 1.0),
+            out: out.inputs(share(head, width)),
+        };
+        let self_heads = (0..heads).map(self_head).collect();
+
+        let (q, out) = (
+            linear("encoder_attn.q_proj")?,
+            linear("encoder_attn.out_proj")?,
+        );
+        let cross_head = |head| CrossHead {
+            q: q.outputs(share(head, width), scale),
+            out: out.inputs(share(head, width)),
+        };
+        let cross_heads = (0..heads).map(cross_head).collect();
+
+        let (fc1, fc2) = (linear("fc1")?, linear("fc2")?);
+        let slice = |head| Slice {
+            fc1: fc1.outputs(share(head, 4 * width), 1.0),
+            fc2: fc2.inputs(share(head, 4 * width)),
+        };
+        Ok(Self {
+            self_norm: norm("self_attn_layer_norm")?,
+            self_heads,
+            cross_norm: norm("encoder_attn_layer_norm")?,
+            cross_heads,
+            feed_forward_norm: norm("final_layer_norm")?,
+            slices: (0..heads).map(slice).collect(),
+        })
+    }
+}
+
+/// `y = x Wᵀ + b` as it is in the file.
+struct Linear {
+    /// (out, in)
+    weight: Vec<f32>,
+    bias: Vec<f32>,
+    inputs: usize,
+}
+
+impl Linear {
+    /// `name.weight`, and `name.bias` where the model has one (Whisper's key projections have none).
+    fn load(model: &Model, name: &str) -> Result<Self, ModelError> {
+        let weight = model.weight(&format!("{name}.weight"))?;
+        let bias = format!("{name}.bias");
+        Ok(Self {
+            weight: weight.to_f32(),
+            bias: if model.has_weight(&bias) {
+                model.weight(&bias)?.to_f32()
+            } else {
+                vec![0.0; weight.shape[0]]
+            },
+            inputs: weight.shape[1],
+        })
+    }
+
+    /// Some outputs, multiplied by `scale`.
+    fn outputs<K: Kernel>(&self, range: Range<usize>, scale: f32) -> Quantized<K> {
+        let mut part = Quantized::new(range.len(), self.inputs);
+        let mut row = vec![0.0; self.inputs];
+        for (column, output) in range.enumerate() {
+            let weights = &self.weight[output * self.inputs..][..self.inputs];
+            row.iter_mut()
+                .zip(weights)
+                .for_each(|(to, from)| *to = from * scale);
+            part.set(column, &row, self.bias[output] * scale);
+        }
+        part
+    }
+
+    /// What some inputs contribute to all outputs. The first share brings the bias.
+    fn inputs<K: Kernel>(&self, range: Range<usize>) -> Quantized<K> {
+        let mut part = Quantized::new(self.bias.len(), range.len());
+        for (column, row) in self.weight.chunks_exact(self.inputs).enumerate() {
+            let bias = if range.start == 0 {
+                self.bias[column]
+            } else {
+                0.0
+            };
+            part.set(column, &row[range.clone()], bias);
+        }
+        part
+    }
+}
+
+fn embedding<K: Kernel>(model: &Model) -> Result<Quantized<K>, ModelError> {
+    let weight = model.weight("model.decoder.embed_tokens.weight")?;
+    let (vocab, width) = (weight.shape[0], weight.shape[1]);
+    let mut embedding = Quantized::new(vocab, width);
+    // The whole in f32 would be the largest thing in memory.
+    for first in (0..vocab).step_by(ROWS_AT_ONCE) {
+        let rows = weight.rows(first..vocab.min(first + ROWS_AT_ONCE)).to_f32();
+        for (i, row) in rows.chunks_exact(width).enumerate() {
+            embedding.set(first + i, row, 0.0);
+        }
+    }
+    Ok(embedding)
+}
+
+fn norm(model: &Model, name: &str) -> Result<Norm, ModelError> {
+    Ok(Norm {
+        weight: model.weight(&format!("{name}.weight"))?.to_f32(),
+        bias: model.weight(&format!("{name}.bias"))?.to_f32(),
+    })
+}

@@ -1,0 +1,322 @@
+// SPDX-License-Identifier: MPL-2.0
+//! From a prompt to a hypothesis, token by token.
+
+use std::f32::consts::LOG2_E;
+
+use rayon::prelude::*;
+
+use super::graph::Step;
+use super::{Audio, Cache, Decoder, DecoderError, MOST_TEXTS, Rules};
+use whisper_kernels::Lanes;
+use whisper_kernels::math::exp2;
+use whisper_kernels::portable::Portable;
+use whisper_model::Tokenizer;
+
+/// A decoded window and how sure the model was.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Hypothesis {
+    /// Text and timestamp tokens, without the prompt and the end of text.
+    pub tokens: Vec<u32>,
+    /// The probability of each token among those that the rules allowed.
+    pub probabilities: Vec<f32>,
+    /// Mean log-probability over the tokens and the end of text.
+    pub avg_logprob: f32,
+    /// The probability that nobody speaks, read where the transcript starts.
+    pub no_speech: f32,
+    pub temperature: f32,
+    /// The token limit ended it rather than the end of text.
+    pub truncated: bool,
+}
+
+/// One attempt at a window.
+pub struct Task<'a> {
+    pub audio: &'a Audio,
+    /// Everything that is fed before the first sampled token; holds the start of transcript.
+    pub prompt: &'a [u32],
+    pub rules: &'a Rules,
+    /// 0 takes the likeliest token; above, tokens are drawn.
+    pub temperature: f32,
+    pub max_tokens: usize,
+    /// Seeds the draw, so that a run can be repeated.
+    pub seed: u64,
+}
+
+impl Decoder {
+    /// Decodes windows side by side, at most [`MOST_TEXTS`] at a time. Each has the text that it would have alone.
+    pub fn decode(
+        &self,
+        tasks: &[Task],
+        tokenizer: &Tokenizer,
+    ) -> Result<Vec<Hypothesis>, DecoderError> {
+        let mut hypotheses = Vec::new();
+        for tasks in tasks.chunks(MOST_TEXTS) {
+            hypotheses.extend(self.decode_together(tasks, tokenizer)?);
+        }
+        Ok(hypotheses)
+    }
+
+    fn decode_together(
+        &self,
+        tasks: &[Task],
+        tokenizer: &Tokenizer,
+    ) -> Result<Vec<Hypothesis>, DecoderError> {
+        let mut cache = Cache::new(tasks.len());
+        let mut logits = Vec::new();
+        let mut texts: Vec<Text> = tasks.iter().map(Text::new).collect();
+        for (index, text) in texts.iter_mut().enumerate() {
+            self.begin(index, text, &mut cache, &mut logits, tokenizer)?;
+        }
+        loop {
+            let steps: Vec<Step> = texts
+                .iter()
+                .enumerate()
+                .filter_map(|(index, text)| text.step(index))
+                .collect();
+            if steps.is_empty() {
+                return Ok(texts.into_iter().map(Text::finish).collect());
+            }
+            self.graph.step(&steps, &mut cache)?;
+            self.graph
+                .project(&mut cache, 0..steps.len(), &mut logits)?;
+            let growing = texts.iter_mut().filter(|text| !text.has_ended);
+            let growing: Vec<&mut Text> = growing.collect();
+            let rows = logits.par_chunks_exact_mut(self.vocab());
+            let advances = growing.into_par_iter().zip(rows);
+            advances.for_each(|(text, logits)| text.advance(logits, tokenizer));
+        }
+    }
+
+    /// Feeds the prompt of a text, and takes its first token.
+    fn begin(
+        &self,
+        index: usize,
+        text: &mut Text,
+        cache: &mut Cache,
+        logits: &mut Vec<f32>,
+        tokenizer: &Tokenizer,
+    ) -> Result<(), DecoderError> {
+        let (prompt, special) = (text.task.prompt, tokenizer.special());
+        self.graph
+            .forward(index, prompt, cache, text.task.audio, None)?;
+        let start = prompt.iter().rposition(|&token| token == special.sot);
+        let start = start.unwrap_or(0);
+        self.graph.project(cache, start..prompt.len(), logits)?;
+        text.hypothesis.no_speech = probability(&logits[..self.vocab()], special.no_speech);
+        let last = logits.len() - self.vocab();
+        text.advance(&mut logits[last..], tokenizer);
+        Ok(())
+    }
+
+    /// The language token that the window's audio suggests, by one pass over the start of transcript.
+    pub fn detect_language(
+        &self,
+        audio: &Audio,
+        tokenizer: &Tokenizer,
+    ) -> Result<u32, DecoderError> {
+        let special = tokenizer.special();
+        let logits = self.logits(&[special.sot], &mut Cache::default(), audio, None)?;
+        let best = special
+            .languages
+            .clone()
+            .max_by(|&a, &b| logits[a as usize].total_cmp(&logits[b as usize]));
+        Ok(best.unwrap_or(special.languages.start))
+    }
+}
+
+/// A hypothesis that grows.
+struct Text<'a> {
+    task: &'a Task<'a>,
+    draw: Draw,
+    hypothesis: Hypothesis,
+    /// Log-probabilities so far.
+    sum: f32,
+    has_ended: bool,
+}
+
+impl<'a> Text<'a> {
+    fn new(task: &'a Task<'a>) -> Self {
+        Self {
+            task,
+            draw: Draw::new(task.seed),
+            hypothesis: Hypothesis {
+                temperature: task.temperature,
+                ..Hypothesis::default()
+            },
+            sum: 0.0,
+            has_ended: false,
+        }
+    }
+
+    /// What is to be fed for the next token, if there is to be one.
+    fn step(&self, text: usize) -> Option<Step<'a>> {
+        let token = *self.hypothesis.tokens.last()?;
+        (!self.has_ended).then_some(Step {
+            text,
+            token,
+            audio: self.task.audio,
+        })
+    }
+
+    /// Takes the next token.
+    fn advance(&mut self, logits: &mut [f32], tokenizer: &Tokenizer) {
+        let hypothesis = &mut self.hypothesis;
+        self.task.rules.apply(&hypothesis.tokens, logits);
+        let (token, logprob) = self.draw.next(logits, self.task.temperature);
+        self.sum += logprob;
+        if token == tokenizer.special().eot {
+            self.has_ended = true;
+            return;
+        }
+        hypothesis.tokens.push(token);
+        hypothesis.probabilities.push(logprob.exp());
+        hypothesis.truncated = hypothesis.tokens.len() >= self.task.max_tokens;
+        self.has_ended = hypothesis.truncated;
+    }
+
+    fn finish(self) -> Hypothesis {
+        Hypothesis {
+            avg_logprob: self.sum / (self.hypothesis.tokens.len() + 1) as f32,
+            ..self.hypothesis
+        }
+    }
+}
+
+/// Softmax of one logit.
+pub(super) fn probability(logits: &[f32], token: u32) -> f32 {
+    (logits[token as usize] - log_sum_exp(logits, 1.0)).exp()
+}
+
+/// ln Σ exp(scale x). Runs over the whole vocabulary for every token, so on vectors.
+pub(super) fn log_sum_exp(logits: &[f32], scale: f32) -> f32 {
+    let lanes = Portable;
+    let max = largest(logits);
+    let (offset, factor) = (lanes.splat(max), lanes.splat(scale * LOG2_E));
+    let mut sum = lanes.splat(0.0);
+    let mut add = |x: &[f32]| {
+        let x = lanes.mul(lanes.sub(lanes.load(x), offset), factor);
+        sum = lanes.add(sum, exp2(lanes, x));
+    };
+    let (whole, rest) = logits.as_chunks::<{ Portable::LANES }>();
+    whole.iter().for_each(|x| add(x));
+    let mut last = [f32::NEG_INFINITY; Portable::LANES];
+    last[..rest.len()].copy_from_slice(rest);
+    add(&last);
+    max * scale + lanes.sum(sum).ln()
+}
+
+/// The largest of all numbers, -∞ where there is none.
+pub(super) fn largest(logits: &[f32]) -> f32 {
+    const LANES: usize = 32;
+    let mut most = [f32::NEG_INFINITY; LANES];
+    let (whole, rest) = logits.as_chunks::<LANES>();
+    for x in whole {
+        for (most, x) in most.iter_mut().zip(x) {
+            *most = if x > most { *x } else { *most };
+        }
+    }
+    most.iter()
+        .chain(rest)
+        .copied()
+        .fold(f32::NEG_INFINITY, f32::max)
+}
+
+/// Draws tokens with a small generator of its own (SplitMix64, Steele et al. 2014): repeatable, and good enough for this.
+struct Draw {
+    state: u64,
+}
+
+impl Draw {
+    fn new(seed: u64) -> Self {
+        Self { state: seed }
+    }
+
+    fn uniform(&mut self) -> f32 {
+        self.state = self.state.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.state;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        ((z ^ (z >> 31)) >> 40) as f32 / (1u64 << 24) as f32
+    }
+
+    /// A token and its log-probability at temperature 1.
+    fn next(&mut self, logits: &[f32], temperature: f32) -> (u32, f32) {
+        let total = log_sum_exp(logits, 1.0);
+        let token = if temperature == 0.0 {
+            argmax(logits)
+        } else {
+            self.sample(logits, 1.0 / temperature)
+        };
+        (token as u32, logits[token] - total)
+    }
+
+    fn sample(&mut self, logits: &[f32], scale: f32) -> usize {
+        let total = log_sum_exp(logits, scale);
+        let mut rest = self.uniform();
+        for (token, logit) in logits.iter().enumerate() {
+            rest -= (logit * scale - total).exp();
+            if rest < 0.0 {
+                return token;
+            }
+        }
+        argmax(logits)
+    }
+}
+
+pub(super) fn argmax(logits: &[f32]) -> usize {
+    let best = largest(logits);
+    logits.iter().position(|x| *x == best).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sums_of_exponentials_and_maxima_are_those_of_plain_loops_at_any_length() {
+        for len in [1, 3, 4, 31, 33, 1000] {
+            let mut logits: Vec<f32> = (0..len).map(|i| (i as f32 * 1.7).sin() * 20.0).collect();
+            if len > 3 {
+                logits[2] = f32::NEG_INFINITY;
+            }
+            for scale in [1.0, 2.5] {
+                let sum: f64 = logits.iter().map(|x| f64::from(x * scale).exp()).sum();
+                let found = f64::from(log_sum_exp(&logits, scale));
+                assert!((found - sum.ln()).abs() < 2e-5, "{found} {}", sum.ln());
+            }
+            let best = (0..len).max_by(|a, b| logits[*a].total_cmp(&logits[*b]));
+            assert_eq!(Some(argmax(&logits)), best);
+        }
+    }
+
+    #[test]
+    fn temperature_zero_takes_the_likeliest_token() {
+        let (token, logprob) = Draw::new(1).next(&[0.0, 3.0, 1.0], 0.0);
+        assert_eq!(token, 1);
+        assert!((logprob.exp() - 0.8438).abs() < 1e-3);
+    }
+
+    #[test]
+    fn drawn_tokens_follow_the_distribution_and_never_the_forbidden() {
+        let logits = [0.0, 2f32.ln(), f32::NEG_INFINITY];
+        let mut draw = Draw::new(7);
+        let mut counts = [0; 3];
+        for _ in 0..3000 {
+            counts[draw.next(&logits, 1.0).0 as usize] += 1;
+        }
+        assert_eq!(counts[2], 0);
+        assert!((900..1100).contains(&counts[0]), "{counts:?}");
+    }
+
+    #[test]
+    fn the_same_seed_draws_the_same_tokens() {
+        let logits: Vec<f32> = (0..50).map(|i| (i as f32).sin()).collect();
+        let run = |seed| {
+            let mut draw = Draw::new(seed);
+            (0..20)
+                .map(|_| draw.next(&logits, 0.8).0)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(run(3), run(3));
+        assert_ne!(run(3), run(4));
+    }
+}

@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: MPL-2.0
+//! What comes before the layers: two convolutions along time, and the positions.
+
+use rayon::prelude::*;
+
+use super::graph::{normalize, row_blocks, rows_of};
+use super::weights::Stem;
+use super::workspace::{BLOCK, Workspace};
+use whisper_kernels::gemm::{Gemm, Rows};
+use whisper_kernels::norm::Norm;
+use whisper_kernels::sink::{Gelu, GeluPlus, ToValues};
+use whisper_kernels::{Kernel, Operation};
+
+/// Both convolutions, and `first_norm` of what comes of them, to the workspace.
+pub(in crate::encoder) fn convolve<K: Kernel>(
+    kernel: K,
+    stem_weights: &Stem<K>,
+    first_norm: Option<&Norm>,
+    workspace: &mut Workspace<K>,
+    mel: &[f32],
+    context: usize,
+) {
+    let (width, n_mels) = (stem_weights.width(), stem_weights.n_mels());
+    let frames = 2 * context;
+
+    let (_, rows) = workspace.mel.split_at_mut(n_mels);
+    kernel.vectorize(Narrow {
+        from: &mel[..frames * n_mels],
+        to: rows,
+    });
+    rows[frames * n_mels..][..n_mels].fill(K::Value::default());
+
+    let (_, stem) = workspace.stem.split_at_mut(width);
+    let mel = &workspace.mel;
+    stem.par_chunks_mut(BLOCK * width)
+        .enumerate()
+        .take(frames.div_ceil(BLOCK))
+        .with_max_len(1)
+        .for_each(|(block, stem)| {
+            kernel.vectorize(Gemm {
+                left: Rows {
+                    values: &mel[block * BLOCK * n_mels..],
+                    stride: n_mels,
+                    count: rows_of(block, frames),
+                },
+                right: stem_weights.conv1.all(),
+                sink: ToValues::new(stem, width, Gelu),
+            });
+        });
+    stem[frames * width..][..width].fill(K::Value::default());
+
+    let stem = &workspace.stem;
+    row_blocks(&mut workspace.x, &mut workspace.normed, width, context).for_each(
+        |(block, (x, normed))| {
+            let rows = rows_of(block, context);
+            kernel.vectorize(Gemm {
+                left: Rows {
+                    values: &stem[2 * block * BLOCK * width..],
+                    stride: 2 * width,
+                    count: rows,
+                },
+                right: stem_weights.conv2.all(),
+                sink: GeluPlus {
+                    table: &stem_weights.positions[block * BLOCK * width..context * width],
+                    out: x,
+                    width,
+                },
+            });
+            if let Some(norm) = first_norm {
+                normalize(kernel, norm, x, normed, &mut []);
+            }
+        },
+    );
+}
+
+/// f32 to the kernel's values.
+struct Narrow<'a, V> {
+    from: &'a [f32],
+    to: &'a mut [V],
+}
+
+impl<K: Kernel> Operation<K> for Narrow<'_, K::Value> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self, kernel: K) {
+        let whole = self.from.len() / K::LANES * K::LANES;
+        for i in (0..whole).step_by(K::LANES) {
+            kernel.narrow(kernel.load(&self.from[i..]), &mut self.to[i..]);
+        }
+        for i in whole..self.from.len() {
+            self.to[i] = K::value(self.from[i]);
+        }
+    }
+}

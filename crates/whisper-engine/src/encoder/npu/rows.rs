@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: MPL-2.0
+//! Rows between the CPU's kernels and the device's buffers, which hold bf16, little-endian.
+
+use half::bf16;
+
+use whisper_kernels::gemm::{Sink, Tiles};
+use whisper_kernels::norm::{Norm, normalize};
+use whisper_kernels::sink::Transfer;
+use whisper_kernels::{Kernel, MOST_COLUMNS, Operation};
+use xdna::arithmetic::{Even, Rounding};
+
+/// To the first bytes of `to`, rounded.
+#[inline(always)]
+pub fn narrow<T: Copy + Into<f32>>(from: &[T], to: &mut [u8]) {
+    for (to, x) in to.chunks_exact_mut(2).zip(from) {
+        to.copy_from_slice(&Even::to_bf16((*x).into()).to_le_bytes());
+    }
+}
+
+fn floats(from: &[u8]) -> impl Iterator<Item = f32> {
+    let pairs = from.chunks_exact(2);
+    pairs.map(|pair| bf16::from_le_bytes([pair[0], pair[1]]).to_f32())
+}
+
+/// Adds a row of the device's to one of the CPU's.
+pub fn add(from: &[u8], to: &mut [f32]) {
+    to.iter_mut().zip(floats(from)).for_each(|(to, x)| *to += x);
+}
+
+/// Some columns of rows of the device's.
+pub struct Part<'a> {
+    pub rows: &'a [u8],
+    /// Values from one row to the next.
+    pub stride: usize,
+    pub column: usize,
+    pub width: usize,
+    /// How many rows.
+    pub count: usize,
+}
+
+impl Part<'_> {
+    /// To rows of f32.
+    pub fn to_floats(&self, out: &mut [f32]) {
+        let rows = self.rows.chunks_exact(2 * self.stride).take(self.count);
+        for (out, row) in out.chunks_exact_mut(self.width).zip(rows) {
+            let from = floats(&row[2 * self.column..]);
+            out.iter_mut().zip(from).for_each(|(to, x)| *to = x);
+        }
+    }
+}
+
+impl<K: Kernel> Tiles<K> for Part<'_> {
+    fn pour(self, kernel: K, sink: impl Sink<K>) {
+        let mut floats = vec![0.0; self.count * self.width];
+        self.to_floats(&mut floats);
+        kernel.vectorize(Transfer {
+            from: &floats,
+            stride: self.width,
+            columns: 0..self.width,
+            rows: self.count,
+            sink,
+        });
+    }
+}
+
+/// A row, normalised, handed to `write` piece by piece, with the place of its first value.
+pub struct NormalizeRow<'a, W> {
+    pub norm: &'a Norm,
+    pub x: &'a [f32],
+    pub write: W,
+}
+
+impl<K: Kernel, W: FnMut(usize, &[f32])> Operation<K> for NormalizeRow<'_, W> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(mut self, kernel: K) {
+        let mut lanes = [0.0; MOST_COLUMNS];
+        normalize(kernel, self.norm, self.x, |at, y| {
+            kernel.store(y, &mut lanes);
+            (self.write)(at, &lanes[..K::LANES]);
+        });
+    }
+}

@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: MPL-2.0
+//! What becomes of what an update heard: words that are final, a guess for the next update, or nothing.
+
+use super::guards::{self, Refusal};
+use super::place::{Place, frame, time};
+use super::policy::{Update, Writing};
+use super::utterance::{Placed, Utterance};
+use super::{Live, Output, Run, Word};
+use crate::decoder::{Followed, TimedWord, is_boilerplate};
+use whisper_model::Tokenizer;
+
+/// After so many refused updates the window begins anew.
+const PATIENCE: u32 = 4;
+
+impl Live {
+    /// Commits what was heard, unless a guard refuses it.
+    pub(super) fn judge(
+        &mut self,
+        utterance: &mut Utterance,
+        followed: Followed,
+        update: Update,
+        voiced: u64,
+        run: &Run,
+        tokenizer: &Tokenizer,
+    ) -> Vec<Output> {
+        let writing = Writing {
+            tokenizer,
+            unspaced: self.context.is_unspaced(tokenizer),
+        };
+        let content = (self.gate.position() - utterance.start) as usize / 2;
+        let words = self.policy.final_words(
+            &followed,
+            &utterance.guess,
+            content,
+            self.patience,
+            update,
+            writing,
+        );
+        let count = words.last().map_or(0, |word| word.tokens.end);
+        let text = tokenizer.decode(&followed.tokens[..count]);
+        let mut refusal = guards::judge(&followed, voiced, update == Update::Last);
+        if refusal.is_none() && !utterance.has_text && is_boilerplate(&text) {
+            if update == Update::Regular {
+                // It may be the beginning of something.
+                return Vec::new();
+            }
+            if guards::is_invented(&text, &followed, voiced) {
+                refusal = Some(Refusal::Boilerplate);
+            }
+        }
+        if let Some(refusal) = refusal {
+            self.refuse(utterance, refusal);
+            return Vec::new();
+        }
+        utterance.refused = 0;
+        self.tally.refused_tokens += followed.unheard as u64;
+        utterance.attended = followed
+            .attended
+            .map(|frame| utterance.start + 2 * frame as u64);
+        utterance.guess = [&followed.tokens[count..], &followed.tail].concat();
+        let words = self.place(utterance, &followed, words, run);
+        let mut outputs = Vec::new();
+        if !words.is_empty() {
+            outputs.push(Output::Words(words));
+        }
+        outputs.push(Output::Partial {
+            stable: tokenizer.decode(&utterance.tokens).trim().to_owned(),
+            text: tokenizer.decode(&utterance.guess).trim().to_owned(),
+            start: time(self.settled),
+        });
+        outputs
+    }
+
+    /// Adds final words to the utterance; gives those that were said where somebody speaks.
+    fn place(
+        &mut self,
+        utterance: &mut Utterance,
+        followed: &Followed,
+        words: Vec<TimedWord>,
+        run: &Run,
+    ) -> Vec<Word> {
+        let count = words.last().map_or(0, |word| word.tokens.end);
+        let words = run.read(|track| {
+            let mut place = Place {
+                gate: &self.gate,
+                track,
+                window: utterance.start,
+                settled: self.settled,
+                refused: 0,
+            };
+            let words = place.words(followed, words);
+            self.settled = place.settled;
+            self.tally.refused_words += place.refused;
+            words
+        });
+        let placed = words.iter().map(|(word, tokens_end)| Placed {
+            start: frame(word.start),
+            tokens_end: *tokens_end,
+        });
+        utterance.commit(&followed.tokens[..count], placed);
+        words.into_iter().map(|(word, _)| word).collect()
+    }
+
+    fn refuse(&mut self, utterance: &mut Utterance, refusal: Refusal) {
+        match refusal {
+            Refusal::Silence => self.tally.refused_silence += 1,
+            Refusal::TooMuch => self.tally.refused_too_much += 1,
+            Refusal::Loop => self.tally.refused_loops += 1,
+            Refusal::Unsteady => self.tally.refused_unsteady += 1,
+            Refusal::Boilerplate => self.tally.refused_boilerplate += 1,
+        }
+        utterance.attended = None;
+        utterance.guess.clear();
+        utterance.refused += 1;
+        if refusal == Refusal::Loop || utterance.refused >= PATIENCE {
+            // What misled the model is in the text; the audio that is not committed is heard again.
+            utterance.restart(self.settled);
+        }
+    }
+}

@@ -1,0 +1,265 @@
+// SPDX-License-Identifier: MPL-2.0
+//! Windows of up to 30 s over arbitrarily long audio, cut where it is quiet, each recognised by itself: as many as are
+//! there are decoded side by side.
+//!
+//! Whisper's own order (openai/whisper `transcribe.py`: each window starts where the timestamps of the one before end, and
+//! is prompted with its text) has one window wait for the other, and made as many errors (docs/performance.md).
+
+mod cut;
+
+use std::time::Duration;
+
+use super::context::Context;
+use super::{Output, Request, Schedule, Word};
+use crate::decoder::{
+    Audio, Decoder, DecoderError, Hypothesis, Limits, MOST_TEXTS, Rules, Task, TimedWord,
+    Transcript, Verdict,
+};
+use crate::engine::{Engine, EngineError};
+use whisper_frontend::Run;
+use whisper_frontend::mel::{Track, WINDOW_FRAMES};
+use whisper_model::{Model, Tokenizer};
+
+const FRAME: Duration = Duration::from_millis(10);
+/// Temperatures that a window is tried at, until one is good enough.
+const TEMPERATURES: [f32; 6] = [0.0, 0.2, 0.4, 0.6, 0.8, 1.0];
+/// What a window may decode to, half of the decoder's context.
+const MAX_TOKENS: usize = 224;
+/// Audio shorter than this holds no word.
+const MIN_FRAMES: u64 = 10;
+/// When upstream stalls, words that end this close to the end may go on.
+const STALL_MARGIN: Duration = Duration::from_secs(1);
+
+pub struct Offline {
+    context: Context,
+    /// Frame at which the next window starts.
+    seek: u64,
+    /// End of the run when upstream last stalled.
+    stalled_at: Option<u64>,
+    limits: Limits,
+}
+
+/// Frames that are recognised together.
+#[derive(Clone, Copy)]
+struct Window {
+    start: u64,
+    frames: u64,
+    /// Words at its end may go on in audio that is still to come.
+    is_open: bool,
+}
+
+impl Offline {
+    pub fn new(request: Request, model: &Model) -> Self {
+        Self {
+            context: Context::new(request, &model.tokenizer),
+            seek: 0,
+            stalled_at: None,
+            limits: Limits::default(),
+        }
+    }
+
+    /// Windows that can be recognised now: whole ones, and with `settle` also what is left after them.
+    fn windows(&mut self, track: &Track, settle: bool, is_finished: bool) -> Vec<Window> {
+        let (mut windows, mut start, end) = (Vec::new(), self.seek, track.end());
+        while windows.len() < MOST_TEXTS && end - start >= WINDOW_FRAMES as u64 {
+            let frames = cut::window(track, start);
+            windows.push(Window {
+                start,
+                frames,
+                is_open: false,
+            });
+            start += frames;
+        }
+        let has_rest = settle && windows.len() < MOST_TEXTS;
+        // A second stall at the same place: whoever waits for text gets all there is.
+        let is_open = !is_finished && self.stalled_at != Some(end);
+        self.stalled_at = has_rest.then_some(end);
+        if has_rest {
+            windows.push(Window {
+                start,
+                frames: end - start,
+                is_open,
+            });
+        }
+        windows
+    }
+
+    /// Encodes windows; `None` once nobody wants the run any more.
+    fn listen(
+        windows: &[Window],
+        run: &Run,
+        engine: &Engine,
+    ) -> Result<Option<Vec<Audio>>, EngineError> {
+        let heard = windows
+            .iter()
+            .map(|window| engine.listen(run, window.start, window.frames as usize));
+        heard.collect()
+    }
+
+    /// The words of each window; none where nobody speaks.
+    fn recognise(
+        &mut self,
+        windows: &[Window],
+        heard: &[Audio],
+        decoder: &Decoder,
+        run: &Run,
+        tokenizer: &Tokenizer,
+        outputs: &mut Vec<Output>,
+    ) -> Result<Vec<Vec<TimedWord>>, DecoderError> {
+        if let Some(audio) = heard.first()
+            && self.context.must_detect(tokenizer)
+        {
+            let token = decoder.detect_language(audio, tokenizer)?;
+            self.context.set_language(token);
+            let code = tokenizer.language_code(token);
+            outputs.extend(code.map(|code| Output::Language(code.into())));
+        }
+        let texts = self.decode(windows, heard, decoder, run, tokenizer)?;
+        let texts = texts.into_iter().zip(windows).zip(heard);
+        texts
+            .map(|((text, window), audio)| match text {
+                Some(text) => self.time(&text, audio, window.frames, decoder, tokenizer),
+                None => Ok(Vec::new()),
+            })
+            .collect()
+    }
+
+    /// Decodes windows at rising temperatures, each until its text is good enough; `None` where nobody speaks.
+    fn decode(
+        &self,
+        windows: &[Window],
+        heard: &[Audio],
+        decoder: &Decoder,
+        run: &Run,
+        tokenizer: &Tokenizer,
+    ) -> Result<Vec<Option<Hypothesis>>, DecoderError> {
+        let rules = Rules::new(tokenizer);
+        let prompt = self.context.prompt(&[], tokenizer);
+        let mut texts = vec![None; windows.len()];
+        let mut undecided: Vec<usize> = (0..windows.len()).collect();
+        for temperature in TEMPERATURES {
+            if undecided.is_empty() || run.is_cancelled() {
+                break;
+            }
+            let tasks = undecided.iter().map(|&window| Task {
+                audio: &heard[window],
+                prompt: &prompt,
+                rules: &rules,
+                temperature,
+                max_tokens: MAX_TOKENS,
+                seed: windows[window].start,
+            });
+            let tasks: Vec<Task> = tasks.collect();
+            let decoded = decoder.decode(&tasks, tokenizer)?;
+            let tried = std::mem::take(&mut undecided);
+            for (window, text) in tried.into_iter().zip(decoded) {
+                let verdict = self.limits.judge(&text, &tokenizer.decode(&text.tokens));
+                texts[window] = (verdict != Verdict::Silence).then_some(text);
+                if verdict == Verdict::Retry {
+                    undecided.push(window);
+                }
+            }
+        }
+        Ok(texts)
+    }
+
+    /// When each word of a window was said.
+    fn time(
+        &self,
+        text: &Hypothesis,
+        audio: &Audio,
+        frames: u64,
+        decoder: &Decoder,
+        tokenizer: &Tokenizer,
+    ) -> Result<Vec<TimedWord>, DecoderError> {
+        let transcript = Transcript {
+            start: &self.context.start(tokenizer),
+            text: &text.tokens,
+            probabilities: &text.probabilities,
+            unspaced: self.context.is_unspaced(tokenizer),
+        };
+        decoder.time_words(&transcript, audio, tokenizer, frames as usize / 2)
+    }
+
+    /// Adds the words of the next window, or says that there are none.
+    fn commit(&mut self, window: &Window, mut words: Vec<TimedWord>, outputs: &mut Vec<Output>) {
+        self.seek = window.start + window.frames;
+        let is_silent = words.is_empty();
+        if window.is_open && !is_silent {
+            self.seek = window.start + hold_back(&mut words, window.frames);
+        }
+        let base = FRAME * window.start as u32;
+        let at = |seconds: f32| base + Duration::from_secs_f32(seconds.max(0.0));
+        let words: Vec<Word> = words
+            .into_iter()
+            .map(|word| Word {
+                start: at(word.start),
+                end: at(word.end),
+                text: word.text,
+                spaced: word.spaced,
+                probability: word.probability,
+            })
+            .collect();
+        if !words.is_empty() {
+            outputs.push(Output::Words(words));
+        } else if is_silent {
+            outputs.push(Output::Pause);
+        }
+    }
+}
+
+impl Schedule for Offline {
+    fn wants(&self) -> u64 {
+        self.seek + WINDOW_FRAMES as u64
+    }
+
+    fn update(
+        &mut self,
+        run: &Run,
+        engine: &Engine,
+        settle: bool,
+    ) -> Result<Vec<Output>, EngineError> {
+        let is_finished = run.is_finished();
+        let (mut windows, end) =
+            run.read(|track| (self.windows(track, settle, is_finished), track.end()));
+        let is_open = windows.last().is_some_and(|window| window.is_open);
+        let too_short = windows.pop_if(|window| window.frames < MIN_FRAMES);
+        let mut outputs = Vec::new();
+        let Some(heard) = Self::listen(&windows, run, engine)? else {
+            return Ok(outputs);
+        };
+        if !is_open && let Some(last) = windows.last() {
+            // Room for what comes while they are decoded.
+            run.read(|track| track.release(last.start + last.frames));
+        }
+        if !windows.is_empty() {
+            let tokenizer = &engine.model().tokenizer;
+            let words = engine.decode(|decoder| {
+                self.recognise(&windows, &heard, decoder, run, tokenizer, &mut outputs)
+            })?;
+            for (window, words) in windows.iter().zip(words) {
+                self.commit(window, words, &mut outputs);
+            }
+        }
+        if too_short.is_some() && !is_open {
+            self.seek = end;
+        }
+        if settle && !is_open && self.seek >= end {
+            outputs.push(Output::Pause);
+        }
+        outputs.push(Output::Settled(FRAME * self.seek as u32));
+        run.read(|track| track.release(self.seek));
+        Ok(outputs)
+    }
+}
+
+/// Keeps only the words that cannot go on in audio that is still to come; returns where the last one of them ends.
+fn hold_back(words: &mut Vec<TimedWord>, frames: u64) -> u64 {
+    let limit = (FRAME * frames as u32).saturating_sub(STALL_MARGIN);
+    let limit = limit.as_secs_f32();
+    let kept = words.iter().take_while(|word| word.end <= limit).count();
+    words.truncate(kept);
+    words
+        .last()
+        .map_or(0, |word| (word.end * 100.0).round() as u64)
+}

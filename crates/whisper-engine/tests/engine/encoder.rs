@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: MPL-2.0
+//! The CPU encoder, with every instruction set that this machine has, against the reference encoder.
+
+use ndarray::{Array2, ArrayView2, s};
+use whisper_engine::encoder::cpu::CpuEncoder;
+use whisper_engine::encoder::{AudioFeatures, Encoder};
+use whisper_kernels::Isa;
+use whisper_model::Model;
+use whisper_reference::ReferenceEncoder;
+
+/// Figures of the project: what a faster number format may cost.
+const LEAST_COSINE: f64 = 0.999;
+/// The same of cross-attention's keys and values with feed-forward layers in 8 bits; tests/golden.rs asks for 0.999 of
+/// the encoder's output.
+const LEAST_COSINE_IN_BYTES: f64 = 0.998;
+
+fn model(name: &str) -> Option<Model> {
+    let path = Model::find(name)
+        .map_err(|error| eprintln!("skipped: {error}"))
+        .ok()?;
+    Some(Model::open(&path).unwrap_or_else(|error| panic!("{error}")))
+}
+
+/// The reference recording's mel where it is there, else something as loud and as smooth.
+fn mel(model: &Model) -> Array2<f32> {
+    let path = test_support::shared("golden/jfk.mel.npy");
+    ndarray_npy::read_npy(path).unwrap_or_else(|_| {
+        let shape = (whisper_frontend::mel::WINDOW_FRAMES, model.config.n_mels);
+        Array2::from_shape_fn(shape, |(frame, band)| {
+            ((frame * (band + 3)) as f32 * 0.01).sin() * 0.7
+        })
+    })
+}
+
+fn cosine(a: ArrayView2<'_, f32>, b: ArrayView2<'_, f32>) -> f64 {
+    let dot = |a: &ArrayView2<'_, f32>, b: &ArrayView2<'_, f32>| -> f64 {
+        a.iter()
+            .zip(b)
+            .map(|(a, b)| f64::from(*a) * f64::from(*b))
+            .sum()
+    };
+    dot(&a, &b) / (dot(&a, &a) * dot(&b, &b)).sqrt()
+}
+
+/// The least cosine of any output's first `context` rows.
+fn agreement(a: &AudioFeatures, b: &AudioFeatures, context: usize) -> f64 {
+    let rows = s![..context, ..];
+    let pairs = a.cross.iter().zip(&b.cross);
+    let pairs = pairs.flat_map(|(a, b)| [(&a.k, &b.k), (&a.v, &b.v)]);
+    pairs
+        .chain([(&a.hidden, &b.hidden)])
+        .map(|(a, b)| cosine(a.slice(rows), b.slice(rows)))
+        .fold(1.0, f64::min)
+}
+
+#[test]
+fn every_instruction_set_encodes_whole_and_shortened_windows_as_the_reference_does() {
+    for model in ["tiny.en", "base"].into_iter().filter_map(model) {
+        let mel = mel(&model);
+        let mut reference = ReferenceEncoder::new(&model).unwrap();
+        reference.input().assign(&mel);
+        let mut expected = AudioFeatures::new(&model.config);
+        let mut found = AudioFeatures::new(&model.config);
+        for isa in Isa::available() {
+            let mut encoder = CpuEncoder::with_isa(&model, isa).unwrap();
+            encoder.input().assign(&mel);
+            // A short window after a long one, so that rows of the long one lie where the short one ends.
+            for context in [model.config.audio_ctx, 601] {
+                reference.encode(context, &mut expected).unwrap();
+                encoder.encode(context, &mut found).unwrap();
+                let cosine = agreement(&found, &expected, context);
+                println!(
+                    "{} {isa} {context}: cosine {cosine:.7}",
+                    model.path.display()
+                );
+                let least = match isa {
+                    Isa::Avx2Vnni | Isa::Avx512Bf16 | Isa::Amx => LEAST_COSINE_IN_BYTES,
+                    _ => LEAST_COSINE,
+                };
+                assert!(cosine >= least, "{isa} {context}: {cosine}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_window_gives_the_same_bits_whatever_the_number_of_threads() {
+    let Some(model) = model("tiny.en") else {
+        return;
+    };
+    let mut encoder = CpuEncoder::new(&model).unwrap();
+    encoder.input().assign(&mel(&model));
+    let mut encode = |threads: usize| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+        let mut features = AudioFeatures::new(&model.config);
+        pool.unwrap()
+            .install(|| encoder.encode(model.config.audio_ctx, &mut features))
+            .unwrap();
+        features
+    };
+    assert!(encode(1) == encode(3));
+}
+
+#[test]
+fn a_context_that_the_model_does_not_have_is_refused() {
+    let Some(model) = model("tiny.en") else {
+        return;
+    };
+    let mut encoder = CpuEncoder::new(&model).unwrap();
+    let mut features = AudioFeatures::new(&model.config);
+    assert!(encoder.encode(0, &mut features).is_err());
+    assert!(encoder.encode(1501, &mut features).is_err());
+}

@@ -1,0 +1,11 @@
+// SPDX-License-Identifier: MPL-2.0
+//! Recognition: the networks against their references, and words of real speech.
+
+mod decoder;
+mod encoder;
+mod golden;
+mod live;
+mod npu;
+mod npu_device;
+mod offline;
+mod words;

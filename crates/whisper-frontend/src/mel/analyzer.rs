@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: MPL-2.0
+//! Samples in, log-mel rows out.
+
+use std::sync::Arc;
+
+use realfft::num_complex::Complex;
+use realfft::{RealFftPlanner, RealToComplex};
+
+use super::filterbank::{BINS, Filterbank};
+use super::frames::{Frames, completed, end_of, until_edge};
+use super::log10::log10_floored;
+use super::{HOP, N_FFT, Track};
+use crate::Samples;
+
+/// Streaming log-mel analysis of one run at a time.
+///
+/// Each sample is read once from where it lies and multiplied into the FFT inputs of the frames that cover it; no raw
+/// sample is put aside. A frame whose last sample has come is transformed, and its row written at its final place in
+/// the track. How a run is cut into pushes does not change a bit of the rows. Nothing is allocated after `new`.
+///
+/// The run's begin is reflected (s[−n] = s[n]), its end is followed by zeros: a run of N samples has ⌈N / 160⌉ rows.
+/// Row i is final once sample 160 i + 199 is there.
+pub struct Analyzer {
+    frames: Frames,
+    fft: Arc<dyn RealToComplex<f32>>,
+    spectrum: Vec<Complex<f32>>,
+    scratch: Vec<Complex<f32>>,
+    power: [f32; BINS],
+    filterbank: Filterbank,
+    /// Samples of this run, and zeros after its end.
+    position: u64,
+    /// Where the zeros after the run's end may stop, once `finish` was called.
+    ending: Option<u64>,
+    samples_read: u64,
+    non_finite: u64,
+}
+
+impl Analyzer {
+    /// `n_mels` bands over 0 to 8000 Hz: 80, or 128 for large-v3 and its kin.
+    pub fn new(n_mels: usize) -> Self {
+        let fft = RealFftPlanner::new().plan_fft_forward(N_FFT);
+        Self {
+            frames: Frames::new(),
+            spectrum: fft.make_output_vec(),
+            scratch: fft.make_scratch_vec(),
+            fft,
+            power: [0.0; BINS],
+            filterbank: Filterbank::new(n_mels),
+            position: 0,
+            ending: None,
+            samples_read: 0,
+            non_finite: 0,
+        }
+    }
+
+    /// Takes the run's next samples and completes rows. Returns how many samples were taken: fewer than there are
+    /// only if `track` has no room for the next row; go on with the rest when it has.
+    ///
+    /// `track` has this analyzer's number of bands.
+    pub fn push(&mut self, samples: Samples<'_>, track: &mut Track) -> usize {
+        debug_assert_eq!(track.n_mels(), self.filterbank.n_mels());
+        let mut rest = samples;
+        while !rest.is_empty() {
+            let (piece, after) = rest.split_at(until_edge(self.position));
+            let end = self.position + piece.len() as u64;
+            let frame = completed(self.position);
+            let completes = completed(end) > frame;
+            if completes && track.room() == 0 {
+                break;
+            }
+            self.read(piece);
+            if completes && let Some(row) = track.next_row() {
+                self.write_row(frame, row);
+                track.commit_row();
+            }
+            rest = after;
+        }
+        samples.len() - rest.len()
+    }
+
+    /// Ends the run: completes its last rows with zeros after the end.
+    ///
+    /// True when all rows are there. False if `track` has no room: call again when it has (two rows always do).
+    /// After that only [`reset`](Self::reset) makes sense.
+    pub fn finish(&mut self, track: &mut Track) -> bool {
+        let rows = self.position.div_ceil(HOP as u64);
+        let unpadded = rows.checked_sub(1).map_or(0, end_of);
+        let missing = *self.ending.get_or_insert(unpadded) - self.position;
+        let zeros = Samples::Silence(missing as usize);
+        self.push(zeros, track) == zeros.len()
+    }
+
+    /// Begins a new run. The counters go on.
+    pub fn reset(&mut self) {
+        self.frames.reset();
+        self.position = 0;
+        self.ending = None;
+    }
+
+    /// Rows that `samples` more samples complete.
+    pub fn rows_for(&self, samples: usize) -> usize {
+        (completed(self.position + samples as u64) - completed(self.position)) as usize
+    }
+
+    /// Samples that were read from buffers since `new`: as many as were taken, since each is read once.
+    pub fn samples_read(&self) -> u64 {
+        self.samples_read
+    }
+
+    /// Samples since `new` that were NaN, infinite, or beyond ±1e9, and count as 0.
+    pub fn non_finite(&self) -> u64 {
+        self.non_finite
+    }
+
+    /// The one place where samples are read.
+    fn read(&mut self, piece: Samples<'_>) {
+        self.non_finite += self.frames.add(self.position, piece);
+        self.position += piece.len() as u64;
+        if !matches!(piece, Samples::Silence(_)) {
+            self.samples_read += piece.len() as u64;
+        }
+    }
+
+    fn write_row(&mut self, frame: u64, row: &mut [f32]) {
+        let windowed = self.frames.complete(frame);
+        self.fft
+            .process_with_scratch(windowed, &mut self.spectrum, &mut self.scratch)
+            .expect("the buffers have the plan's lengths");
+        for (power, bin) in self.power.iter_mut().zip(&self.spectrum) {
+            *power = bin.norm_sqr();
+        }
+        self.filterbank.apply(&self.power, row);
+        log10_floored(row);
+    }
+}

@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: MPL-2.0
+//! The streaming path allocates nothing after warm-up: counted by the allocator itself.
+//!
+//! One test in a binary of its own, and a count per thread, so that nothing else is counted.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+
+use ndarray::Array2;
+use whisper_frontend::Samples;
+use whisper_frontend::mel::{Analyzer, Track, TrackMemory};
+use whisper_frontend::pool::Pool;
+
+thread_local! {
+    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
+}
+
+struct Counting;
+
+impl Counting {
+    fn count() {
+        // While a thread ends its count may be gone already.
+        let _ = ALLOCATIONS.try_with(|count| count.set(count.get() + 1));
+    }
+}
+
+// SAFETY: every call goes to the system's allocator unchanged; counting neither allocates nor panics.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        Self::count();
+        // SAFETY: the caller's promises are passed on.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
+        // SAFETY: the caller's promises are passed on.
+        unsafe { System.dealloc(memory, layout) }
+    }
+
+    unsafe fn realloc(&self, memory: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        Self::count();
+        // SAFETY: the caller's promises are passed on.
+        unsafe { System.realloc(memory, layout, size) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+fn allocations_of(work: impl FnOnce()) -> u64 {
+    let before = ALLOCATIONS.get();
+    work();
+    ALLOCATIONS.get() - before
+}
+
+/// A run through push, pack and finish, on a ring that wraps, with a buffer from the pool.
+fn run(analyzer: &mut Analyzer, pool: &Pool<TrackMemory>, audio: &[u8], window: &mut Array2<f32>) {
+    let mut track = Track::new(pool.acquire(), 80);
+    analyzer.reset();
+    let mut push = |samples: Samples<'_>| {
+        let mut rest = samples;
+        while !rest.is_empty() {
+            rest = rest.split_at(analyzer.push(rest, &mut track)).1;
+            if track.room() == 0 {
+                track.pack_window(track.start(), 100, window.view_mut());
+                track.release(track.start() + 50);
+            }
+        }
+    };
+    for buffer in audio.chunks(441) {
+        push(Samples::S16Le(buffer));
+        push(Samples::F32Le(buffer));
+        push(Samples::Silence(100));
+    }
+    track.release(track.end());
+    assert!(analyzer.finish(&mut track));
+}
+
+#[test]
+fn streaming_allocates_nothing_after_the_first_run() {
+    assert_eq!(
+        allocations_of(|| drop(std::hint::black_box(vec![0u8; 64]))),
+        1,
+        "the counter counts"
+    );
+    let pool = Pool::new(1, || TrackMemory::new(100, 80));
+    let mut analyzer = Analyzer::new(80);
+    let mut window = Array2::zeros((100, 80));
+    let audio: Vec<u8> = (0..64_000u32)
+        .map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8)
+        .collect();
+    run(&mut analyzer, &pool, &audio, &mut window);
+    for _ in 0..3 {
+        assert_eq!(
+            allocations_of(|| run(&mut analyzer, &pool, &audio, &mut window)),
+            0
+        );
+    }
+}

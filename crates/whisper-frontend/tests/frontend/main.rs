@@ -1,0 +1,4 @@
+// SPDX-License-Identifier: MPL-2.0
+//! The front end on real and hostile samples.
+
+mod mel;

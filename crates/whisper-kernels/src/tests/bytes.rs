@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: MPL-2.0
+//! Multiplication of rows of 8 bits.
+
+use super::*;
+use crate::buffer::stride;
+use crate::bytes::{ByteWeights, Bytes};
+use crate::linear::{Linear, ValueRows};
+use crate::sink::ToFloats;
+
+/// Numbers in 127 steps of the largest one, `zero` being added while they are rounded: in f32, since numbers halfway
+/// between two steps are frequent.
+fn in_steps(x: &[f32], zero: f32) -> Vec<f64> {
+    let most = x.iter().fold(0.0, |most: f32, x| most.max(x.abs()));
+    let inverse = if most > 0.0 { 127.0 / most } else { 0.0 };
+    let step = f64::from(most / 127.0);
+    let digit = |x: &f32| {
+        let shifted = (f64::from(*x) * f64::from(inverse) + f64::from(zero)) as f32;
+        f64::from(shifted.round_ties_even() - zero)
+    };
+    x.iter().map(|x| digit(x) * step).collect()
+}
+
+fn check<K: Bytes>(kernel: K) {
+    for (rows, columns, depth) in [(1, 1, 1), (13, 33, 64), (12, 64, 384), (30, 70, 133)] {
+        let mut random = Random((rows * columns * depth) as u64);
+        let left = random.floats(rows * depth);
+        let weight = random.floats(columns * depth);
+        let bias = random.floats(columns);
+        let right = ByteWeights::<K>::new(&weight, &bias, depth, 0.5);
+
+        let whole = rows.next_multiple_of(tile_rows::<K>());
+        let mut values = vec![K::Value::default(); whole * stride::<K::Value>(depth)];
+        for (to, from) in values
+            .chunks_exact_mut(stride::<K::Value>(depth))
+            .zip(left.chunks_exact(depth))
+        {
+            to.iter_mut()
+                .zip(from)
+                .for_each(|(to, x)| *to = K::value(*x));
+        }
+        let mut room = vec![0; ByteWeights::<K>::room(whole, depth)];
+        let prepared = ByteWeights::prepare(
+            kernel,
+            ValueRows {
+                values: &values,
+                depth,
+                count: whole,
+            },
+            &mut room,
+        );
+        let width = right.outputs();
+        let mut out = vec![f32::NAN; rows * width];
+        let sink = ToFloats {
+            out: &mut out,
+            width,
+        };
+        right.multiply(kernel, prepared, rows, sink);
+
+        for (row, x) in left.chunks_exact(depth).enumerate() {
+            let x: Vec<f32> = x.iter().map(|x| K::value(*x).into()).collect();
+            let x = in_steps(&x, 128.0);
+            for (column, weight) in weight.chunks_exact(depth).enumerate() {
+                let weight = in_steps(weight, 0.0);
+                let product: f64 = weight.iter().zip(&x).map(|(w, x)| w * x).sum();
+                assert_close::<K>(
+                    out[row * width + column].into(),
+                    0.5 * (product + f64::from(bias[column])),
+                    // One number that the portable kernel rounds twice may be a step off.
+                    0.5 / 127.0 + 1e-4,
+                    &format!("({row}, {column}) of {rows} x {columns} x {depth}"),
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn a_product_of_bytes_is_that_of_plain_loops_with_the_rounded_numbers() {
+    with_bytes!(check);
+}
+
+#[test]
+fn the_largest_sums_are_kept() {
+    fn check<K: Bytes>(kernel: K) {
+        let (depth, rows) = (5120, tile_rows::<K>());
+        let right = ByteWeights::<K>::new(&vec![-3.0; depth], &[1.0], depth, 1.0);
+        let values = vec![K::value(2.0); rows * stride::<K::Value>(depth)];
+        let mut room = vec![0; ByteWeights::<K>::room(rows, depth)];
+        let left = ByteWeights::prepare(
+            kernel,
+            ValueRows {
+                values: &values,
+                depth,
+                count: rows,
+            },
+            &mut room,
+        );
+        let width = right.outputs();
+        let mut out = vec![f32::NAN; rows * width];
+        let sink = ToFloats {
+            out: &mut out,
+            width,
+        };
+        right.multiply(kernel, left, rows, sink);
+        assert_close::<K>(out[0].into(), -30719.0, 0.1, "largest");
+    }
+    with_bytes!(check);
+}

@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: MPL-2.0
+//! What is done to single numbers and to rows.
+
+use super::*;
+use crate::math;
+use crate::norm::{Norm, Normalize};
+
+/// x Φ(x) in f64, by Simpson's rule over the normal density.
+pub fn exact_gelu(x: f64) -> f64 {
+    let (steps, density) = (2000, |t: f64| {
+        (-0.5 * t * t).exp() / (2.0 * std::f64::consts::PI).sqrt()
+    });
+    let h = x / f64::from(steps);
+    let inner: f64 = (1..steps)
+        .map(|i| density(f64::from(i) * h) * if i % 2 == 1 { 4.0 } else { 2.0 })
+        .sum();
+    x * (0.5 + (density(0.0) + inner + density(x)) * h / 3.0)
+}
+
+struct Map<'a, A> {
+    x: &'a mut [f32],
+    function: A,
+}
+
+trait Function {
+    fn apply<L: Lanes>(&self, lanes: L, x: L::Vector) -> L::Vector;
+}
+
+struct Exp2;
+struct ExactGelu;
+
+impl Function for Exp2 {
+    #[inline(always)]
+    fn apply<L: Lanes>(&self, lanes: L, x: L::Vector) -> L::Vector {
+        math::exp2(lanes, x)
+    }
+}
+
+impl Function for ExactGelu {
+    #[inline(always)]
+    fn apply<L: Lanes>(&self, lanes: L, x: L::Vector) -> L::Vector {
+        math::gelu(lanes, x)
+    }
+}
+
+impl<K: Kernel, A: Function> Operation<K> for Map<'_, A> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self, kernel: K) {
+        for x in self.x.chunks_exact_mut(K::LANES) {
+            kernel.store(self.function.apply(kernel, kernel.load(x)), x);
+        }
+    }
+}
+
+struct Functions;
+
+impl Promise for Functions {
+    fn check<K: Kernel>(&self, kernel: K) {
+        let x: Vec<f32> = (-4000..4000).map(|i| i as f32 / 257.0).collect();
+        let (mut exp2, mut gelu) = (x.clone(), x.clone());
+        kernel.vectorize(Map {
+            x: &mut exp2,
+            function: Exp2,
+        });
+        kernel.vectorize(Map {
+            x: &mut gelu,
+            function: ExactGelu,
+        });
+        for i in 0..x.len() {
+            let exact = f64::from(x[i]).exp2();
+            assert_close::<K>(exp2[i].into(), exact, 3e-6 * exact, "2^x");
+            assert_close::<K>(gelu[i].into(), exact_gelu(x[i].into()), 1.5e-6, "gelu");
+        }
+
+        let mut far = [f32::NEG_INFINITY, -1e30, -200.0, -126.5].repeat(K::LANES);
+        kernel.vectorize(Map {
+            x: &mut far,
+            function: Exp2,
+        });
+        for y in far {
+            let least = f64::from(math::LEAST_EXPONENT).exp2();
+            assert_close::<K>(y.into(), least, 3e-6 * least, "what is far below");
+        }
+        let mut whole: Vec<f32> = (-100..100).map(|i| i as f32).collect();
+        kernel.vectorize(Map {
+            x: &mut whole,
+            function: Exp2,
+        });
+        for (i, y) in whole.iter().enumerate().take(192) {
+            let exact = (i as f64 - 100.0).exp2();
+            assert_close::<K>((*y).into(), exact, 3e-6 * exact, "2 to a whole number");
+        }
+        let mut ends = [-1e20, -40.0, 40.0, 1e20].repeat(K::LANES);
+        kernel.vectorize(Map {
+            x: &mut ends,
+            function: ExactGelu,
+        });
+        for ends in ends.chunks_exact(4) {
+            assert!(
+                ends[0].abs() < 1e-6 && ends[1].abs() < 1e-6 && ends[2] == 40.0 && ends[3] == 1e20,
+                "{}: {ends:?}",
+                K::NAME
+            );
+        }
+    }
+}
+
+#[test]
+fn exp2_and_gelu_are_exact_to_a_few_millionths() {
+    Functions.check_all();
+}
+
+struct Normalisation;
+
+impl Promise for Normalisation {
+    fn check<K: Kernel>(&self, kernel: K) {
+        let (rows, width, stride) = (5, 96, 99);
+        let mut random = Random(9);
+        let x: Vec<f32> = random
+            .floats(rows * width)
+            .iter()
+            .map(|x| 3.0 * x + 10.0)
+            .collect();
+        let norm = Norm {
+            weight: random.floats(width),
+            bias: random.floats(width),
+        };
+        let mut out = vec![K::Value::default(); rows * stride];
+        let mut floats = vec![0.0; 2 * width];
+        kernel.vectorize(Normalize {
+            norm: &norm,
+            x: &x,
+            out: &mut out,
+            stride,
+            floats: &mut floats,
+        });
+        for (row, x) in x.chunks_exact(width).enumerate() {
+            let mean = x.iter().map(|x| f64::from(*x)).sum::<f64>() / width as f64;
+            let variance = x
+                .iter()
+                .map(|x| (f64::from(*x) - mean).powi(2))
+                .sum::<f64>()
+                / width as f64;
+            for i in 0..width {
+                let y = (f64::from(x[i]) - mean) / (variance + 1e-5).sqrt()
+                    * f64::from(norm.weight[i])
+                    + f64::from(norm.bias[i]);
+                assert_close::<K>(
+                    f64::from(out[row * stride + i].into()),
+                    y,
+                    1e-5 + rounding::<K>(y.abs()),
+                    "values",
+                );
+                if let Some(found) = floats.get(row * width + i) {
+                    assert_close::<K>((*found).into(), y, 1e-5, "floats");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn rows_are_normalised_to_values_and_as_far_as_there_is_room_to_floats() {
+    Normalisation.check_all();
+}

@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: MPL-2.0
+//! Matrix multiplication and its sinks.
+
+use super::functions::exact_gelu;
+use super::*;
+use crate::gemm::{Gemm, Rows};
+use crate::pack::Packed;
+use crate::sink::{AddTo, Gelu, GeluPlus, Identity, ToFloats, ToValues};
+
+/// A product with everything that may be odd, and its expected result.
+struct Product {
+    depth: usize,
+    stride: usize,
+    left: Vec<f32>,
+    weight: Vec<f32>,
+    bias: Vec<f32>,
+}
+
+impl Product {
+    fn new<K: Kernel>(rows: usize, columns: usize, depth: usize, stride: usize) -> Self {
+        let mut random = Random(rows as u64 * 31 + columns as u64 * 7 + depth as u64);
+        let whole_depth = depth.next_multiple_of(K::DEPTH);
+        let left_len = (rows.next_multiple_of(tile_rows::<K>()) - 1) * stride + whole_depth;
+        Self {
+            depth,
+            stride,
+            left: random.floats(left_len),
+            weight: random.floats(columns * depth),
+            bias: random.floats(columns),
+        }
+    }
+
+    fn expected<K: Kernel>(&self, row: usize, column: usize) -> f64 {
+        let weight = &self.weight[column * self.depth..][..self.depth];
+        let left = &self.left[row * self.stride..];
+        let sum: f64 = weight
+            .iter()
+            .zip(left)
+            .map(|(w, x)| rounded::<K>(*w) * rounded::<K>(*x))
+            .sum();
+        sum + f64::from(self.bias[column])
+    }
+}
+
+/// Sizes that are no multiple of any tile, and rows that overlap or have gaps between them.
+const ODD: [(usize, usize, usize, usize); 5] = [
+    (1, 1, 1, 2),
+    (13, 33, 7, 9),
+    (25, 65, 64, 80),
+    (30, 40, 24, 8),
+    (97, 31, 130, 132),
+];
+
+struct Multiplication;
+
+impl Promise for Multiplication {
+    fn check<K: Kernel>(&self, kernel: K) {
+        for (rows, columns, depth, stride) in ODD {
+            let product = Product::new::<K>(rows, columns, depth, stride);
+            let packed = Packed::<K>::new(&product.weight, &product.bias, depth, 1.0);
+            let width = columns.next_multiple_of(K::COLUMNS);
+            let mut out = vec![f32::NAN; rows * width];
+            let left = values::<K>(&product.left);
+            kernel.vectorize(Gemm {
+                left: Rows {
+                    values: &left,
+                    stride,
+                    count: rows,
+                },
+                right: packed.all(),
+                sink: ToFloats {
+                    out: &mut out,
+                    width,
+                },
+            });
+            for (row, column) in
+                (0..rows).flat_map(|row| (0..columns).map(move |column| (row, column)))
+            {
+                let expected = product.expected::<K>(row, column);
+                let found = f64::from(out[row * width + column]);
+                assert_close::<K>(
+                    found,
+                    expected,
+                    2e-5,
+                    &format!("({row}, {column}) of {rows} x {columns} x {depth}"),
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn a_product_of_any_size_and_stride_is_that_of_plain_loops() {
+    Multiplication.check_all();
+}
+
+struct Writing;
+
+impl Promise for Writing {
+    fn check<K: Kernel>(&self, kernel: K) {
+        let (rows, columns, depth) = (tile_rows::<K>() * 2, 64, 48);
+        let product = Product::new::<K>(rows, columns, depth, depth);
+        let packed = Packed::<K>::new(&product.weight, &product.bias, depth, 1.0);
+        let left = values::<K>(&product.left);
+        let table = Random(5).floats(rows * columns);
+        let (mut added, mut activated) = (table.clone(), vec![0.0; rows * columns]);
+        let (mut plain, mut gelu) = (
+            vec![K::Value::default(); rows * columns],
+            vec![K::Value::default(); rows * columns],
+        );
+        let left = || Rows {
+            values: &left,
+            stride: depth,
+            count: rows,
+        };
+        let right = packed.all();
+        let width = columns;
+        kernel.vectorize(Gemm {
+            left: left(),
+            right,
+            sink: AddTo {
+                out: &mut added,
+                width,
+            },
+        });
+        kernel.vectorize(Gemm {
+            left: left(),
+            right,
+            sink: GeluPlus {
+                table: &table,
+                out: &mut activated,
+                width,
+            },
+        });
+        kernel.vectorize(Gemm {
+            left: left(),
+            right,
+            sink: ToValues::new(&mut plain, width, Identity),
+        });
+        kernel.vectorize(Gemm {
+            left: left(),
+            right,
+            sink: ToValues::new(&mut gelu, width, Gelu),
+        });
+        for i in 0..rows * columns {
+            let y = product.expected::<K>(i / columns, i % columns);
+            let (table, activation) = (f64::from(table[i]), exact_gelu(y));
+            assert_close::<K>(added[i].into(), y + table, 2e-5, "sum");
+            assert_close::<K>(
+                activated[i].into(),
+                activation + table,
+                2e-5,
+                "activation and sum",
+            );
+            assert_close::<K>(
+                f64::from(plain[i].into()),
+                y,
+                2e-5 + rounding::<K>(y.abs()),
+                "values",
+            );
+            assert_close::<K>(
+                f64::from(gelu[i].into()),
+                activation,
+                2e-5 + rounding::<K>(activation.abs()),
+                "activated values",
+            );
+        }
+    }
+}
+
+#[test]
+fn each_sink_does_to_a_product_what_its_name_says() {
+    Writing.check_all();
+}

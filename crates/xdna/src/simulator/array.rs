@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: MPL-2.0
+//! Instructions one after another, and what they do to the array.
+
+use super::cores::Grid;
+use super::dma::Shim;
+use super::{Argument, Fault, Memory};
+use crate::contract::{COLUMNS, FIRST_CORE_ROW, LOCK_STRIDE, LOCK_VALUE, Parameters, START_LOCK};
+use crate::emulation::Cores;
+use crate::shim::Register;
+use crate::txn::{Channel, Direction, Instruction, Reader, located};
+
+/// What an array has done since it was made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Streams that came to their end.
+    pub streams: u64,
+    pub instructions: u64,
+    /// Passes of all cores.
+    pub passes: u64,
+}
+
+/// The array with the overlay loaded. Its registers keep what one stream wrote for the next one.
+pub struct Array {
+    shims: [Shim; COLUMNS],
+    grid: Grid,
+    totals: Totals,
+}
+
+impl Array {
+    /// An array whose cores compute as `arithmetic` does.
+    pub fn new(arithmetic: Box<dyn Cores>) -> Self {
+        Self {
+            shims: Default::default(),
+            grid: Grid::new(arithmetic),
+            totals: Totals::default(),
+        }
+    }
+
+    pub fn totals(&self) -> Totals {
+        self.totals
+    }
+
+    /// Executes a stream to its end, on the data buffers `arguments`, which lie in `memory`. After a fault the array is
+    /// in disorder: only [`Array::reset`] helps.
+    pub fn execute(
+        &mut self,
+        instructions: &[u32],
+        arguments: &[Argument],
+        memory: &mut dyn Memory,
+    ) -> Result<(), Fault> {
+        for instruction in Reader::new(instructions).map_err(Fault::Violation)? {
+            self.totals.instructions += 1;
+            match instruction.map_err(Fault::Violation)? {
+                Instruction::Write { address, value } => self.write(address, value)?,
+                Instruction::Block { address, values } => self.write_block(address, values)?,
+                Instruction::Mask {
+                    address,
+                    value,
+                    mask,
+                } => self.write_masked(address, value, mask)?,
+                Instruction::Wait(channel) => self.wait(channel, memory)?,
+                Instruction::Patch {
+                    register,
+                    argument,
+                    offset,
+                } => {
+                    let argument = arguments.get(argument as usize).copied();
+                    let argument = argument
+                        .ok_or_else(|| Fault::Violation("a patch with no such argument".into()))?;
+                    self.patch(register, argument, offset)?;
+                }
+            }
+        }
+        self.come_to_rest(memory)?;
+        self.totals.streams += 1;
+        Ok(())
+    }
+
+    /// As it was when it was made, but for the totals.
+    pub fn reset(&mut self) {
+        self.shims = Default::default();
+        self.grid.reset();
+    }
+
+    fn shim(&mut self, column: u32) -> Result<&mut Shim, Fault> {
+        let shim = self.shims.get_mut(column as usize);
+        shim.ok_or_else(|| Fault::Violation(format!("the array has no column {column}")))
+    }
+
+    fn write(&mut self, address: u32, value: u32) -> Result<(), Fault> {
+        const START: u32 = LOCK_VALUE + LOCK_STRIDE * START_LOCK;
+        match located(address) {
+            (column, 0, offset) => match Register::at(offset) {
+                Some(Register::Queue(direction, channel)) => {
+                    self.shim(column)?.start(direction, channel, value)
+                }
+                _ => unknown(address),
+            },
+            (column, row, START) if row as usize >= FIRST_CORE_ROW => {
+                self.grid
+                    .start(row as usize - FIRST_CORE_ROW, column as usize, value)
+            }
+            _ => unknown(address),
+        }
+    }
+
+    fn write_block(&mut self, address: u32, values: &[u32]) -> Result<(), Fault> {
+        match located(address) {
+            (column, 0, offset) => match Register::at(offset) {
+                Some(Register::Descriptor {
+                    descriptor,
+                    word: 0,
+                }) => self.shim(column)?.set_descriptor(descriptor, values),
+                _ => unknown(address),
+            },
+            (column, row, Parameters::ADDRESS) if row as usize >= FIRST_CORE_ROW => {
+                let row = row as usize - FIRST_CORE_ROW;
+                self.grid.set_parameters(row, column as usize, values)
+            }
+            _ => unknown(address),
+        }
+    }
+
+    fn write_masked(&mut self, address: u32, value: u32, mask: u32) -> Result<(), Fault> {
+        match located(address) {
+            (column, 0, offset) => match Register::at(offset) {
+                Some(Register::Control(direction, channel)) => self
+                    .shim(column)?
+                    .queue(direction, channel)?
+                    .control(value, mask),
+                _ => unknown(address),
+            },
+            _ => unknown(address),
+        }
+    }
+
+    fn patch(&mut self, register: u32, argument: Argument, offset: u32) -> Result<(), Fault> {
+        match located(register) {
+            (column, 0, at) => match Register::at(at) {
+                Some(Register::Descriptor {
+                    descriptor,
+                    word: 1,
+                }) => self.shim(column)?.patch(descriptor, argument, offset),
+                _ => unknown(register),
+            },
+            _ => unknown(register),
+        }
+    }
+
+    fn step(&mut self, memory: &mut dyn Memory) -> Result<Result<(), String>, Fault> {
+        let step = self.grid.step(&mut self.shims, memory)?;
+        self.totals.passes += u64::from(step.is_ok());
+        Ok(step)
+    }
+
+    fn wait(&mut self, channel: Channel, memory: &mut dyn Memory) -> Result<(), Fault> {
+        loop {
+            let queue = self.shim(channel.column)?;
+            if queue
+                .queue(channel.direction, channel.channel)?
+                .take_token()
+            {
+                return Ok(());
+            }
+            if let Err(why) = self.step(memory)? {
+                let column = channel.column;
+                return Err(Fault::Hang(format!("shim {column} gives no token: {why}")));
+            }
+        }
+    }
+
+    /// A stream's end: everything that it began must come to an end, and somebody must have waited for it.
+    fn come_to_rest(&mut self, memory: &mut dyn Memory) -> Result<(), Fault> {
+        while !self.grid.rests() {
+            if let Err(why) = self.step(memory)? {
+                return Err(Fault::Hang(format!("the stream ends, but {why}")));
+            }
+        }
+        for (column, shim) in self.shims.iter_mut().enumerate() {
+            for direction in [Direction::ToMemory, Direction::FromMemory] {
+                for channel in 0..2 {
+                    if let Some(what) = shim.queue(direction, channel)?.leftover() {
+                        return Fault::violation(format!(
+                            "the stream ends, but at shim {column}, channel {channel} {direction:?}, {what}"
+                        ));
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn unknown(address: u32) -> Result<(), Fault> {
+    Fault::violation(format!("the overlay has nothing at {address:#010x}"))
+}

@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: MPL-2.0
+//! What went wrong, in words that say what to do.
+
+use std::ffi::c_int;
+use std::time::Duration;
+
+use super::shim::{COMMAND_ERROR, Failure, TIMEOUT};
+use crate::device::NpuError;
+
+/// What was being done.
+#[derive(Clone, Copy, Debug)]
+pub enum Step {
+    Open,
+    /// Reading the xclbin.
+    Overlay,
+    Register,
+    Context,
+    /// Of so many bytes.
+    Allocate(usize),
+    Sync,
+    Start,
+    /// With this limit.
+    Wait(Duration),
+}
+
+// Linux's numbers, on every architecture that it has an NPU driver for.
+const EPERM: c_int = 1;
+const ENOENT: c_int = 2;
+const EIO: c_int = 5;
+const ENXIO: c_int = 6;
+const EAGAIN: c_int = 11;
+const ENOMEM: c_int = 12;
+const EACCES: c_int = 13;
+const EBUSY: c_int = 16;
+const ENODEV: c_int = 19;
+const ENOSPC: c_int = 28;
+const ECANCELED: c_int = 125;
+
+/// Memory that the driver maps and locks for instructions when the device is opened, in bytes.
+const HEAP: u64 = 64 << 20;
+
+pub fn explain(step: Step, failure: Failure) -> NpuError {
+    let Failure { status, code, text } = failure;
+    match (step, code) {
+        (Step::Wait(limit), _) if status == TIMEOUT => NpuError::Timeout {
+            limit,
+            reason: text,
+        },
+        _ if status == COMMAND_ERROR => NpuError::Failed(text),
+        (Step::Open | Step::Allocate(_), EAGAIN | ENOMEM | EPERM) => no_memory(step, &text),
+        (Step::Open, EACCES) => NpuError::NoPermission(format!(
+            "its device node belongs to the group render: sudo usermod -aG render $USER, then log in again ({text})"
+        )),
+        (Step::Open, _) => NpuError::NoDevice(text),
+        (Step::Overlay, _) => NpuError::NoOverlay(text),
+        // Making a context takes the overlay's image to the device too, whose refusal has the same codes.
+        (Step::Context, ENOSPC | EAGAIN | ENOMEM) if text.contains("CREATE_BO") => {
+            NpuError::Refused(format!(
+                "there is no room for the overlay's image in the memory that the NPU has its instructions in ({text})"
+            ))
+        }
+        (Step::Context, EBUSY | ENOSPC | EAGAIN) => NpuError::Refused(format!(
+            "all of its hardware contexts are taken by other programs ({text})"
+        )),
+        (Step::Register | Step::Context, _) => NpuError::Refused(text),
+        (Step::Allocate(_), _) => NpuError::NoMemory(text),
+        (_, ENODEV | EIO | ENXIO | ENOENT | ECANCELED) => NpuError::ContextLost(text),
+        (Step::Sync | Step::Start | Step::Wait(_), _) => NpuError::Failed(text),
+    }
+}
+
+/// Memory was refused: for want of the right to lock it, if that is limited.
+fn no_memory(step: Step, text: &str) -> NpuError {
+    let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
+    let need = match step {
+        Step::Allocate(bytes) => HEAP + bytes as u64,
+        _ => HEAP,
+    };
+    match locked_memory(&limits) {
+        Some(limit) => NpuError::Memlock(format!(
+            "this process may lock {} MiB and needs more than {}: put \"@render - memlock unlimited\" into \
+             /etc/security/limits.d/npu.conf and log in again, or for a service set LimitMEMLOCK=infinity ({text})",
+            limit >> 20,
+            need >> 20
+        )),
+        None => NpuError::NoMemory(text.to_owned()),
+    }
+}
+
+/// The soft limit in `/proc/self/limits`, in bytes. `None` if there is none.
+fn locked_memory(limits: &str) -> Option<u64> {
+    let line = limits
+        .lines()
+        .find_map(|line| line.strip_prefix("Max locked memory"))?;
+    line.split_whitespace().next()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failure(status: c_int, code: c_int) -> Failure {
+        Failure {
+            status,
+            code,
+            text: "what XRT says".into(),
+        }
+    }
+
+    #[test]
+    fn the_limit_of_locked_memory_is_found() {
+        let limits = "Limit                     Soft Limit           Hard Limit           Units\n\
+                      Max locked memory         8388608              16777216             bytes\n";
+        assert_eq!(locked_memory(limits), Some(8 << 20));
+        assert_eq!(
+            locked_memory("Max locked memory  unlimited unlimited bytes"),
+            None
+        );
+        assert_eq!(locked_memory(""), None);
+    }
+
+    #[test]
+    fn a_node_that_may_not_be_opened_leads_to_the_group() {
+        let error = explain(Step::Open, failure(1, EACCES)).to_string();
+        assert!(error.contains("group render"), "{error}");
+        assert!(error.contains("what XRT says"), "{error}");
+    }
+
+    #[test]
+    fn an_image_without_room_is_not_mistaken_for_contexts_that_are_taken() {
+        let says = |text: &str| {
+            let failure = Failure {
+                text: text.into(),
+                ..failure(1, ENOSPC)
+            };
+            explain(Step::Context, failure).to_string()
+        };
+        // XRT 2.25's own words.
+        let image =
+            says("DRM_IOCTL_AMDXDNA_CREATE_BO IOCTL failed (err=-28): No space left on device");
+        assert!(image.contains("no room for the overlay's image"), "{image}");
+        let context =
+            says("DRM_IOCTL_AMDXDNA_CREATE_HWCTX IOCTL failed (err=-28): No space left on device");
+        assert!(context.contains("taken by other programs"), "{context}");
+    }
+
+    #[test]
+    fn what_the_npu_reports_is_no_matter_of_the_step() {
+        let limit = Duration::from_millis(30);
+        assert!(matches!(
+            explain(Step::Wait(limit), failure(TIMEOUT, 0)),
+            NpuError::Timeout { limit: said, .. } if said == limit
+        ));
+        assert!(matches!(
+            explain(Step::Wait(limit), failure(COMMAND_ERROR, 0)),
+            NpuError::Failed(_)
+        ));
+        assert!(matches!(
+            explain(Step::Start, failure(1, ENODEV)),
+            NpuError::ContextLost(_)
+        ));
+    }
+}

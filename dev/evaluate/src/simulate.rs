@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: MPL-2.0
+//! Clips through the live schedule as if computing took no time, however long it does: what the policy alone costs. The
+//! same clip always gives the same words at the same times. What the element does around the schedule is left out.
+
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use whisper_engine::engine::{Device, Engine};
+use whisper_engine::stream::{Live, LiveOptions, Output, Policy, Request, Schedule, Tally, Word};
+use whisper_frontend::Run;
+use whisper_frontend::Samples;
+use whisper_frontend::mel::Analyzer;
+use whisper_model::Model;
+
+use crate::live::{BUFFER, Heard, Listened, RATE};
+use crate::manifest::Clip;
+use crate::options::Options;
+
+/// Plays a clip; the first one loads the model.
+pub fn listen(clip: &Clip, options: &Options) -> Result<Listened> {
+    let engine = Engine::shared(
+        &Model::find(&options.model)?,
+        Device::Auto,
+        options.threads as usize,
+    )?;
+    let request = Request {
+        language: (clip.language != "-").then(|| clip.language.clone()),
+        ..Request::default()
+    };
+    let interval = options.interval.map(|ms| Duration::from_millis(ms.into()));
+    let default = LiveOptions::default();
+    let live = LiveOptions {
+        interval: interval.unwrap_or(default.interval),
+        real_time: false,
+        policy: options.agreement.then_some(Policy::Agreement),
+        ..default
+    };
+    let mut player = Player {
+        live: Live::new(request, engine.model(), live),
+        run: Run::new(engine.model().config.n_mels),
+        now: Duration::ZERO,
+        computed: Duration::ZERO,
+        words: Vec::new(),
+        preview: Preview::default(),
+        tally: Tally::default(),
+    };
+    player.play(&engine, &clip.samples()?)?;
+    let tally = player.tally.counters().into_iter();
+    let counters = tally.chain([("preview-erased", player.preview.erased)]);
+    Ok(Listened {
+        cpu_share: player.computed.as_secs_f64() / clip.seconds,
+        counters: counters
+            .map(|(name, count)| (name.to_owned(), count))
+            .collect(),
+        words: player.words,
+        device: engine.active_device(),
+    })
+}
+
+struct Player {
+    live: Live,
+    run: Run,
+    /// Audio so far.
+    now: Duration,
+    /// Time that updates took.
+    computed: Duration,
+    words: Vec<Heard>,
+    preview: Preview,
+    tally: Tally,
+}
+
+/// What an application shows that shows what may come next, and how steady that is: words that were there once and had to be
+/// taken back (normalised erasure: Arivazhagan, Cherry, Te, Macherey, Baljekar, Foster 2020, arXiv 1912.03393).
+#[derive(Default)]
+struct Preview {
+    /// After the final words.
+    tail: Vec<String>,
+    erased: u64,
+}
+
+impl Preview {
+    /// `tail` takes the place of what was there, `said` of it having become final.
+    fn replace(&mut self, said: &[String], tail: &str) {
+        let now: Vec<String> = tail.split_whitespace().map(str::to_owned).collect();
+        let kept = self.tail.iter().zip(said.iter().chain(&now));
+        let kept = kept.take_while(|(before, now)| before == now).count();
+        self.erased += (self.tail.len() - kept) as u64;
+        self.tail = now;
+    }
+}
+
+impl Player {
+    fn play(&mut self, engine: &Engine, samples: &[u8]) -> Result<()> {
+        let n_mels = engine.model().config.n_mels;
+        let (mut analyzer, mut voice) = (Analyzer::new(n_mels), whisper_engine::voice::detector()?);
+        for (index, chunk) in samples.chunks(2 * BUFFER).enumerate() {
+            self.run.write(|track| {
+                analyzer.push(Samples::S16Le(chunk), track);
+                voice.push(Samples::S16Le(chunk), track);
+            });
+            self.now = duration(index * BUFFER + chunk.len() / 2);
+            if self.run.read(|track| track.heard()) >= self.live.wants() {
+                self.update(engine, false)?;
+            }
+        }
+        self.run.write(|track| {
+            analyzer.finish(track);
+            voice.finish(track);
+        });
+        self.run.finish();
+        self.update(engine, true)
+    }
+
+    /// Lets the schedule do what is due.
+    fn update(&mut self, engine: &Engine, settle: bool) -> Result<()> {
+        let began = Instant::now();
+        let outputs = self.live.update(&self.run, engine, settle)?;
+        self.computed += began.elapsed();
+        self.tally += self.live.take_tally();
+        let mut said = Vec::new();
+        for output in outputs {
+            match output {
+                Output::Words(words) => {
+                    said.extend(words.iter().map(|word| word.text.clone()));
+                    self.keep(words);
+                }
+                Output::Partial { text, .. } => {
+                    self.preview.replace(&said, &text);
+                    said.clear();
+                }
+                Output::Language(_) | Output::Pause | Output::Settled(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn keep(&mut self, words: Vec<Word>) {
+        self.words.extend(words.into_iter().map(|word| Heard {
+            text: word.text,
+            start: word.start.as_secs_f64(),
+            end: word.end.as_secs_f64(),
+            at: self.now.as_secs_f64(),
+        }));
+    }
+}
+
+fn duration(samples: usize) -> Duration {
+    Duration::from_secs_f64(samples as f64 / RATE as f64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_preview_that_comes_true_erases_nothing() {
+        let mut preview = Preview::default();
+        preview.replace(&[], "ask not");
+        preview.replace(&["ask".into()], "not what");
+        assert_eq!(preview.erased, 0);
+        preview.replace(&["not".into()], "that your");
+        assert_eq!(preview.erased, 1);
+        preview.replace(&[], "");
+        assert_eq!(preview.erased, 3);
+    }
+}

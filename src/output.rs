@@ -1,0 +1,300 @@
+// SPDX-License-Identifier: MPL-2.0
+//! The src pad's task: negotiates the format, and pushes text, gaps and events.
+
+use std::sync::Arc;
+
+use gst::glib;
+use gst::prelude::*;
+use gst::subclass::prelude::*;
+use gst::{ClockTime, FlowError, FlowSuccess};
+
+use crate::element::{CAT, WhisperNpu};
+use crate::items;
+use crate::outbox::Item;
+use crate::session::Session;
+use captions::{Cue, Format, Writer};
+
+pub struct Output {
+    element: glib::WeakRef<WhisperNpu>,
+    session: Arc<Session>,
+    writer: Option<(Format, Writer)>,
+    segment: gst::FormattedSegment<ClockTime>,
+    /// Seqnum of the segment, for the events that we make.
+    seqnum: Option<gst::Seqnum>,
+    /// Whether anything was written to the stream.
+    written: bool,
+}
+
+impl crate::imp::WhisperNpu {
+    /// Starts the task, or lets the one that was paused go on.
+    pub(super) fn start_output(&self, session: Arc<Session>) -> Result<(), glib::BoolError> {
+        let mut output = Output {
+            element: self.obj().downgrade(),
+            session,
+            writer: None,
+            segment: gst::FormattedSegment::new(),
+            seqnum: None,
+            written: false,
+        };
+        let pad = self.srcpad.downgrade();
+        self.srcpad.start_task(move || {
+            if let Some(pad) = pad.upgrade() {
+                output.step(&pad);
+            }
+        })
+    }
+}
+
+impl Output {
+    /// Pushes one item; pauses the task when there is nothing to come.
+    fn step(&mut self, pad: &gst::Pad) {
+        let Some(item) = self.session.outbox.pop() else {
+            let _ = pad.pause_task();
+            return;
+        };
+        gst::log!(CAT, obj = pad, "pushing {item:?}");
+        if let Err(error) = self.push(pad, item) {
+            gst::debug!(CAT, obj = pad, "downstream says {error:?}");
+            self.stop(error);
+            let _ = pad.pause_task();
+        }
+    }
+
+    fn push(&mut self, pad: &gst::Pad, item: Item) -> Result<FlowSuccess, FlowError> {
+        match item {
+            Item::Event(event) => self.event(pad, event),
+            Item::Language(code) => {
+                let mut tags = gst::TagList::new();
+                if let Some(tags) = tags.get_mut() {
+                    tags.add::<gst::tags::LanguageCode>(&code.as_str(), gst::TagMergeMode::Replace);
+                }
+                pad.push_event(
+                    gst::event::Tag::builder(tags)
+                        .seqnum_if_some(self.seqnum)
+                        .build(),
+                );
+                Ok(FlowSuccess::Ok)
+            }
+            Item::Partial { stable, text, pts } => {
+                self.partial(stable, text, pts);
+                Ok(FlowSuccess::Ok)
+            }
+            Item::Gap(start, end) => {
+                self.negotiate(pad)?;
+                let gap = gst::event::Gap::builder(start).duration(end.saturating_sub(start));
+                pad.push_event(gap.seqnum_if_some(self.seqnum).build());
+                Ok(FlowSuccess::Ok)
+            }
+            Item::Cue { cue, discont } => self.cue(pad, cue, discont),
+        }
+    }
+
+    fn event(&mut self, pad: &gst::Pad, event: gst::Event) -> Result<FlowSuccess, FlowError> {
+        match event.view() {
+            // It is queued again after each flush, in case that it was not pushed before.
+            gst::EventView::StreamStart(_) if is_current(pad, &event) => {
+                return Ok(FlowSuccess::Ok);
+            }
+            gst::EventView::Segment(segment) => {
+                self.negotiate(pad)?;
+                self.seqnum = Some(event.seqnum());
+                if let Some(segment) = segment.segment().downcast_ref::<ClockTime>() {
+                    self.segment = segment.clone();
+                }
+            }
+            gst::EventView::Eos(_) => self.finish(pad)?,
+            _ => {}
+        }
+        pad.push_event(event);
+        Ok(FlowSuccess::Ok)
+    }
+
+    fn cue(&mut self, pad: &gst::Pad, cue: Cue, discont: bool) -> Result<FlowSuccess, FlowError> {
+        self.negotiate(pad)?;
+        let Some((_, writer)) = &mut self.writer else {
+            return Err(FlowError::NotNegotiated);
+        };
+        let timed = in_stream_time(&cue, &self.segment);
+        let text = writer.write(&timed);
+        if text.is_empty() {
+            return Ok(FlowSuccess::Ok);
+        }
+        let mut buffer = gst::Buffer::from_mut_slice(text.into_bytes());
+        if let Some(buffer) = buffer.get_mut() {
+            buffer.set_pts(cue.start);
+            buffer.set_duration(cue.duration());
+            if discont {
+                buffer.set_flags(gst::BufferFlags::DISCONT);
+            }
+            items::attach(buffer, &timed);
+        }
+        self.written = true;
+        self.observe_delay(&cue);
+        self.announce(&cue);
+        pad.push(buffer)
+    }
+
+    fn partial(&self, stable: String, text: String, pts: ClockTime) {
+        let Some(element) = self.element.upgrade() else {
+            return;
+        };
+        let structure = gst::Structure::builder("whispernpu/partial")
+            .field("text", text)
+            .field("stable-prefix", stable)
+            .field("running-time", self.segment.to_running_time(pts))
+            .build();
+        let message = gst::message::Element::builder(structure)
+            .src(&element)
+            .build();
+        let _ = element.post_message(message);
+    }
+
+    /// How late the last word of a cue is, where upstream is live.
+    fn observe_delay(&self, cue: &Cue) {
+        let Some(element) = self.element.upgrade().filter(|_| self.session.is_live()) else {
+            return;
+        };
+        let said = cue.new_words().last().map(|word| word.end);
+        let said = said.and_then(|said| self.segment.to_running_time(said));
+        let delay = element
+            .current_running_time()
+            .zip(said)
+            .map(|(now, said)| now.saturating_sub(said));
+        if delay.is_some_and(|delay| self.session.counters.observe_delay(delay)) {
+            element
+                .imp()
+                .announce_delay(self.session.counters.max_delay_ms());
+        }
+    }
+
+    /// Tells upstream of the new words. Whether anybody there wants to know does not matter.
+    fn announce(&self, cue: &Cue) {
+        if let Some(element) = self.element.upgrade() {
+            for event in items::announcements(cue, &self.segment, self.seqnum) {
+                let _ = element.imp().sinkpad.push_event(event);
+            }
+        }
+    }
+
+    /// A file without a cue still has the header that its format wants.
+    fn finish(&mut self, pad: &gst::Pad) -> Result<(), FlowError> {
+        if self.written || self.seqnum.is_none() {
+            return Ok(());
+        }
+        let Some(header) = self.writer.as_mut().and_then(|(_, writer)| writer.header()) else {
+            return Ok(());
+        };
+        let mut buffer = gst::Buffer::from_mut_slice(header.into_bytes());
+        if let Some(buffer) = buffer.get_mut() {
+            buffer.set_pts(self.segment.start());
+            buffer.set_duration(ClockTime::ZERO);
+            buffer.set_flags(gst::BufferFlags::HEADER);
+        }
+        self.written = true;
+        pad.push(buffer).map(|_| ())
+    }
+
+    /// Chooses a format with downstream, before the first thing that needs one and when downstream asks for it again.
+    fn negotiate(&mut self, pad: &gst::Pad) -> Result<(), FlowError> {
+        if self.writer.is_some() && !pad.check_reconfigure() {
+            return Ok(());
+        }
+        let template = pad.pad_template_caps();
+        let allowed = pad.peer_query_caps(Some(&template)).intersect(&template);
+        let Some(format) = Format::ALL
+            .into_iter()
+            .find(|format| format.caps().can_intersect(&allowed))
+        else {
+            gst::warning!(CAT, obj = pad, "downstream takes no text format of ours");
+            return Err(FlowError::NotNegotiated);
+        };
+        if self
+            .writer
+            .as_ref()
+            .is_some_and(|(current, _)| *current == format)
+        {
+            return Ok(());
+        }
+        let mut caps = format
+            .caps()
+            .intersect_with_mode(&allowed, gst::CapsIntersectMode::First);
+        caps.fixate();
+        gst::info!(CAT, obj = pad, "writing {caps}");
+        pad.push_event(gst::event::Caps::new(&caps));
+        if pad.current_caps().as_ref() != Some(&caps) {
+            gst::debug!(CAT, obj = pad, "a flush came first");
+            return Err(FlowError::Flushing);
+        }
+        self.writer = Some((format, Writer::new(format)));
+        Ok(())
+    }
+
+    /// Lets upstream know that downstream takes no more.
+    fn stop(&self, error: FlowError) {
+        self.session.interrupt(error);
+        // Who has sent EOS does not look at flow returns any more; else upstream reports the error.
+        if self.session.has_ended()
+            && let Some(element) = self.element.upgrade()
+        {
+            element.imp().report(error);
+        }
+    }
+}
+
+fn is_current(pad: &gst::Pad, event: &gst::Event) -> bool {
+    let current = pad.sticky_event::<gst::event::StreamStart>(0);
+    current.is_some_and(|current| {
+        current.seqnum() == event.seqnum() && current.structure() == event.structure()
+    })
+}
+
+/// The cue with all its times as files and messages give them: from the start of the medium, whatever the segment.
+fn in_stream_time(cue: &Cue, segment: &gst::FormattedSegment<ClockTime>) -> Cue {
+    let stream_time = |time: ClockTime| match segment.to_stream_time_full(time) {
+        Some(gst::Signed::Positive(time)) => time,
+        Some(gst::Signed::Negative(_)) => ClockTime::ZERO,
+        None => time,
+    };
+    let mut cue = cue.clone();
+    cue.start = stream_time(cue.start);
+    cue.end = stream_time(cue.end);
+    for word in cue.lines.iter_mut().flatten() {
+        word.start = stream_time(word.start);
+        word.end = stream_time(word.end);
+    }
+    cue
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use captions::Word;
+
+    #[test]
+    fn times_in_files_count_from_the_start_of_the_medium() {
+        gst::init().expect("GStreamer");
+        let at = ClockTime::from_seconds;
+        let mut segment = gst::FormattedSegment::<ClockTime>::new();
+        segment.set_start(at(100));
+        segment.set_time(at(7));
+        let word = Word {
+            text: "a".into(),
+            spaced: true,
+            start: at(101),
+            end: at(102),
+            probability: 1.0,
+        };
+        let cue = Cue::all_new(at(101), at(103), vec![vec![word]]);
+        let moved = in_stream_time(&cue, &segment);
+        assert_eq!((moved.start, moved.end), (at(8), at(10)));
+        assert_eq!(
+            (moved.lines[0][0].start, moved.lines[0][0].end),
+            (at(8), at(9))
+        );
+        let early = Cue {
+            start: at(90),
+            ..cue
+        };
+        assert_eq!(in_stream_time(&early, &segment).start, at(0));
+    }
+}

@@ -1,0 +1,251 @@
+// SPDX-License-Identifier: MPL-2.0
+//! The thread that loads the engine and lets it recognise runs, one after the other.
+
+use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use gst::glib;
+use gst::prelude::*;
+use gst::subclass::prelude::*;
+
+use crate::cues::{Captions, after};
+use crate::element::{CAT, WhisperNpu};
+use crate::feed::{Item, Take};
+use crate::outbox::Stale;
+use crate::recogniser::{Recogniser, iso_639, model_error, no_npu};
+use crate::session::Session;
+use crate::settings::Settings;
+use whisper_engine::engine::{Engine, EngineError};
+use whisper_engine::stream::{Live, Offline, Output, Request, Schedule};
+use whisper_frontend::Wake;
+
+/// When upstream sends nothing for so long, what is there is recognised: it may be waiting for our text.
+const STALL: Duration = Duration::from_millis(500);
+/// Length of one mel row.
+const ROW: Duration = Duration::from_millis(10);
+
+/// Holds the element weakly: an inference that is under way must not keep it alive, nor delay a change of state.
+pub struct Worker {
+    element: glib::WeakRef<WhisperNpu>,
+    session: Arc<Session>,
+    recogniser: Arc<Recogniser>,
+    settings: Settings,
+    /// Number of the last news of the NPU that was passed on.
+    heard: Cell<u64>,
+}
+
+/// Why the worker leaves a run.
+enum Leave {
+    /// It was flushed away.
+    Stale,
+    Failed(EngineError),
+}
+
+impl From<Stale> for Leave {
+    fn from(_: Stale) -> Self {
+        Self::Stale
+    }
+}
+
+impl From<EngineError> for Leave {
+    fn from(error: EngineError) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl Worker {
+    /// Starts the thread. It ends by itself after the session was closed.
+    pub fn spawn(
+        element: &WhisperNpu,
+        session: Arc<Session>,
+        recogniser: Arc<Recogniser>,
+        settings: Settings,
+    ) -> std::io::Result<()> {
+        let worker = Self {
+            element: element.downgrade(),
+            session,
+            recogniser,
+            settings,
+            heard: Cell::new(0),
+        };
+        std::thread::Builder::new()
+            .name("whispernpu".into())
+            .spawn(move || {
+                if catch_unwind(AssertUnwindSafe(|| worker.run())).is_err() {
+                    worker.fail(gst::error_msg!(
+                        gst::LibraryError::Failed,
+                        ("The recogniser panicked")
+                    ));
+                }
+            })?;
+        Ok(())
+    }
+
+    fn run(&self) {
+        let engine = match self.load() {
+            Ok(engine) => engine,
+            Err(error) => return self.fail(load_error(&error)),
+        };
+        let mut captions = Captions::new(&self.session, 0, self.settings.clone());
+        while let Some((epoch, item)) = self.session.feed.pop() {
+            if epoch != captions.epoch() {
+                captions = Captions::new(&self.session, epoch, self.settings.clone());
+            }
+            let done = match item {
+                Item::Run(take) => self.recognise(&engine, take, &mut captions),
+                Item::Event { event, .. } => captions.event(event).map_err(Leave::from),
+            };
+            if let Err(Leave::Failed(error)) = done {
+                return self.fail(gst::error_msg!(
+                    gst::LibraryError::Failed,
+                    ("Recognition failed: {error}")
+                ));
+            }
+        }
+    }
+
+    /// The engine, with messages on the bus if that takes its time.
+    fn load(&self) -> Result<Arc<Engine>, EngineError> {
+        if let Some(engine) = self.recogniser.engine() {
+            return Ok(engine.clone());
+        }
+        self.progress(gst::ProgressType::Start, "Loading the model");
+        let loaded = self.recogniser.load();
+        match &loaded {
+            Ok(engine) => {
+                self.progress(gst::ProgressType::Complete, "The model is loaded");
+                if let Some(element) = self.element.upgrade() {
+                    element.imp().announce_device(engine);
+                }
+            }
+            Err(_) => self.progress(gst::ProgressType::Error, "The model could not be loaded"),
+        }
+        loaded
+    }
+
+    fn progress(&self, kind: gst::ProgressType, text: &str) {
+        if let Some(element) = self.element.upgrade() {
+            let message = gst::message::Progress::builder(kind, "load-model", text)
+                .src(&element)
+                .build();
+            let _ = element.post_message(message);
+        }
+    }
+
+    /// Says on the bus what became of the NPU since the last time. Other streams' failures are ours too: it is one NPU.
+    fn pass_on_news(&self, engine: &Engine) {
+        let news = engine.npu().and_then(|health| health.news);
+        let Some(news) = news.filter(|news| news.number > self.heard.replace(news.number)) else {
+            return;
+        };
+        if let Some(element) = self.element.upgrade() {
+            element.imp().announce_npu(&news);
+        }
+    }
+
+    /// Ends the stream with an error on the bus, unless nobody wants it any more.
+    fn fail(&self, message: gst::ErrorMessage) {
+        let wanted = !self.session.feed.is_closed();
+        self.session.close(gst::FlowError::Error);
+        if let Some(element) = self.element.upgrade().filter(|_| wanted) {
+            element.imp().post_error_message(message);
+        }
+    }
+
+    fn schedule(&self, request: Request, engine: &Engine) -> Box<dyn Schedule> {
+        let model = engine.model();
+        if !self.session.wants_live_text() {
+            return Box::new(Offline::new(request, model));
+        }
+        let real_time = self.session.is_live();
+        Box::new(Live::new(request, model, self.settings.live(real_time)))
+    }
+
+    /// One run from its first row to its last.
+    fn recognise(&self, engine: &Engine, take: Take, captions: &mut Captions) -> Result<(), Leave> {
+        let Take {
+            run,
+            base,
+            discont,
+            request,
+        } = take;
+        gst::info!(CAT, "run from {base}, {request:?}");
+        captions.begin_run(base, discont)?;
+        if let Some(code) = self.recogniser.text_language(&request) {
+            captions.language(code)?;
+        }
+        let translate = request.translate;
+        let mut schedule = self.schedule(request, engine);
+        let mut settled = Duration::ZERO;
+        loop {
+            let wake = run.wait(schedule.wants(), STALL);
+            let end = run.read(|track| duration_of(track.end()));
+            match wake {
+                Wake::Cancelled => return Ok(()),
+                Wake::Stalled if self.session.is_live() || settled >= end => continue,
+                Wake::Ready | Wake::Stalled | Wake::Finished => {}
+            }
+            let before = settled;
+            let began = Instant::now();
+            let outputs = schedule.update(&run, engine, wake != Wake::Ready)?;
+            self.session.counters.add_busy(began.elapsed());
+            self.pass_on_news(engine);
+            self.session.counters.add_tally(schedule.take_tally());
+            let mut ended = false;
+            for output in outputs {
+                match output {
+                    Output::Language(code) if !translate => captions.language(iso_639(&code))?,
+                    Output::Language(_) => {}
+                    Output::Words(words) => captions.words(base, words),
+                    Output::Partial {
+                        stable,
+                        text,
+                        start,
+                    } => {
+                        captions.put_out()?;
+                        captions.partial(stable, text, after(base, start))?;
+                    }
+                    Output::Pause => {
+                        captions.pause();
+                        ended = self.session.wants_live_text();
+                    }
+                    Output::Settled(until) => {
+                        settled = until;
+                        captions.settled(after(base, until));
+                    }
+                }
+            }
+            self.session
+                .counters
+                .add_recognised(settled.saturating_sub(before));
+            captions.put_out()?;
+            if ended {
+                captions.end_utterance()?;
+            }
+            if wake == Wake::Stalled && settled >= end {
+                // Whoever holds up upstream may wait for a cue that would grow if there were more audio.
+                captions.drain()?;
+            }
+            if wake == Wake::Finished && (settled >= end || settled == before) {
+                return Ok(captions.end_run(after(base, end))?);
+            }
+        }
+    }
+}
+
+fn duration_of(rows: u64) -> Duration {
+    Duration::from_millis(rows.saturating_mul(ROW.as_millis() as u64))
+}
+
+fn load_error(error: &EngineError) -> gst::ErrorMessage {
+    match error {
+        EngineError::Model(error) => model_error(error),
+        EngineError::Device(reason) => no_npu(reason),
+        _ => gst::error_msg!(
+            gst::ResourceError::OpenRead,
+            ("Cannot load the model: {error}")
+        ),
+    }
+}
