@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use rayon::ThreadPool;
-use whisper_engine::decoder::{Audio, Cache, Decoder, MOST_TEXTS, Rules, Task};
+use whisper_engine::decoder::{
+    DecodeSession, Decoder, EncodedWindow, MOST_TEXTS, Task, TokenSuppressor,
+};
 use whisper_engine::encoder::AudioFeatures;
 use whisper_kernels::Isa;
 use whisper_model::Model;
@@ -57,7 +59,7 @@ impl Bench<'_> {
             });
         });
         for texts in [1, MOST_TEXTS] {
-            let heard: Vec<Audio> = (0..texts)
+            let heard: Vec<EncodedWindow> = (0..texts)
                 .map(|_| decoder.listen(features).unwrap())
                 .collect();
             criterion.bench_function(&format!("decoder/{name}/texts-{texts}"), |bencher| {
@@ -77,9 +79,9 @@ impl Bench<'_> {
 }
 
 /// What is there after a prompt of `count` tokens and the logits that follow it.
-fn fed(decoder: &Decoder, audio: &Audio, count: u32) -> (Cache, Vec<f32>) {
+fn fed(decoder: &Decoder, audio: &EncodedWindow, count: u32) -> (DecodeSession, Vec<f32>) {
     let tokens: Vec<u32> = (0..count).map(|i| 300 + i).collect();
-    let (mut cache, mut logits) = (Cache::default(), Vec::new());
+    let (mut cache, mut logits) = (DecodeSession::default(), Vec::new());
     decoder.forward(&tokens, &mut cache, audio, None).unwrap();
     decoder
         .row(&mut cache, tokens.len() - 1, &mut logits)
@@ -88,8 +90,8 @@ fn fed(decoder: &Decoder, audio: &Audio, count: u32) -> (Cache, Vec<f32>) {
 }
 
 /// A text of 50 tokens for each window, side by side.
-fn write(decoder: &Decoder, model: &Model, heard: &[Audio]) {
-    let (tokenizer, rules) = (&model.tokenizer, Rules::new(&model.tokenizer));
+fn write(decoder: &Decoder, model: &Model, heard: &[EncodedWindow]) {
+    let (tokenizer, rules) = (&model.tokenizer, TokenSuppressor::new(&model.tokenizer));
     let prompt = [tokenizer.special().sot, tokenizer.special().no_timestamps];
     let tasks = heard.iter().enumerate().map(|(window, audio)| Task {
         audio,
@@ -106,7 +108,7 @@ fn write(decoder: &Decoder, model: &Model, heard: &[Audio]) {
 }
 
 /// Time of `count` tokens, in runs that stay in the neighbourhood of [`CONTEXT`].
-fn tokens(decoder: &Decoder, audio: &Audio, count: u64) -> Duration {
+fn tokens(decoder: &Decoder, audio: &EncodedWindow, count: u64) -> Duration {
     const RUN: u64 = 20;
     let mut time = Duration::ZERO;
     for first in (0..count).step_by(RUN as usize) {

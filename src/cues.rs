@@ -4,8 +4,8 @@
 use gst::ClockTime;
 
 use crate::element::Granularity;
-use crate::feed::Epoch;
-use crate::outbox::{Item, Stale};
+use crate::input_queue::Epoch;
+use crate::output_queue::{Item, Stale};
 use crate::session::Session;
 use crate::settings::Settings;
 use captions::{Captioner, Word};
@@ -222,9 +222,9 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::{element::Mode, feed};
-    use whisper_engine::stream::Request;
-    use whisper_frontend::Run;
+    use crate::{element::Mode, input_queue};
+    use whisper_engine::stream::TranscribeOptions;
+    use whisper_frontend::AudioRun;
 
     fn s(seconds: u64) -> ClockTime {
         ClockTime::from_seconds(seconds)
@@ -317,15 +317,15 @@ mod tests {
     fn an_event_within_a_run_comes_out_before_the_first_cue_that_starts_after_it() {
         let session = Session::new(Mode::Auto);
         let mut captions = captions(&session);
-        let take = feed::Take {
-            run: Arc::new(Run::new(80)),
+        let take = input_queue::QueuedRun {
+            run: Arc::new(AudioRun::new(80)),
             base: s(0),
             discont: true,
-            request: Request::default(),
+            request: TranscribeOptions::default(),
         };
-        session.feed.push(feed::Item::Run(take), true).unwrap();
+        session.feed.push(input_queue::Item::AudioRun(take), true).unwrap();
         let event = gst::event::CustomDownstream::new(gst::Structure::new_empty("mark"));
-        let mark = feed::Item::Event {
+        let mark = input_queue::Item::Event {
             event,
             within: Some(s(2)),
         };

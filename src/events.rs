@@ -5,8 +5,8 @@ use gst::prelude::*;
 use gst::subclass::prelude::*;
 
 use crate::element::{CAT, lock};
-use crate::feed::Item;
 use crate::imp::WhisperNpu;
+use crate::input_queue::Item;
 
 impl WhisperNpu {
     pub(super) fn sink_event(&self, pad: &gst::Pad, event: gst::Event) -> bool {

@@ -16,9 +16,9 @@ use crate::settings::{self, Settings};
 use crate::stats;
 use crate::worker::Worker;
 use captions::Format;
-use whisper_engine::encoder::guarded::News;
+use whisper_engine::encoder::fallback::StatusChange;
 use whisper_engine::engine::Engine;
-use whisper_engine::stream::Request;
+use whisper_engine::stream::TranscribeOptions;
 use whisper_frontend::mel::SAMPLE_RATE;
 
 pub struct WhisperNpu {
@@ -305,7 +305,7 @@ impl WhisperNpu {
     }
 
     /// What to ask of the recogniser now.
-    pub(super) fn request(&self) -> Request {
+    pub(super) fn request(&self) -> TranscribeOptions {
         let recogniser = lock(&self.recogniser).clone();
         let settings = lock(&self.settings);
         recogniser
@@ -357,7 +357,7 @@ impl WhisperNpu {
     }
 
     /// The NPU has failed, or is back.
-    pub(super) fn announce_npu(&self, news: &News) {
+    pub(super) fn announce_npu(&self, news: &StatusChange) {
         self.obj().notify("active-device");
         if news.failure {
             gst::element_imp_warning!(self, gst::ResourceError::Failed, ("{}", news.text));

@@ -8,11 +8,11 @@ use gst::{ClockTime, FlowError};
 use gst_audio::AudioFormat;
 
 use crate::element::CAT;
-use crate::feed::{Item, Refused, Take};
+use crate::input_queue::{Item, QueuedRun, Refused};
 use crate::session::Session;
 use crate::timeline::{Placement, Timeline, time_of};
-use whisper_engine::stream::Request;
-use whisper_frontend::Run;
+use whisper_engine::stream::TranscribeOptions;
+use whisper_frontend::AudioRun;
 use whisper_frontend::mel::{Analyzer, SAMPLE_RATE};
 use whisper_frontend::{Samples, VoiceDetector};
 
@@ -28,7 +28,7 @@ pub struct Input {
     /// Only for live text.
     voice: Option<VoiceDetector>,
     /// The run that samples go into; it begins with the first of them.
-    run: Option<Arc<Run>>,
+    run: Option<Arc<AudioRun>>,
     /// PTS of the first sample of the next run.
     base: ClockTime,
     /// Whether there is a hole, or nothing, before the next run.
@@ -113,7 +113,7 @@ impl Input {
     pub fn buffer(
         &mut self,
         buffer: gst::Buffer,
-        request: impl Fn() -> Request,
+        request: impl Fn() -> TranscribeOptions,
     ) -> Result<Taken, FlowError> {
         self.session.feed.flow()?;
         let format = self.format.ok_or(FlowError::NotNegotiated)?;
@@ -167,7 +167,7 @@ impl Input {
         &mut self,
         pts: ClockTime,
         duration: Option<ClockTime>,
-        request: impl Fn() -> Request,
+        request: impl Fn() -> TranscribeOptions,
     ) -> Result<bool, FlowError> {
         self.session.feed.flow()?;
         match self.timeline.gap(Some(pts), duration) {
@@ -199,7 +199,7 @@ impl Input {
         buffer: &gst::BufferRef,
         format: AudioFormat,
         sample_size: usize,
-        request: &impl Fn() -> Request,
+        request: &impl Fn() -> TranscribeOptions,
     ) -> Result<Taken, FlowError> {
         let whole = buffer
             .iter_memories()
@@ -237,7 +237,7 @@ impl Input {
     fn place(
         &mut self,
         placement: Placement,
-        request: &impl Fn() -> Request,
+        request: &impl Fn() -> TranscribeOptions,
     ) -> Result<Taken, FlowError> {
         match placement {
             Placement::Continue => Ok(Taken::default()),
@@ -256,7 +256,7 @@ impl Input {
     fn append(
         &mut self,
         samples: Samples<'_>,
-        request: &impl Fn() -> Request,
+        request: &impl Fn() -> TranscribeOptions,
     ) -> Result<Taken, FlowError> {
         if self.run.is_none() && !self.open_run(request)? {
             return Ok(self.give_up(samples.len()));
@@ -297,7 +297,7 @@ impl Input {
     }
 
     /// Begins the run at `base`; false if the worker has too much to do.
-    fn open_run(&mut self, request: &impl Fn() -> Request) -> Result<bool, FlowError> {
+    fn open_run(&mut self, request: &impl Fn() -> TranscribeOptions) -> Result<bool, FlowError> {
         if self.overloaded && !self.session.feed.is_idle() {
             return Ok(false);
         }
@@ -307,8 +307,8 @@ impl Input {
             gst::info!(CAT, "listening for voice with {}", voice.description());
             self.voice = Some(voice);
         }
-        let run = Arc::new(Run::new(self.n_mels));
-        let take = Take {
+        let run = Arc::new(AudioRun::new(self.n_mels));
+        let take = QueuedRun {
             run: run.clone(),
             base: self.base,
             discont: self.discont,
@@ -317,7 +317,7 @@ impl Input {
         match self
             .session
             .feed
-            .push(Item::Run(take), !self.session.is_live())
+            .push(Item::AudioRun(take), !self.session.is_live())
         {
             Ok(()) => {
                 self.run = Some(run);

@@ -14,12 +14,12 @@
 mod cues;
 mod element;
 mod events;
-mod feed;
 mod imp;
 mod input;
+mod input_queue;
 mod items;
-mod outbox;
 mod output;
+mod output_queue;
 mod queries;
 mod recogniser;
 mod session;

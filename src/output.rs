@@ -10,11 +10,11 @@ use gst::{ClockTime, FlowError, FlowSuccess};
 
 use crate::element::{CAT, WhisperNpu};
 use crate::items;
-use crate::outbox::Item;
+use crate::output_queue::Item;
 use crate::session::Session;
 use captions::{Cue, Format, Writer};
 
-pub struct Output {
+pub struct TranscriptEvent {
     element: glib::WeakRef<WhisperNpu>,
     session: Arc<Session>,
     writer: Option<(Format, Writer)>,
@@ -28,7 +28,7 @@ pub struct Output {
 impl crate::imp::WhisperNpu {
     /// Starts the task, or lets the one that was paused go on.
     pub(super) fn start_output(&self, session: Arc<Session>) -> Result<(), glib::BoolError> {
-        let mut output = Output {
+        let mut output = TranscriptEvent {
             element: self.obj().downgrade(),
             session,
             writer: None,
@@ -45,7 +45,7 @@ impl crate::imp::WhisperNpu {
     }
 }
 
-impl Output {
+impl TranscriptEvent {
     /// Pushes one item; pauses the task when there is nothing to come.
     fn step(&mut self, pad: &gst::Pad) {
         let Some(item) = self.session.outbox.pop() else {
@@ -167,7 +167,7 @@ impl Output {
         }
     }
 
-    /// Tells upstream of the new words. Whether anybody there wants to know does not matter.
+    /// Tells upstream of the new words. Whether anybody there next_frame to know does not matter.
     fn announce(&self, cue: &Cue) {
         if let Some(element) = self.element.upgrade() {
             for event in items::announcements(cue, &self.segment, self.seqnum) {
@@ -176,7 +176,7 @@ impl Output {
         }
     }
 
-    /// A file without a cue still has the header that its format wants.
+    /// A file without a cue still has the header that its format next_frame.
     fn finish(&mut self, pad: &gst::Pad) -> Result<(), FlowError> {
         if self.written || self.seqnum.is_none() {
             return Ok(());

@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 use crate::element::{Device, Task};
 use crate::settings::Settings;
 use whisper_engine::engine::{self, Engine, EngineError};
-use whisper_engine::stream::Request;
+use whisper_engine::stream::TranscribeOptions;
 use whisper_model::{Model, ModelError};
 
 /// What an engine is made from: as long as that stays the same, it is kept through all changes of state.
@@ -79,8 +79,8 @@ impl Recogniser {
     }
 
     /// What `settings` ask for, in the model's terms. A language that the model does not know is left to be detected.
-    pub fn request(&self, settings: &Settings) -> Request {
-        Request {
+    pub fn request(&self, settings: &Settings) -> TranscribeOptions {
+        TranscribeOptions {
             language: settings
                 .language_code
                 .as_deref()
@@ -126,7 +126,7 @@ impl Recogniser {
     }
 
     /// ISO 639 code of the text's language, where it is known before anything was heard.
-    pub fn text_language(&self, request: &Request) -> Option<String> {
+    pub fn text_language(&self, request: &TranscribeOptions) -> Option<String> {
         if request.translate || !self.model.tokenizer.is_multilingual() {
             return Some("en".into());
         }

@@ -6,13 +6,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use gst::FlowError;
 
 use crate::element::Mode;
-use crate::feed::Feed;
-use crate::outbox::Outbox;
+use crate::input_queue::InputQueue;
+use crate::output_queue::OutputQueue;
 use crate::stats::Counters;
 
 pub struct Session {
-    pub feed: Feed,
-    pub outbox: Outbox,
+    pub feed: InputQueue,
+    pub outbox: OutputQueue,
     pub counters: Counters,
     mode: Mode,
     /// Whether upstream is live: it must not be slowed down.
@@ -24,8 +24,8 @@ pub struct Session {
 impl Session {
     pub fn new(mode: Mode) -> Self {
         Self {
-            feed: Feed::new(),
-            outbox: Outbox::new(),
+            feed: InputQueue::new(),
+            outbox: OutputQueue::new(),
             counters: Counters::default(),
             mode,
             live: AtomicBool::new(false),

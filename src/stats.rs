@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::element::lock;
 use whisper_engine::engine::Engine;
-use whisper_engine::stream::Tally;
+use whisper_engine::stream::LiveCounters;
 use whisper_frontend::pool;
 
 /// What happened to the samples since the element went to PAUSED.
@@ -29,7 +29,7 @@ pub struct Counters {
     busy: AtomicU64,
     /// Longest time from the end of a word to its way out, in milliseconds.
     max_delay: AtomicU64,
-    tally: Mutex<Tally>,
+    tally: Mutex<LiveCounters>,
 }
 
 impl Counters {
@@ -41,7 +41,7 @@ impl Counters {
         self.busy.fetch_add(time.as_nanos() as u64, Relaxed);
     }
 
-    pub fn add_tally(&self, tally: Tally) {
+    pub fn add_tally(&self, tally: LiveCounters) {
         *lock(&self.tally) += tally;
     }
 
@@ -114,7 +114,10 @@ fn set_engine(structure: &mut gst::Structure, engine: &Engine) {
         structure.set("npu-failures", npu.failures);
         structure.set("npu-recoveries", npu.recoveries);
         structure.set("npu-checks", npu.checks);
-        structure.set("npu-least-likeness", npu.least_likeness.unwrap_or(1.0));
+        structure.set(
+            "npu-least-cosine_similarity",
+            npu.least_cosine_similarity.unwrap_or(1.0),
+        );
     }
 }
 

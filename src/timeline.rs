@@ -35,11 +35,11 @@ pub enum Placement {
 pub struct Timeline {
     /// Where a run starts whose first buffer has no time stamp.
     origin: ClockTime,
-    run: Option<Run>,
+    run: Option<AudioRun>,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Run {
+struct AudioRun {
     base: ClockTime,
     /// Samples so far, silence that was filled in included.
     samples: u64,
@@ -92,7 +92,7 @@ impl Timeline {
         self.run.map(|run| time_of(run.base, run.samples))
     }
 
-    fn place(&mut self, run: Run, pts: ClockTime) -> Placement {
+    fn place(&mut self, run: AudioRun, pts: ClockTime) -> Placement {
         let ahead = run.ahead(pts);
         if ahead.abs() <= signed(TOLERANCE) {
             return Placement::Continue;
@@ -116,7 +116,7 @@ impl Timeline {
     }
 
     fn begin(&mut self, base: ClockTime) -> Placement {
-        self.run = Some(Run { base, samples: 0 });
+        self.run = Some(AudioRun { base, samples: 0 });
         Placement::NewRun { base }
     }
 
@@ -127,7 +127,7 @@ impl Timeline {
     }
 }
 
-impl Run {
+impl AudioRun {
     /// Nanoseconds from the run's end to `time`; in a width in which no two times overflow.
     fn ahead(&self, time: ClockTime) -> i128 {
         let counted = i128::from(self.samples) * i128::from(NS_PER_SAMPLE);

@@ -12,13 +12,13 @@ use gst::subclass::prelude::*;
 
 use crate::cues::{Captions, after};
 use crate::element::{CAT, WhisperNpu};
-use crate::feed::{Item, Take};
-use crate::outbox::Stale;
+use crate::input_queue::{Item, QueuedRun};
+use crate::output_queue::Stale;
 use crate::recogniser::{Recogniser, iso_639, model_error, no_npu};
 use crate::session::Session;
 use crate::settings::Settings;
 use whisper_engine::engine::{Engine, EngineError};
-use whisper_engine::stream::{Live, Offline, Output, Request, Schedule};
+use whisper_engine::stream::{Live, Offline, TranscribeOptions, Transcriber, TranscriptEvent};
 use whisper_frontend::Wake;
 
 /// When upstream sends nothing for so long, what is there is recognised: it may be waiting for our text.
@@ -37,19 +37,19 @@ pub struct Worker {
 }
 
 /// Why the worker leaves a run.
-enum Leave {
+enum RunEnd {
     /// It was flushed away.
     Stale,
     Failed(EngineError),
 }
 
-impl From<Stale> for Leave {
+impl From<Stale> for RunEnd {
     fn from(_: Stale) -> Self {
         Self::Stale
     }
 }
 
-impl From<EngineError> for Leave {
+impl From<EngineError> for RunEnd {
     fn from(error: EngineError) -> Self {
         Self::Failed(error)
     }
@@ -94,10 +94,10 @@ impl Worker {
                 captions = Captions::new(&self.session, epoch, self.settings.clone());
             }
             let done = match item {
-                Item::Run(take) => self.recognise(&engine, take, &mut captions),
-                Item::Event { event, .. } => captions.event(event).map_err(Leave::from),
+                Item::AudioRun(take) => self.recognise(&engine, take, &mut captions),
+                Item::Event { event, .. } => captions.event(event).map_err(RunEnd::from),
             };
-            if let Err(Leave::Failed(error)) = done {
+            if let Err(RunEnd::Failed(error)) = done {
                 return self.fail(gst::error_msg!(
                     gst::LibraryError::Failed,
                     ("Recognition failed: {error}")
@@ -145,7 +145,7 @@ impl Worker {
         }
     }
 
-    /// Ends the stream with an error on the bus, unless nobody wants it any more.
+    /// Ends the stream with an error on the bus, unless nobody next_frame it any more.
     fn fail(&self, message: gst::ErrorMessage) {
         let wanted = !self.session.feed.is_closed();
         self.session.close(gst::FlowError::Error);
@@ -154,7 +154,7 @@ impl Worker {
         }
     }
 
-    fn schedule(&self, request: Request, engine: &Engine) -> Box<dyn Schedule> {
+    fn schedule(&self, request: TranscribeOptions, engine: &Engine) -> Box<dyn Transcriber> {
         let model = engine.model();
         if !self.session.wants_live_text() {
             return Box::new(Offline::new(request, model));
@@ -164,8 +164,13 @@ impl Worker {
     }
 
     /// One run from its first row to its last.
-    fn recognise(&self, engine: &Engine, take: Take, captions: &mut Captions) -> Result<(), Leave> {
-        let Take {
+    fn recognise(
+        &self,
+        engine: &Engine,
+        take: QueuedRun,
+        captions: &mut Captions,
+    ) -> Result<(), RunEnd> {
+        let QueuedRun {
             run,
             base,
             discont,
@@ -180,7 +185,7 @@ impl Worker {
         let mut schedule = self.schedule(request, engine);
         let mut settled = Duration::ZERO;
         loop {
-            let wake = run.wait(schedule.wants(), STALL);
+            let wake = run.wait(schedule.next_frame(), STALL);
             let end = run.read(|track| duration_of(track.end()));
             match wake {
                 Wake::Cancelled => return Ok(()),
@@ -192,14 +197,16 @@ impl Worker {
             let outputs = schedule.update(&run, engine, wake != Wake::Ready)?;
             self.session.counters.add_busy(began.elapsed());
             self.pass_on_news(engine);
-            self.session.counters.add_tally(schedule.take_tally());
+            self.session.counters.add_tally(schedule.take_counters());
             let mut ended = false;
             for output in outputs {
                 match output {
-                    Output::Language(code) if !translate => captions.language(iso_639(&code))?,
-                    Output::Language(_) => {}
-                    Output::Words(words) => captions.words(base, words),
-                    Output::Partial {
+                    TranscriptEvent::Language(code) if !translate => {
+                        captions.language(iso_639(&code))?
+                    }
+                    TranscriptEvent::Language(_) => {}
+                    TranscriptEvent::Words(words) => captions.words(base, words),
+                    TranscriptEvent::Partial {
                         stable,
                         text,
                         start,
@@ -207,11 +214,11 @@ impl Worker {
                         captions.put_out()?;
                         captions.partial(stable, text, after(base, start))?;
                     }
-                    Output::Pause => {
+                    TranscriptEvent::EndOfUtterance => {
                         captions.pause();
                         ended = self.session.wants_live_text();
                     }
-                    Output::Settled(until) => {
+                    TranscriptEvent::Watermark(until) => {
                         settled = until;
                         captions.settled(after(base, until));
                     }

@@ -5,8 +5,8 @@ use std::collections::VecDeque;
 
 use gst::ClockTime;
 
-use super::intake::{self, Intake};
 use super::layout::{LONGEST, Lines, Paragraph, SHORTEST, reading_time, text_width};
+use super::sanitizer::{self, WordSanitizer};
 use super::{Cue, Layout, Word};
 
 /// A cue stays for so long after its last word (Netflix: up to 12 frames).
@@ -16,9 +16,9 @@ const CHAIN: ClockTime = ClockTime::from_mseconds(500);
 /// Two frames at 25 a second: what is left open where a gap can be neither closed nor kept.
 const TWO_FRAMES: ClockTime = ClockTime::from_mseconds(80);
 /// Letters a second that a cue stays long enough for (Netflix: 17).
-pub const COMFORTABLE: u64 = 17;
+pub const READING_SPEED_CPS: u64 = 17;
 /// What a cue gets at least when the recogniser puts the words of several on one instant.
-const SLIVER: ClockTime = ClockTime::from_mseconds(100);
+const MIN_CUE: ClockTime = ClockTime::from_mseconds(100);
 
 /// Groups final words into cues.
 ///
@@ -31,7 +31,7 @@ const SLIVER: ClockTime = ClockTime::from_mseconds(100);
 #[derive(Debug)]
 pub struct CueBuilder {
     layout: Layout,
-    intake: Intake,
+    sanitizer: WordSanitizer,
     paragraph: Paragraph,
     /// Cues whose words are final, whose ends may not be.
     laid_out: VecDeque<Lines>,
@@ -44,7 +44,7 @@ impl CueBuilder {
     pub fn new(layout: Layout) -> Self {
         Self {
             layout,
-            intake: Intake::default(),
+            sanitizer: WordSanitizer::default(),
             paragraph: Paragraph::new(layout),
             laid_out: VecDeque::new(),
             shown_until: None,
@@ -55,12 +55,12 @@ impl CueBuilder {
     /// Adds words that will not change any more.
     pub fn push(&mut self, words: &[Word]) {
         for word in words {
-            let Some(word) = self.intake.admit(word) else {
+            let Some(word) = self.sanitizer.admit(word) else {
                 continue;
             };
-            for word in intake::cut(word, self.layout.line()) {
+            for word in sanitizer::cut(word, self.layout.line()) {
                 // The last part of a cut word may start after the next word.
-                self.intake.settled(word.start);
+                self.sanitizer.settled(word.start);
                 if self.paragraph.ends_before(&word) {
                     self.laid_out.extend(self.paragraph.close(Some(word.start)));
                 }
@@ -79,7 +79,7 @@ impl CueBuilder {
 
     /// No later word starts before `until`.
     pub fn settled(&mut self, until: ClockTime) {
-        self.intake.settled(until);
+        self.sanitizer.settled(until);
         if self.paragraph.ends_in_silence(until) {
             self.pause();
         }
@@ -105,8 +105,10 @@ impl CueBuilder {
             .and_then(|lines| lines.first()?.first())
             .or(self.paragraph.first())
         {
-            Some(next) => end_before(next.start.max(start.saturating_add(SLIVER)), start, wish),
-            None if self.drained || self.intake.floor() >= Some(wish.saturating_add(CHAIN)) => wish,
+            Some(next) => end_before(next.start.max(start.saturating_add(MIN_CUE)), start, wish),
+            None if self.drained || self.sanitizer.floor() >= Some(wish.saturating_add(CHAIN)) => {
+                wish
+            }
             None => return None,
         };
         self.shown_until = Some(end);
@@ -121,14 +123,14 @@ impl CueBuilder {
             .front()
             .and_then(|lines| lines.first()?.first())
             .or(self.paragraph.first());
-        let next = waiting.map(|word| word.start).or(self.intake.floor());
+        let next = waiting.map(|word| word.start).or(self.sanitizer.floor());
         next.max(self.shown_until)
     }
 }
 
 /// When a cue would end if it were the last one.
 fn wished_end(lines: &Lines, start: ClockTime, last_word: ClockTime) -> ClockTime {
-    let reading = reading_time(text_width(lines), COMFORTABLE).max(SHORTEST);
+    let reading = reading_time(text_width(lines), READING_SPEED_CPS).max(SHORTEST);
     let lingering = last_word.saturating_add(LINGER);
     lingering
         .max(start.saturating_add(reading))

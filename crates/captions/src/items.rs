@@ -5,8 +5,8 @@ use std::collections::VecDeque;
 
 use gst::ClockTime;
 
-use super::intake::Intake;
 use super::layout::LONGEST;
+use super::sanitizer::WordSanitizer;
 use super::{Cue, Word};
 
 /// Whisper's step of time: what a word lasts at least, also where several start at one instant.
@@ -17,7 +17,7 @@ const STEP: ClockTime = ClockTime::from_mseconds(20);
 /// A word is held back until its end is known: the next word is there, or is settled not to come before.
 #[derive(Debug, Default)]
 pub struct WordItems {
-    intake: Intake,
+    intake: WordSanitizer,
     words: VecDeque<Word>,
     /// End of the last word that was given out.
     shown_until: Option<ClockTime>,

@@ -90,7 +90,7 @@ struct Placed {
 
 /// The cheapest layout of all words before a place.
 #[derive(Clone, Copy, Debug)]
-struct Way {
+struct BreakPath {
     cost: f32,
     /// Where its last part (cue or line) begins.
     from: usize,
@@ -102,7 +102,7 @@ pub struct Paragraph {
     layout: Layout,
     words: Vec<Placed>,
     /// `ways[n]`: to the cue break before word `n`.
-    ways: Vec<Way>,
+    ways: Vec<BreakPath>,
 }
 
 impl Paragraph {
@@ -233,11 +233,11 @@ impl Paragraph {
     }
 
     /// The cheapest way to a cue break at `end`. The next cue cannot begin before `next`.
-    fn way_to(&self, end: usize, next: Option<ClockTime>) -> Way {
+    fn way_to(&self, end: usize, next: Option<ClockTime>) -> BreakPath {
         if end == 0 {
-            return Way { cost: 0.0, from: 0 };
+            return BreakPath { cost: 0.0, from: 0 };
         }
-        let mut best = Way {
+        let mut best = BreakPath {
             cost: f32::INFINITY,
             from: end - 1,
         };
@@ -247,7 +247,7 @@ impl Paragraph {
             };
             let cost = self.ways[first].cost + self.cue_cost(first, end, count, next);
             if cost < best.cost {
-                best = Way { cost, from: first };
+                best = BreakPath { cost, from: first };
             }
         }
         best
@@ -302,17 +302,17 @@ impl Paragraph {
         let mean = (words[words.len() - 1].to - words[0].from) as f32 / count as f32;
         // rows[n][place]: all words before `place` in n lines.
         let mut rows = vec![vec![None; words.len() + 1]; count + 1];
-        rows[0][0] = Some(Way { cost: 0.0, from: 0 });
+        rows[0][0] = Some(BreakPath { cost: 0.0, from: 0 });
         for line in 1..=count {
             let bottom = line == count;
             for place in if bottom { words.len() } else { line }..=words.len() {
-                let mut best: Option<Way> = None;
+                let mut best: Option<BreakPath> = None;
                 for from in (0..place).rev() {
                     let width = words[place - 1].to - words[from].from;
                     if width > self.layout.line() {
                         break;
                     }
-                    let Some(Way { cost: before, .. }) = rows[line - 1][from] else {
+                    let Some(BreakPath { cost: before, .. }) = rows[line - 1][from] else {
                         continue;
                     };
                     let off = width as f32 - mean;
@@ -322,7 +322,7 @@ impl Paragraph {
                         cost += if off > 0.0 { TOP_HEAVY } else { 0.0 };
                     }
                     if best.is_none_or(|best| cost < best.cost) {
-                        best = Some(Way { cost, from });
+                        best = Some(BreakPath { cost, from });
                     }
                 }
                 rows[line][place] = best;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
 //! Words to lines to cues to bytes in the negotiated subtitle format.
 //!
-//! This room knows GStreamer's clock times, and nothing of models. The way of a word: `intake` makes
+//! This room knows GStreamer's clock times, and nothing of models. The way of a word: `sanitizer` makes
 //! it fit for print, `layout` weighs where lines and cues may break (with `breaks` and `width`),
 //! [`CueBuilder`] gives the cues their times, [`Writer`] puts them into bytes. [`RollUp`] shows words while
 //! they are being said, and [`WordItems`] is the short way for those who want each word on its own.
@@ -9,12 +9,12 @@
 mod breaks;
 mod builder;
 mod format;
-mod intake;
 mod items;
 mod layout;
 #[cfg(test)]
-mod promises;
+mod proptests;
 mod rollup;
+mod sanitizer;
 mod width;
 
 use gst::ClockTime;

@@ -10,9 +10,9 @@ use std::collections::VecDeque;
 use gst::ClockTime;
 
 use super::breaks;
-use super::builder::{COMFORTABLE, LINGER};
-use super::intake::{self, Intake};
+use super::builder::{LINGER, READING_SPEED_CPS};
 use super::layout::{LONGEST, Lines, SHORTEST, reading_time};
+use super::sanitizer::{self, WordSanitizer};
 use super::width::{LETTER, WIDE, width};
 use super::{Cue, Layout, Word, join};
 
@@ -33,7 +33,7 @@ const USUAL_WORD: u64 = 6 * LETTER;
 #[derive(Debug)]
 pub struct RollUp {
     layout: Layout,
-    intake: Intake,
+    sanitizer: WordSanitizer,
     /// Words that are not yet shown, and whether they begin a line in any case.
     waiting: VecDeque<(Word, bool)>,
     /// Whether the next word begins a line in any case.
@@ -53,7 +53,7 @@ impl RollUp {
     pub fn new(layout: Layout) -> Self {
         Self {
             layout,
-            intake: Intake::default(),
+            sanitizer: WordSanitizer::default(),
             waiting: VecDeque::new(),
             breaks_next: false,
             lines: Lines::new(),
@@ -67,12 +67,12 @@ impl RollUp {
     /// Adds words that will not change any more.
     pub fn push(&mut self, words: &[Word]) {
         for word in words {
-            let Some(word) = self.intake.admit(word) else {
+            let Some(word) = self.sanitizer.admit(word) else {
                 continue;
             };
-            for word in intake::cut(word, self.layout.line()) {
+            for word in sanitizer::cut(word, self.layout.line()) {
                 // The last part of a cut word may start after the next word.
-                self.intake.settled(word.start);
+                self.sanitizer.settled(word.start);
                 let breaks = std::mem::take(&mut self.breaks_next);
                 self.waiting.push_back((word, breaks));
             }
@@ -87,7 +87,7 @@ impl RollUp {
 
     /// No later word starts before `until`.
     pub fn settled(&mut self, until: ClockTime) {
-        self.intake.settled(until);
+        self.sanitizer.settled(until);
     }
 
     /// No more words: the text stays until it has been read.
@@ -102,7 +102,7 @@ impl RollUp {
         let until = match next {
             Some(start) => start,
             None if self.drained => ClockTime::MAX,
-            None => self.intake.floor()?,
+            None => self.sanitizer.floor()?,
         };
         if let Some(cue) = self.hold(until) {
             return Some(cue);
@@ -116,7 +116,7 @@ impl RollUp {
             return self.shown_until;
         }
         let next = self.waiting.front().map(|(word, _)| word.start);
-        next.or(self.intake.floor()).max(self.shown_until)
+        next.or(self.sanitizer.floor()).max(self.shown_until)
     }
 
     fn is_holding(&self) -> bool {
@@ -157,7 +157,7 @@ impl RollUp {
             self.read = self
                 .read
                 .max(start)
-                .saturating_add(reading_time(width(&word.text) + LETTER, COMFORTABLE));
+                .saturating_add(reading_time(width(&word.text) + LETTER, READING_SPEED_CPS));
             let lingers = word.end.saturating_add(LINGER);
             self.stays_until = lingers
                 .max(self.read)
@@ -167,7 +167,7 @@ impl RollUp {
             new_words += 1;
         }
         let next = self.waiting.front().map(|(word, _)| word.start);
-        let known = next.or(self.intake.floor()).unwrap_or(start);
+        let known = next.or(self.sanitizer.floor()).unwrap_or(start);
         let end = known.max(earliest_end).min(self.stays_until);
         self.shown_until = Some(end);
         Cue {

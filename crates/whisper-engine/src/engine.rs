@@ -16,12 +16,12 @@ use once_cell::sync::Lazy;
 use parking_lot::FairMutex;
 use rayon::{ThreadPool, ThreadPoolBuildError, ThreadPoolBuilder};
 
-use crate::decoder::{Audio, Decoder, DecoderError};
+use crate::decoder::{Decoder, DecoderError, EncodedWindow};
 use crate::encoder::cpu::CpuEncoder;
-use crate::encoder::guarded::{GuardedEncoder, Health, Open, Watch};
+use crate::encoder::fallback::{FallbackEncoder, Health, HealthMonitor, Open};
 use crate::encoder::npu::NpuEncoder;
 use crate::encoder::{AudioFeatures, Encoder, EncoderError};
-use whisper_frontend::Run;
+use whisper_frontend::AudioRun;
 use whisper_frontend::pool::{Counters as PoolCounters, Pool, Pooled};
 use whisper_model::{Model, ModelError, data_directories};
 
@@ -30,7 +30,7 @@ const FEATURES_KEPT: usize = 2;
 /// Silence that is encoded after the audio, in rows of 20 ms, where no whole window is filled. Offline, 512 rows make
 /// fewer errors than a whole window (base 11.36 % of words wrong instead of 11.65 %, tiny.en 13.78 instead of 14.19 %)
 /// and 256 rows more (11.84 %); live, base begins to loop with 256.
-const SLACK: usize = 512;
+const SILENCE_PADDING_ROWS: usize = 512;
 
 /// What the user wants to run the encoder on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -78,7 +78,7 @@ pub struct Engine {
     encoder_threads: Option<ThreadPool>,
     active_device: String,
     /// What an encoder on the NPU has been doing.
-    watch: Option<Watch>,
+    watch: Option<HealthMonitor>,
     without_npu: Option<String>,
     windows: AtomicU64,
     encoder_nanos: AtomicU64,
@@ -88,7 +88,7 @@ pub struct Engine {
 /// What an engine encodes with.
 struct Choice {
     encoder: Box<dyn Encoder>,
-    watch: Option<Watch>,
+    watch: Option<HealthMonitor>,
     /// Why it is not the NPU, if that was left to us.
     without_npu: Option<String>,
 }
@@ -118,7 +118,7 @@ impl Choice {
 }
 
 /// The encoder on the NPU, with the CPU's behind it. The error says why there is none, for users.
-fn on_npu(model: &Arc<Model>) -> Result<GuardedEncoder, String> {
+fn on_npu(model: &Arc<Model>) -> Result<FallbackEncoder, String> {
     let (opened, behind) = (model.clone(), model.clone());
     let open: Open = Arc::new(move || {
         let encoder =
@@ -128,7 +128,7 @@ fn on_npu(model: &Arc<Model>) -> Result<GuardedEncoder, String> {
             Err(error) => Err(error.to_string()),
         }
     });
-    GuardedEncoder::new(open, move || on_cpu(&behind))
+    FallbackEncoder::new(open, move || on_cpu(&behind))
 }
 
 fn on_cpu(model: &Model) -> Result<Box<dyn Encoder>, EncoderError> {
@@ -201,7 +201,7 @@ impl Engine {
         let decoder = Decoder::new(&model)?;
         model.release();
         let config = model.config.clone();
-        let leaves_cores = encoder.leaves_cores();
+        let runs_off_cpu = encoder.runs_off_cpu();
         Ok(Self {
             active_device: encoder.description(),
             watch,
@@ -210,7 +210,7 @@ impl Engine {
             decoder: FairMutex::new(decoder),
             features: Pool::new(FEATURES_KEPT, move || AudioFeatures::new(&config)),
             threads: start_threads("whispernpu", threads)?,
-            encoder_threads: leaves_cores
+            encoder_threads: runs_off_cpu
                 .then(|| start_threads("whispernpu-encoder", threads))
                 .transpose()?,
             model,
@@ -239,7 +239,7 @@ impl Engine {
 
     /// What the NPU has been doing, if the encoder is on it.
     pub fn npu(&self) -> Option<Health> {
-        self.watch.as_ref().map(Watch::health)
+        self.watch.as_ref().map(HealthMonitor::health)
     }
 
     pub fn counters(&self) -> EngineCounters {
@@ -258,10 +258,10 @@ impl Engine {
     /// No more than two streams are past the wait: one that encodes, or waits to decode, and one that decodes.
     pub fn hear<R: Send>(
         &self,
-        run: &Run,
+        run: &AudioRun,
         from: u64,
         frames: usize,
-        decode: impl FnOnce(&Decoder, Audio) -> Result<R, DecoderError> + Send,
+        decode: impl FnOnce(&Decoder, EncodedWindow) -> Result<R, DecoderError> + Send,
     ) -> Result<Option<R>, EngineError> {
         // The guards stay on this thread; the pools' threads work on what they guard.
         let mut encoder = self.encoder.lock();
@@ -270,7 +270,7 @@ impl Engine {
         }
         let features = self.encode(encoder.as_mut(), run, from, frames)?;
         let decoder = self.decoder.lock();
-        let _cores = (!encoder.leaves_cores()).then_some(encoder);
+        let _cores = (!encoder.runs_off_cpu()).then_some(encoder);
         self.work(|| {
             let audio = decoder.listen(&features)?;
             drop(features);
@@ -282,10 +282,10 @@ impl Engine {
     /// The first step of a turn alone, for a stream that decodes several windows in one turn.
     pub fn listen(
         &self,
-        run: &Run,
+        run: &AudioRun,
         from: u64,
         frames: usize,
-    ) -> Result<Option<Audio>, EngineError> {
+    ) -> Result<Option<EncodedWindow>, EngineError> {
         self.hear(run, from, frames, |_, audio| Ok(audio))
     }
 
@@ -311,15 +311,19 @@ impl Engine {
         Ok(decoded?)
     }
 
-    /// Encodes the rows, and [`SLACK`] after them or up to the end of a whole window.
+    /// Encodes the rows, and [`SILENCE_PADDING_ROWS`] after them or up to the end of a whole window.
     fn encode(
         &self,
         encoder: &mut dyn Encoder,
-        run: &Run,
+        run: &AudioRun,
         from: u64,
         frames: usize,
     ) -> Result<Pooled<AudioFeatures>, EncoderError> {
-        let context = self.model.config.audio_ctx.min(frames / 2 + SLACK);
+        let context = self
+            .model
+            .config
+            .audio_ctx
+            .min(frames / 2 + SILENCE_PADDING_ROWS);
         let began = Instant::now();
         let mut features = self.features.acquire();
         let threads = self.encoder_threads.as_ref().unwrap_or(&self.threads);

@@ -6,7 +6,7 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use whisper_engine::decoder::{Cache, Decoder};
+use whisper_engine::decoder::{DecodeSession, Decoder};
 use whisper_engine::encoder::AudioFeatures;
 use whisper_model::Model;
 
@@ -50,7 +50,7 @@ fn tokens_after_the_first_allocate_nothing() {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build();
     let allocations = pool.unwrap().install(|| {
         let audio = decoder.listen(&features).unwrap();
-        let (mut cache, mut logits) = (Cache::default(), Vec::new());
+        let (mut cache, mut logits) = (DecodeSession::default(), Vec::new());
         let mut feed = |token: u32| {
             decoder.forward(&[token], &mut cache, &audio, None).unwrap();
             decoder.row(&mut cache, 0, &mut logits).unwrap();

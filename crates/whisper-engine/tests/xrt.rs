@@ -9,7 +9,7 @@ use whisper_engine::encoder::npu::NpuEncoder;
 use whisper_engine::encoder::{AudioFeatures, Encoder};
 use whisper_model::Model;
 use xdna::device::{Dispatch, Kind, NpuBuffer, NpuDevice, NpuError};
-use xdna::xrt::{Places, XrtDevice};
+use xdna::xrt::{SearchPaths, XrtDevice};
 
 const LIMIT: Duration = Duration::from_millis(300);
 /// A stream of no operations for an array of 8 columns and 6 rows.
@@ -49,7 +49,9 @@ impl Driver {
     }
 
     fn open(&self) -> Result<XrtDevice, NpuError> {
-        XrtDevice::open(&Places::from_environment(&whisper_model::data_directories()))
+        XrtDevice::open(&SearchPaths::from_environment(
+            &whisper_model::data_directories(),
+        ))
     }
 
     /// What the driver counted, once the device is closed.
@@ -104,8 +106,9 @@ fn without_an_npu_it_says_so_at_once() {
         return;
     }
     let began = Instant::now();
-    let Err(error) = XrtDevice::open(&Places::from_environment(&whisper_model::data_directories()))
-    else {
+    let Err(error) = XrtDevice::open(&SearchPaths::from_environment(
+        &whisper_model::data_directories(),
+    )) else {
         println!("skipped: there is an NPU");
         return;
     };
@@ -246,7 +249,7 @@ fn an_overlay_that_is_none_is_named() {
     };
     let file = tempfile::NamedTempFile::new().expect("file");
     std::fs::write(file.path(), "no xclbin").expect("file");
-    let mut places = Places::from_environment(&whisper_model::data_directories());
+    let mut places = SearchPaths::from_environment(&whisper_model::data_directories());
     places.overlays = vec![file.path().to_owned()];
     let error = XrtDevice::open(&places).err().expect("no overlay");
     assert!(matches!(error, NpuError::NoOverlay(_)), "{error}");

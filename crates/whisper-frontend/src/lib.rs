@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: MPL-2.0
 //! Samples to log-mel rows and voice activity.
 
+mod audio_run;
 pub mod mel;
 pub mod pool;
-mod run;
 mod samples;
 pub mod vad;
 
-pub use run::{Run, Wake, track_counters};
+pub use audio_run::{AudioRun, Wake, track_counters};
 pub use samples::Samples;
 pub(crate) use samples::{decode_f32, decode_s16};
 pub use vad::VoiceDetector;

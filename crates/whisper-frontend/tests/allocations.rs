@@ -8,7 +8,7 @@ use std::cell::Cell;
 
 use ndarray::Array2;
 use whisper_frontend::Samples;
-use whisper_frontend::mel::{Analyzer, Track, TrackMemory};
+use whisper_frontend::mel::{Analyzer, MelRing, MelRingMemory};
 use whisper_frontend::pool::Pool;
 
 thread_local! {
@@ -54,8 +54,13 @@ fn allocations_of(work: impl FnOnce()) -> u64 {
 }
 
 /// A run through push, pack and finish, on a ring that wraps, with a buffer from the pool.
-fn run(analyzer: &mut Analyzer, pool: &Pool<TrackMemory>, audio: &[u8], window: &mut Array2<f32>) {
-    let mut track = Track::new(pool.acquire(), 80);
+fn run(
+    analyzer: &mut Analyzer,
+    pool: &Pool<MelRingMemory>,
+    audio: &[u8],
+    window: &mut Array2<f32>,
+) {
+    let mut track = MelRing::new(pool.acquire(), 80);
     analyzer.reset();
     let mut push = |samples: Samples<'_>| {
         let mut rest = samples;
@@ -83,7 +88,7 @@ fn streaming_allocates_nothing_after_the_first_run() {
         1,
         "the counter counts"
     );
-    let pool = Pool::new(1, || TrackMemory::new(100, 80));
+    let pool = Pool::new(1, || MelRingMemory::new(100, 80));
     let mut analyzer = Analyzer::new(80);
     let mut window = Array2::zeros((100, 80));
     let audio: Vec<u8> = (0..64_000u32)

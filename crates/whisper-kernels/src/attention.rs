@@ -15,19 +15,15 @@ pub use bytes::ByteBlock;
 pub use values::ValueBlock;
 
 use super::buffer::Buffer;
-use super::gemm::{Sink, Tiles};
+use super::epilogue::Fold;
+use super::gemm::{Epilogue, Tiles};
 use super::math::{exp2, largest};
-use super::sink::Fold;
-use super::{Kernel, Operation, tile_rows};
+use super::{GemmKernel, SimdOp, mr};
 
 /// Queries that go from block to block together: whole tiles, and few enough for their scores to stay in the first-level
 /// cache.
-const fn queries<K: Kernel>() -> usize {
-    if tile_rows::<K>() > 24 {
-        tile_rows::<K>()
-    } else {
-        24
-    }
+const fn queries<K: GemmKernel>() -> usize {
+    if mr::<K>() > 24 { mr::<K>() } else { 24 }
 }
 
 /// A number for each of them, in whole vectors.
@@ -36,13 +32,13 @@ type PerRow = [f32; 32];
 /// Queries, keys and values of some rows of one head, in the format that the instruction set multiplies fastest.
 ///
 /// Queries carry the factor log2 e / √(head width): softmax here has base 2.
-pub trait Block<K: Kernel>: Sized + Send + Sync {
-    /// An element of the rows that [`Block::mix`] multiplies the values by.
+pub trait Block<K: GemmKernel>: Sized + Send + Sync {
+    /// An element of the rows that [`Block::apply_values`] multiplies the values by.
     type Weight: Copy + Default + Send + Sync;
     /// Weights are rounded from numbers up to 2^`RANGE`.
     const RANGE: f32;
 
-    /// `rows`: a multiple of the tile's rows and of [`Kernel::COLUMNS`]; `head_width`: a multiple of the latter.
+    /// `rows`: a multiple of the tile's rows and of [`GemmKernel::NR`]; `head_width`: a multiple of the latter.
     fn new(rows: usize, head_width: usize) -> Self;
 
     /// Values that [`Block::fill`] needs room for.
@@ -64,11 +60,17 @@ pub trait Block<K: Kernel>: Sized + Send + Sync {
     fn weigh(kernel: K, x: K::Vector, to: &mut [Self::Weight]);
 
     /// `weights v` for `count` rows, whole tiles: (count, head width), in units of 2^-`RANGE`.
-    fn mix(&self, kernel: K, weights: &[Self::Weight], count: usize, sink: impl Sink<K>);
+    fn apply_values(
+        &self,
+        kernel: K,
+        weights: &[Self::Weight],
+        count: usize,
+        sink: impl Epilogue<K>,
+    );
 }
 
 /// `softmax2(q kᵀ) v` for a block of queries.
-pub struct Attend<'a, K: Kernel, B: Block<K> = <K as Kernel>::Attention> {
+pub struct Attend<'a, K: GemmKernel, B: Block<K> = <K as GemmKernel>::Attention> {
     pub queries: &'a B,
     /// The head's keys and values.
     pub blocks: StepBy<slice::Iter<'a, B>>,
@@ -80,7 +82,7 @@ pub struct Attend<'a, K: Kernel, B: Block<K> = <K as Kernel>::Attention> {
 }
 
 /// Room for the queries that go together.
-pub struct Scratch<K: Kernel, B: Block<K> = <K as Kernel>::Attention> {
+pub struct Scratch<K: GemmKernel, B: Block<K> = <K as GemmKernel>::Attention> {
     /// Rows of a block.
     rows: usize,
     head_width: usize,
@@ -93,7 +95,7 @@ pub struct Scratch<K: Kernel, B: Block<K> = <K as Kernel>::Attention> {
     sums: Buffer<f32>,
 }
 
-impl<K: Kernel, B: Block<K>> Scratch<K, B> {
+impl<K: GemmKernel, B: Block<K>> Scratch<K, B> {
     /// For blocks of `rows` rows.
     pub fn new(rows: usize, head_width: usize) -> Self {
         Self {
@@ -107,7 +109,7 @@ impl<K: Kernel, B: Block<K>> Scratch<K, B> {
     }
 }
 
-impl<K: Kernel, B: Block<K>> Operation<K> for Attend<'_, K, B> {
+impl<K: GemmKernel, B: Block<K>> SimdOp<K> for Attend<'_, K, B> {
     type Output = ();
 
     // The products are functions of their own: inlined here, the compiler runs out of registers for them.
@@ -135,7 +137,7 @@ impl<K: Kernel, B: Block<K>> Operation<K> for Attend<'_, K, B> {
                         scores[visible..].fill(f32::NEG_INFINITY);
                     }
                 }
-                let shares = kernel.vectorize(Soften::<K, B> {
+                let shares = kernel.dispatch(OnlineSoftmax::<K, B> {
                     scores,
                     rows,
                     weights: &mut scratch.weights,
@@ -148,7 +150,7 @@ impl<K: Kernel, B: Block<K>> Operation<K> for Attend<'_, K, B> {
                     out: mixed,
                     width: head_width,
                 };
-                block.mix(kernel, &scratch.weights, count, sink);
+                block.apply_values(kernel, &scratch.weights, count, sink);
             }
             divide(kernel, mixed, sums, out);
         }
@@ -158,7 +160,7 @@ impl<K: Kernel, B: Block<K>> Operation<K> for Attend<'_, K, B> {
 
 /// Rows of `out` become those of `mixed`, divided by the sums of their weights.
 #[inline(always)]
-fn divide<K: Kernel>(kernel: K, mixed: &[f32], sums: &[f32], out: &mut [K::Value]) {
+fn divide<K: GemmKernel>(kernel: K, mixed: &[f32], sums: &[f32], out: &mut [K::Value]) {
     let sums = sums.chunks_exact(K::LANES);
     let head_width = out.len() / sums.len();
     let rows = mixed.chunks_exact(head_width).zip(sums);
@@ -175,13 +177,13 @@ fn divide<K: Kernel>(kernel: K, mixed: &[f32], sums: &[f32], out: &mut [K::Value
 const LEAST: PerRow = [-1e30; 32];
 
 /// What a row's sums up to now, and those of the block at hand, have to be multiplied by to be added.
-struct Shares {
+struct RescaleFactors {
     before: PerRow,
     now: PerRow,
 }
 
 /// Makes weights of some queries' scores against one block.
-struct Soften<'a, K: Kernel, B: Block<K>> {
+struct OnlineSoftmax<'a, K: GemmKernel, B: Block<K>> {
     scores: &'a [f32],
     rows: usize,
     /// 2^(scores - the block's largest + range)
@@ -191,16 +193,16 @@ struct Soften<'a, K: Kernel, B: Block<K>> {
     largest: &'a mut PerRow,
 }
 
-impl<K: Kernel, B: Block<K>> Operation<K> for Soften<'_, K, B> {
-    type Output = Shares;
+impl<K: GemmKernel, B: Block<K>> SimdOp<K> for OnlineSoftmax<'_, K, B> {
+    type Output = RescaleFactors;
 
     #[inline(always)]
-    fn run(self, kernel: K) -> Shares {
+    fn run(self, kernel: K) -> RescaleFactors {
         let mut here = LEAST;
         for (here, scores) in here.iter_mut().zip(self.scores.chunks_exact(self.rows)) {
             *here = largest(kernel, scores);
         }
-        let shares = Shares::new(kernel, self.largest, &here);
+        let shares = RescaleFactors::new(kernel, self.largest, &here);
         let stride = B::weight_stride(self.rows);
         let rows = self
             .scores
@@ -228,10 +230,10 @@ impl<K: Kernel, B: Block<K>> Operation<K> for Soften<'_, K, B> {
     }
 }
 
-impl Shares {
+impl RescaleFactors {
     /// `largest` becomes the largest score up to now and `here`.
     #[inline(always)]
-    fn new<K: Kernel>(kernel: K, largest: &mut PerRow, here: &PerRow) -> Self {
+    fn new<K: GemmKernel>(kernel: K, largest: &mut PerRow, here: &PerRow) -> Self {
         let (mut before, mut now) = (PerRow::default(), PerRow::default());
         for i in (0..here.len()).step_by(K::LANES) {
             let (past, here) = (kernel.load(&largest[i..]), kernel.load(&here[i..]));
@@ -246,6 +248,6 @@ impl Shares {
 
 /// 2^(x - most), or next to nothing.
 #[inline(always)]
-fn share<K: Kernel>(kernel: K, x: K::Vector, most: K::Vector) -> K::Vector {
+fn share<K: GemmKernel>(kernel: K, x: K::Vector, most: K::Vector) -> K::Vector {
     exp2(kernel, kernel.sub(x, most))
 }

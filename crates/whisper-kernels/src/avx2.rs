@@ -9,8 +9,8 @@ use std::marker::PhantomData;
 pub use self::vnni::Vnni;
 use super::attention::{Block, ValueBlock};
 use super::linear::Linear;
-use super::pack::Packed;
-use super::{Integers, Kernel, Lanes, Operation};
+use super::pack::PackedB;
+use super::{DotI16, GemmKernel, SimdF32, SimdOp};
 
 /// Exists only where AVX2 and FMA do, for [`Vnni`] also AVX-VNNI.
 #[derive(Clone, Copy, Debug)]
@@ -41,14 +41,14 @@ use on_avx2;
 
 /// What machines multiply integers with, and what they do with these.
 pub trait Products: Copy + Send + Sync + 'static {
-    /// [`Kernel::Linear`]
+    /// [`GemmKernel::Linear`]
     type Linear: Linear<Avx2<Self>>;
-    /// [`Kernel::Attention`]
+    /// [`GemmKernel::Attention`]
     type Attention: Block<Avx2<Self>>;
     const NAME: &'static str;
 
-    /// [`Kernel::vectorize`]
-    fn vectorize<O: Operation<Avx2<Self>>>(kernel: Avx2<Self>, operation: O) -> O::Output;
+    /// [`GemmKernel::dispatch`]
+    fn dispatch<O: SimdOp<Avx2<Self>>>(kernel: Avx2<Self>, operation: O) -> O::Output;
 
     /// `sums` and the inner products of pairs of 16-bit integers.
     ///
@@ -58,14 +58,14 @@ pub trait Products: Copy + Send + Sync + 'static {
 }
 
 impl Products for Fma {
-    type Linear = Packed<Avx2<Self>>;
+    type Linear = PackedB<Avx2<Self>>;
     type Attention = ValueBlock<Avx2<Self>>;
     const NAME: &'static str = "avx2";
 
     #[inline(always)]
-    fn vectorize<O: Operation<Avx2<Self>>>(kernel: Avx2<Self>, operation: O) -> O::Output {
+    fn dispatch<O: SimdOp<Avx2<Self>>>(kernel: Avx2<Self>, operation: O) -> O::Output {
         #[target_feature(enable = "avx2,fma")]
-        fn run<O: Operation<Avx2<Fma>>>(kernel: Avx2<Fma>, operation: O) -> O::Output {
+        fn run<O: SimdOp<Avx2<Fma>>>(kernel: Avx2<Fma>, operation: O) -> O::Output {
             operation.run(kernel)
         }
         on_avx2!(run(kernel, operation))
@@ -85,7 +85,7 @@ fn narrow_integers(x: __m256i) -> __m128i {
     _mm_packs_epi32(_mm256_castsi256_si128(x), _mm256_extracti128_si256(x, 1))
 }
 
-impl<P: Copy + Send + Sync + 'static> Lanes for Avx2<P> {
+impl<P: Copy + Send + Sync + 'static> SimdF32 for Avx2<P> {
     type Vector = __m256;
     const LANES: usize = 8;
 
@@ -166,7 +166,7 @@ impl<P: Copy + Send + Sync + 'static> Lanes for Avx2<P> {
     }
 }
 
-impl<P: Products> Integers for Avx2<P> {
+impl<P: Products> DotI16 for Avx2<P> {
     type Sums = __m256i;
     type Pairs = __m256i;
 
@@ -213,7 +213,7 @@ impl<P: Products> Integers for Avx2<P> {
     }
 }
 
-impl<P: Products> Kernel for Avx2<P> {
+impl<P: Products> GemmKernel for Avx2<P> {
     type Value = f32;
     type Operand = __m256;
     /// Twelve sums, two columns and one broadcast: 15 of 16 registers.
@@ -221,12 +221,12 @@ impl<P: Products> Kernel for Avx2<P> {
     type SumTile = [[__m256i; 2]; 6];
     type Linear = P::Linear;
     type Attention = P::Attention;
-    const GROUP: usize = 1;
+    const K_GROUP: usize = 1;
     const NAME: &'static str = P::NAME;
 
     #[inline(always)]
-    fn vectorize<O: Operation<Self>>(self, operation: O) -> O::Output {
-        P::vectorize(self, operation)
+    fn dispatch<O: SimdOp<Self>>(self, operation: O) -> O::Output {
+        P::dispatch(self, operation)
     }
 
     #[inline(always)]

@@ -12,8 +12,8 @@ use half::bf16;
 
 pub use self::amx::Amx;
 use super::attention::ValueBlock;
-use super::pack::Packed;
-use super::{Integers, Kernel, Lanes, Operation};
+use super::pack::PackedB;
+use super::{DotI16, GemmKernel, SimdF32, SimdOp};
 
 /// Exists only where AVX-512 F, BW, DQ and VL do, for `V` = [`bf16`] also AVX-512 BF16 and VNNI, and for [`Amx`] that too.
 #[derive(Clone, Copy, Debug)]
@@ -84,7 +84,7 @@ fn dpwssd(mut sums: __m512i, a: __m512i, b: __m512i) -> __m512i {
     sums
 }
 
-impl<V: Copy + Send + Sync + 'static> Lanes for Avx512<V> {
+impl<V: Copy + Send + Sync + 'static> SimdF32 for Avx512<V> {
     type Vector = __m512;
     const LANES: usize = 16;
 
@@ -154,7 +154,7 @@ impl<V: Copy + Send + Sync + 'static> Lanes for Avx512<V> {
     }
 }
 
-impl<V: Generation> Integers for Avx512<V> {
+impl<V: Generation> DotI16 for Avx512<V> {
     type Sums = __m512i;
     type Pairs = __m512i;
 
@@ -201,21 +201,21 @@ impl<V: Generation> Integers for Avx512<V> {
     }
 }
 
-impl Kernel for Avx512<f32> {
+impl GemmKernel for Avx512<f32> {
     type Value = f32;
     type Operand = __m512;
     /// 24 sums, two columns and the broadcasts: 27 of 32 registers.
     type Tile = [[__m512; 2]; 12];
     type SumTile = [[__m512i; 2]; 12];
-    type Linear = Packed<Self>;
+    type Linear = PackedB<Self>;
     type Attention = ValueBlock<Self>;
-    const GROUP: usize = 1;
+    const K_GROUP: usize = 1;
     const NAME: &'static str = "avx512";
 
     #[inline(always)]
-    fn vectorize<O: Operation<Self>>(self, operation: O) -> O::Output {
+    fn dispatch<O: SimdOp<Self>>(self, operation: O) -> O::Output {
         #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
-        fn run<O: Operation<Avx512<f32>>>(kernel: Avx512<f32>, operation: O) -> O::Output {
+        fn run<O: SimdOp<Avx512<f32>>>(kernel: Avx512<f32>, operation: O) -> O::Output {
             operation.run(kernel)
         }
         on_avx512!(run(self, operation))

@@ -9,9 +9,9 @@ use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 
 use super::buffer::{self, Buffer, CACHE_LINE};
-use super::gemm::Sink;
+use super::gemm::Epilogue;
 use super::linear::{Linear, ValueRows};
-use super::{Kernel, Operation, Tile, tile_rows};
+use super::{GemmKernel, SimdOp, Tile, mr};
 
 /// The largest weight, and how far a rounded number is at most from [`ZERO`].
 pub(super) const MOST: f32 = 127.0;
@@ -23,7 +23,7 @@ pub(super) const QUAD: usize = 4;
 const DEEPEST: usize = (i32::MAX / (255 * 128)) as usize;
 
 /// Products of unsigned and signed bytes, four to a lane, summed in 32 bits: exact, so the same on all machines.
-pub trait Bytes: Kernel {
+pub trait Bytes: GemmKernel {
     /// A register of LANES quads.
     type Quads: Copy;
     /// What the depth is filled up to with zeros, a multiple of [`QUAD`].
@@ -49,7 +49,7 @@ pub trait Bytes: Kernel {
     /// `a` is the left operand's first row, its rows `a_stride` bytes apart; `b` a panel of the right one.
     ///
     /// # Safety
-    /// For each row of the tile `4 quads` bytes must be readable, and `4 quads COLUMNS` at `b`. [`Kernel::begin`] must
+    /// For each row of the tile `4 quads` bytes must be readable, and `4 quads COLUMNS` at `b`. [`GemmKernel::begin`] must
     /// have come before.
     #[inline(always)]
     unsafe fn multiply_quads(
@@ -65,7 +65,7 @@ pub trait Bytes: Kernel {
     }
 }
 
-/// The right operand of `y = x Wᵀ + b` in bytes: (panel of [`Kernel::COLUMNS`] outputs, quad of depth, output, place
+/// The right operand of `y = x Wᵀ + b` in bytes: (panel of [`GemmKernel::NR`] outputs, quad of depth, output, place
 /// in the quad). What the last panel and the last quad lack is zeros.
 pub struct ByteWeights<K> {
     pub(super) values: Buffer<i8>,
@@ -82,7 +82,7 @@ impl<K: Bytes> ByteWeights<K> {
     /// `count` outputs that are zero whatever they are multiplied by.
     pub(super) fn zeros(count: usize, depth: usize) -> Self {
         assert!(depth <= DEEPEST);
-        let columns = count.next_multiple_of(K::COLUMNS);
+        let columns = count.next_multiple_of(K::NR);
         let depth = depth.next_multiple_of(K::BYTE_DEPTH);
         Self {
             values: Buffer::new(columns * depth),
@@ -113,8 +113,8 @@ impl<K: Bytes> ByteWeights<K> {
     /// Where the weight of output `column` for the number `k` of a row is.
     #[inline(always)]
     pub(super) fn place(&self, column: usize, k: usize) -> usize {
-        let (panel, lane) = (column / K::COLUMNS, column % K::COLUMNS);
-        let quad = (panel * (self.depth / QUAD) + k / QUAD) * K::COLUMNS + lane;
+        let (panel, lane) = (column / K::NR, column % K::NR);
+        let quad = (panel * (self.depth / QUAD) + k / QUAD) * K::NR + lane;
         quad * QUAD + k % QUAD
     }
 }
@@ -144,12 +144,12 @@ impl<K: Bytes> Linear<K> for ByteWeights<K> {
 
     fn prepare<'a>(kernel: K, rows: ValueRows<'a, K>, room: &'a mut [u8]) -> &'a [u8] {
         let to = &mut *room;
-        kernel.vectorize(Round { rows, to });
+        kernel.dispatch(Round { rows, to });
         room
     }
 
-    fn multiply(&self, kernel: K, left: &[u8], count: usize, sink: impl Sink<K>) {
-        kernel.vectorize(Product {
+    fn multiply(&self, kernel: K, left: &[u8], count: usize, sink: impl Epilogue<K>) {
+        kernel.dispatch(Product {
             left,
             stride: stride(self.depth),
             count,
@@ -182,17 +182,17 @@ pub(super) fn signed(byte: u8) -> i8 {
 
 /// |x|
 #[inline(always)]
-pub(super) fn size<K: Kernel>(kernel: K, x: K::Vector) -> K::Vector {
+pub(super) fn size<K: GemmKernel>(kernel: K, x: K::Vector) -> K::Vector {
     kernel.max(x, kernel.sub(kernel.splat(0.0), x))
 }
 
 /// Rounds rows, each to the range of its largest number.
-struct Round<'a, K: Kernel> {
+struct Round<'a, K: GemmKernel> {
     rows: ValueRows<'a, K>,
     to: &'a mut [u8],
 }
 
-impl<K: Bytes> Operation<K> for Round<'_, K> {
+impl<K: Bytes> SimdOp<K> for Round<'_, K> {
     type Output = ();
 
     #[inline(always)]
@@ -243,20 +243,20 @@ struct Product<'a, K: Bytes, S> {
     sink: S,
 }
 
-impl<K: Bytes, S: Sink<K>> Operation<K> for Product<'_, K, S> {
+impl<K: Bytes, S: Epilogue<K>> SimdOp<K> for Product<'_, K, S> {
     type Output = ();
 
     #[inline(always)]
     fn run(mut self, kernel: K) {
-        let rows = self.count.next_multiple_of(tile_rows::<K>());
+        let rows = self.count.next_multiple_of(mr::<K>());
         let (right, depth) = (self.right, self.right.depth);
         assert!(self.left.len() >= rows * self.stride && self.stride > depth);
         assert!(right.values.len() >= right.bias.len() * depth);
         kernel.begin();
-        for column in (0..right.bias.len()).step_by(K::COLUMNS) {
+        for column in (0..right.bias.len()).step_by(K::NR) {
             let output = Output::load(kernel, right, column);
-            for row in (0..rows).step_by(tile_rows::<K>()) {
-                let left = &self.left[row * self.stride..][..tile_rows::<K>() * self.stride];
+            for row in (0..rows).step_by(mr::<K>()) {
+                let left = &self.left[row * self.stride..][..mr::<K>() * self.stride];
                 let mut sums = MaybeUninit::uninit();
                 // SAFETY: the left operand has a tile of rows longer than the depth, and the panel lies within the
                 // right one: both asserted above. The sums are written to the whole tile.
@@ -339,7 +339,7 @@ pub(super) unsafe fn product<K: Bytes>(
     for quad in 0..quads {
         // SAFETY: within what the caller promises for this quad.
         let columns = unsafe {
-            let b = b.add(quad * QUAD * K::COLUMNS);
+            let b = b.add(quad * QUAD * K::NR);
             [
                 kernel.load_quads(b),
                 kernel.load_quads(b.add(QUAD * K::LANES)),

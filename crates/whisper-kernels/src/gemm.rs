@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Matrix multiplication: a block of rows times packed weights, each finished tile handed to a [`Sink`].
+//! Matrix multiplication: a block of rows times packed weights, each finished tile handed to a [`Epilogue`].
 
 use std::mem::MaybeUninit;
 
-use super::pack::Panels;
-use super::{Kernel, Operation, Tile, tile_rows};
+use super::pack::PackedBView;
+use super::{GemmKernel, SimdOp, Tile, mr};
 
 /// The left operand: rows of `K::Value`s, `stride` apart. They may overlap: a convolution over time-major
 /// frames is a multiplication whose rows are several frames long and one frame (or two) apart.
-pub struct Rows<'a, K: Kernel> {
+pub struct Rows<'a, K: GemmKernel> {
     pub values: &'a [K::Value],
     pub stride: usize,
     /// One row is computed alone; more are computed in whole tiles: what lies in `values` up to the next multiple
@@ -17,32 +17,32 @@ pub struct Rows<'a, K: Kernel> {
 }
 
 /// Where tiles go, and what becomes of them on the way.
-pub trait Sink<K: Kernel> {
+pub trait Epilogue<K: GemmKernel> {
     /// `tile` has the sums, bias included, of rows `row..` and columns `column..`.
     fn write(&mut self, kernel: K, row: usize, column: usize, tile: &[[K::Vector; 2]]);
 }
 
 /// Where tiles come from.
-pub trait Tiles<K: Kernel> {
-    /// Hands every tile to `sink`.
-    fn pour(self, kernel: K, sink: impl Sink<K>);
+pub trait Tiles<K: GemmKernel> {
+    /// Hands every tile to `epilogue`.
+    fn for_each_tile(self, kernel: K, sink: impl Epilogue<K>);
 }
 
-/// `left · rightᵀ + bias`, as an [`Operation`], or without a sink as [`Tiles`].
-pub struct Gemm<'a, K: Kernel, S> {
+/// `left · rightᵀ + bias`, as an [`SimdOp`], or without a sink as [`Tiles`].
+pub struct Gemm<'a, K: GemmKernel, S> {
     pub left: Rows<'a, K>,
-    pub right: Panels<'a, K>,
+    pub right: PackedBView<'a, K>,
     pub sink: S,
 }
 
-impl<K: Kernel> Tiles<K> for Gemm<'_, K, ()> {
-    fn pour(self, kernel: K, sink: impl Sink<K>) {
+impl<K: GemmKernel> Tiles<K> for Gemm<'_, K, ()> {
+    fn for_each_tile(self, kernel: K, sink: impl Epilogue<K>) {
         let Self { left, right, .. } = self;
-        kernel.vectorize(Gemm { left, right, sink });
+        kernel.dispatch(Gemm { left, right, sink });
     }
 }
 
-impl<K: Kernel, S: Sink<K>> Operation<K> for Gemm<'_, K, S> {
+impl<K: GemmKernel, S: Epilogue<K>> SimdOp<K> for Gemm<'_, K, S> {
     type Output = ();
 
     #[inline(always)]
@@ -55,39 +55,39 @@ impl<K: Kernel, S: Sink<K>> Operation<K> for Gemm<'_, K, S> {
     }
 }
 
-impl<K: Kernel, S: Sink<K>> Gemm<'_, K, S> {
-    /// Panels of the right operand and groups of depth, both operands being large enough for `rows` rows.
+impl<K: GemmKernel, S: Epilogue<K>> Gemm<'_, K, S> {
+    /// PackedBView of the right operand and groups of depth, both operands being large enough for `rows` rows.
     #[inline(always)]
     fn extents(&self, rows: usize) -> (usize, usize) {
         let (left, right) = (&self.left, &self.right);
-        let (panels, groups) = (right.columns / K::COLUMNS, right.depth / K::GROUP);
-        assert!(right.columns.is_multiple_of(K::COLUMNS) && right.depth.is_multiple_of(K::DEPTH));
+        let (panels, groups) = (right.columns / K::NR, right.depth / K::K_GROUP);
+        assert!(right.columns.is_multiple_of(K::NR) && right.depth.is_multiple_of(K::K_ALIGN));
         if panels == 0 || groups == 0 {
             return (0, 0);
         }
         assert!(left.values.len() >= (rows - 1) * left.stride + right.depth);
         let last = (panels - 1) * right.panel_stride + (groups - 1) * right.group_stride;
-        assert!(right.values.len() >= last + K::COLUMNS * K::GROUP);
+        assert!(right.values.len() >= last + K::NR * K::K_GROUP);
         (panels, groups)
     }
 
     /// What is added to the sums of a panel.
     #[inline(always)]
     fn bias(&self, kernel: K, panel: usize) -> Option<[K::Vector; 2]> {
-        let columns = panel * K::COLUMNS..(panel + 1) * K::COLUMNS;
+        let columns = panel * K::NR..(panel + 1) * K::NR;
         let bias = self.right.bias.get(columns)?;
         Some([kernel.load(bias), kernel.load(&bias[K::LANES..])])
     }
 
     #[inline(always)]
     fn multiply(mut self, kernel: K) {
-        let rows = self.left.count.next_multiple_of(tile_rows::<K>());
+        let rows = self.left.count.next_multiple_of(mr::<K>());
         let (panels, groups) = self.extents(rows);
         let (left, right) = (&self.left, self.right);
         kernel.begin();
         for panel in 0..panels {
             let bias = self.bias(kernel, panel);
-            for row in (0..rows).step_by(tile_rows::<K>()) {
+            for row in (0..rows).step_by(mr::<K>()) {
                 let mut tile = MaybeUninit::uninit();
                 // SAFETY: the extents of both operands are asserted; the product is written to the whole tile.
                 let tile: &K::Tile = unsafe {
@@ -97,8 +97,7 @@ impl<K: Kernel, S: Sink<K>> Gemm<'_, K, S> {
                     kernel.multiply(&mut tile, bias, groups, a, b);
                     tile.assume_init_ref()
                 };
-                self.sink
-                    .write(kernel, row, panel * K::COLUMNS, tile.rows());
+                self.sink.write(kernel, row, panel * K::NR, tile.rows());
             }
         }
         kernel.end();
@@ -121,7 +120,7 @@ impl<K: Kernel, S: Sink<K>> Gemm<'_, K, S> {
                 multiply_row(kernel, bias, groups, left, (b, right.group_stride))
             };
             for (panel, sums) in (panel..=second).zip(sums) {
-                self.sink.write(kernel, 0, panel * K::COLUMNS, &[sums]);
+                self.sink.write(kernel, 0, panel * K::NR, &[sums]);
             }
         }
     }
@@ -130,10 +129,10 @@ impl<K: Kernel, S: Sink<K>> Gemm<'_, K, S> {
 /// `sums + a b` for one row and two panels over `groups` groups of depth, consecutive ones `b_stride` values apart.
 ///
 /// # Safety
-/// `groups * GROUP` values must be readable at `a`, and for each group g `COLUMNS * GROUP` values from `g b_stride` on
+/// `groups * K_GROUP` values must be readable at `a`, and for each group g `NR * K_GROUP` values from `g b_stride` on
 /// in either panel.
 #[inline(always)]
-unsafe fn multiply_row<K: Kernel>(
+unsafe fn multiply_row<K: GemmKernel>(
     kernel: K,
     mut sums: [[K::Vector; 2]; 2],
     groups: usize,
@@ -142,14 +141,14 @@ unsafe fn multiply_row<K: Kernel>(
 ) -> [[K::Vector; 2]; 2] {
     let add = |sums: &mut [[K::Vector; 2]; 2], group: usize| {
         // SAFETY: within what the caller promises for this group.
-        let left = unsafe { kernel.broadcast_group(a.add(group * K::GROUP)) };
+        let left = unsafe { kernel.broadcast_group(a.add(group * K::K_GROUP)) };
         for (sums, b) in sums.iter_mut().zip(b) {
             // SAFETY: within what the caller promises for this group of this panel.
             let columns = unsafe {
                 let b = b.add(group * b_stride);
                 [
                     kernel.load_groups(b),
-                    kernel.load_groups(b.add(K::LANES * K::GROUP)),
+                    kernel.load_groups(b.add(K::LANES * K::K_GROUP)),
                 ]
             };
             sums[0] = kernel.dot(sums[0], left, columns[0]);

@@ -4,7 +4,7 @@
 use std::fmt;
 
 use super::portable::Portable;
-use super::{ForKernel, Kernel};
+use super::{ForKernel, GemmKernel};
 #[cfg(target_arch = "x86_64")]
 use super::{
     avx2::{Avx2, Fma, Vnni},
@@ -119,7 +119,7 @@ struct Nothing;
 impl ForKernel for Nothing {
     type Output = ();
 
-    fn run<K: Kernel>(self, _: K) {}
+    fn run<K: GemmKernel>(self, _: K) {}
 }
 
 impl fmt::Display for Isa {

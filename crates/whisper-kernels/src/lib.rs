@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: MPL-2.0
 //! The arithmetic of encoder and decoder on the CPU, each loop written once for all instruction sets.
 //!
-//! [`Lanes`] is plain f32 vector arithmetic; [`Kernel`] adds the inner product that matrix multiplication
+//! [`SimdF32`] is plain f32 vector arithmetic; [`GemmKernel`] adds the inner product that matrix multiplication
 //! consists of, in whatever number format the instruction set multiplies fastest.
 //!
 //! | room | what it does |
 //! |---|---|
 //! | `isa` | which instruction set, chosen at run time |
 //! | `portable`, `avx2` (with `vnni`), `avx512` (with `products`, `amx`), `neon` | what each instruction set offers |
-//! | `pack`, `gemm`, `sink` | weights in the kernel's order; the multiplication; what becomes of its tiles |
+//! | `pack`, `gemm`, `epilogue` | weights in the kernel's order; the multiplication; what becomes of its tiles |
 //! | `bytes`, `linear` | rows and weights of 8 bits: twice the products; either format as a layer |
 //! | `quantized` | weights of 8 bits and finer rows: half of the memory to read |
-//! | `attention`, `recall` | attention of a whole window; of few queries that may be watched |
+//! | `attention`, `decoder_attention` | attention of a whole window; of few queries that may be watched |
 //! | `norm`, `math` | the other operations |
 //! | `buffer` | memory that starts at a cache line |
 
@@ -22,6 +22,8 @@ pub mod avx2;
 pub mod avx512;
 pub mod buffer;
 pub mod bytes;
+pub mod decoder_attention;
+pub mod epilogue;
 pub mod gemm;
 mod isa;
 pub mod linear;
@@ -32,26 +34,24 @@ pub mod norm;
 pub mod pack;
 pub mod portable;
 pub mod quantized;
-pub mod recall;
-pub mod sink;
 
 use std::mem::MaybeUninit;
 
 pub use isa::{Isa, UnknownIsa, VARIABLE};
 
-/// f32 arithmetic on vectors of [`Lanes::LANES`] elements.
+/// f32 arithmetic on vectors of [`SimdF32::LANES`] elements.
 ///
 /// A value of an implementing type is the proof that this machine has the instructions: such a value comes
 /// only from the type's `detect`. The methods are always inlined; they become single instructions inside
-/// [`Kernel::vectorize`].
-pub trait Lanes: Copy + Send + Sync + 'static {
+/// [`GemmKernel::dispatch`].
+pub trait SimdF32: Copy + Send + Sync + 'static {
     type Vector: Copy;
     const LANES: usize;
 
     fn splat(self, x: f32) -> Self::Vector;
-    /// The first [`Lanes::LANES`] elements; panics when there are fewer.
+    /// The first [`SimdF32::LANES`] elements; panics when there are fewer.
     fn load(self, from: &[f32]) -> Self::Vector;
-    /// To the first [`Lanes::LANES`] elements; panics when there are fewer.
+    /// To the first [`SimdF32::LANES`] elements; panics when there are fewer.
     fn store(self, x: Self::Vector, to: &mut [f32]);
     fn add(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
     fn sub(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
@@ -61,7 +61,7 @@ pub trait Lanes: Copy + Send + Sync + 'static {
     fn max(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
     /// `x - ⌊x⌋` for x in [-126, 128); 0 or 1 for whole numbers.
     fn fraction(self, x: Self::Vector) -> Self::Vector;
-    /// `p 2^⌊x⌋` for the same x, with the same notion of ⌊x⌋ as [`Lanes::fraction`].
+    /// `p 2^⌊x⌋` for the same x, with the same notion of ⌊x⌋ as [`SimdF32::fraction`].
     fn scale_by_exp2(self, p: Self::Vector, x: Self::Vector) -> Self::Vector;
     /// Sum of all lanes.
     fn sum(self, x: Self::Vector) -> f32;
@@ -70,7 +70,7 @@ pub trait Lanes: Copy + Send + Sync + 'static {
 }
 
 /// Products of 8-bit weights and 16-bit activations, summed in 32 bits: exact, so the same on all machines.
-pub trait Integers: Lanes {
+pub trait DotI16: SimdF32 {
     /// LANES sums.
     type Sums: Copy;
     /// A register of LANES pairs of 16-bit integers.
@@ -96,11 +96,11 @@ pub trait Integers: Lanes {
 /// Matrix multiplication by tiles: [`Tile::ROWS`] rows of the left operand times two vectors of columns of the
 /// right one, all sums held in registers.
 ///
-/// Both operands hold [`Kernel::Value`]s. The instruction set multiplies groups of [`Kernel::GROUP`] values
+/// Both operands hold [`GemmKernel::Value`]s. The instruction set multiplies groups of [`GemmKernel::K_GROUP`] values
 /// that are adjacent along the depth (the axis that is summed over): the left operand is row-major, so that a
-/// group is contiguous; the right operand keeps, for each step of GROUP in depth, its columns side by side with
+/// group is contiguous; the right operand keeps, for each step of K_GROUP in depth, its columns side by side with
 /// each column's group together.
-pub trait Kernel: Integers {
+pub trait GemmKernel: DotI16 {
     /// A matrix element in memory.
     type Value: Copy + Default + Into<f32> + Send + Sync + 'static;
     /// A register of LANES groups of values.
@@ -113,33 +113,33 @@ pub trait Kernel: Integers {
     type Linear: linear::Linear<Self>;
     /// The encoder's attention.
     type Attention: attention::Block<Self>;
-    const GROUP: usize;
-    /// What the right operand's depth is filled up to with zeros, a multiple of GROUP.
-    const DEPTH: usize = Self::GROUP;
+    const K_GROUP: usize;
+    /// What the right operand's depth is filled up to with zeros, a multiple of K_GROUP.
+    const K_ALIGN: usize = Self::K_GROUP;
     /// Columns of a tile: two vectors.
-    const COLUMNS: usize = 2 * Self::LANES;
+    const NR: usize = 2 * Self::LANES;
     /// The name users see.
     const NAME: &'static str;
 
     /// Runs `operation` compiled for this instruction set.
-    fn vectorize<O: Operation<Self>>(self, operation: O) -> O::Output;
+    fn dispatch<O: SimdOp<Self>>(self, operation: O) -> O::Output;
 
     fn value(x: f32) -> Self::Value;
     /// Rounds to values, stored in order; panics when `to` has fewer than LANES elements.
     fn narrow(self, x: Self::Vector, to: &mut [Self::Value]);
-    /// Rounds GROUP rows to values, stored column by column; panics when `to` has fewer than LANES * GROUP.
+    /// Rounds K_GROUP rows to values, stored column by column; panics when `to` has fewer than LANES * K_GROUP.
     fn narrow_group(self, rows: &[[Self::Vector; 2]], half: usize, to: &mut [Self::Value]);
 
     /// # Safety
-    /// LANES * GROUP values must be readable at `from`.
+    /// LANES * K_GROUP values must be readable at `from`.
     unsafe fn load_groups(self, from: *const Self::Value) -> Self::Operand;
     /// # Safety
-    /// GROUP values must be readable at `from`.
+    /// K_GROUP values must be readable at `from`.
     unsafe fn broadcast_group(self, from: *const Self::Value) -> Self::Operand;
     /// Adds to each lane of `sum` the inner product of that lane's groups in `a` and `b`.
     fn dot(self, sum: Self::Vector, a: Self::Operand, b: Self::Operand) -> Self::Vector;
 
-    /// Comes before any [`Kernel::multiply`], in the same thread. Pairs of it and [`Kernel::end`] may be nested.
+    /// Comes before any [`GemmKernel::multiply`], in the same thread. Pairs of it and [`GemmKernel::end`] may be nested.
     #[inline(always)]
     fn begin(self) {}
 
@@ -147,14 +147,14 @@ pub trait Kernel: Integers {
     #[inline(always)]
     fn end(self) {}
 
-    /// `tile = bias + a b` over `steps` groups of depth, whole [`Kernel::DEPTH`]s: the innermost loop of everything.
+    /// `tile = bias + a b` over `steps` groups of depth, whole [`GemmKernel::K_ALIGN`]s: the innermost loop of everything.
     ///
     /// `a` is the left operand's first row, its rows `a_stride` values apart. `b` is the right operand's first
     /// group in this tile's first column; consecutive groups of depth are `b_stride` values apart.
     ///
     /// # Safety
-    /// For each row r of the tile `steps * GROUP` values must be readable from `a + r a_stride`, and for each step
-    /// s `COLUMNS * GROUP` values from `b + s b_stride`. [`Kernel::begin`] must have come before.
+    /// For each row r of the tile `steps * K_GROUP` values must be readable from `a + r a_stride`, and for each step
+    /// s `NR * K_GROUP` values from `b + s b_stride`. [`GemmKernel::begin`] must have come before.
     #[inline(always)]
     unsafe fn multiply(
         self,
@@ -172,11 +172,11 @@ pub trait Kernel: Integers {
 /// Work that is the same whatever the kernel: what [`Isa::dispatch`] calls.
 pub trait ForKernel {
     type Output;
-    fn run<K: Kernel>(self, kernel: K) -> Self::Output;
+    fn run<K: GemmKernel>(self, kernel: K) -> Self::Output;
 }
 
-/// A loop nest that [`Kernel::vectorize`] compiles per instruction set. `run` must be `#[inline(always)]`.
-pub trait Operation<K> {
+/// A loop nest that [`GemmKernel::dispatch`] compiles per instruction set. `run` must be `#[inline(always)]`.
+pub trait SimdOp<K> {
     type Output;
     fn run(self, kernel: K) -> Self::Output;
 }
@@ -209,20 +209,20 @@ impl<V: Copy, const ROWS: usize> Tile<V> for [[V; 2]; ROWS] {
 }
 
 /// What no kernel's tile exceeds.
-pub const MOST_TILE_ROWS: usize = 32;
-pub const MOST_COLUMNS: usize = 32;
+pub const MAX_MR: usize = 32;
+pub const MAX_NR: usize = 32;
 
 /// Rows of a tile of `K`.
-pub const fn tile_rows<K: Kernel>() -> usize {
+pub const fn mr<K: GemmKernel>() -> usize {
     <K::Tile as Tile<K::Vector>>::ROWS
 }
 
-/// What [`Kernel::multiply`] writes, computed in vectors.
+/// What [`GemmKernel::multiply`] writes, computed in vectors.
 ///
 /// # Safety
 /// As there.
 #[inline(always)]
-unsafe fn product<K: Kernel>(
+unsafe fn product<K: GemmKernel>(
     kernel: K,
     bias: Option<[K::Vector; 2]>,
     steps: usize,
@@ -236,12 +236,12 @@ unsafe fn product<K: Kernel>(
             let b = b.add(step * b_stride);
             [
                 kernel.load_groups(b),
-                kernel.load_groups(b.add(K::LANES * K::GROUP)),
+                kernel.load_groups(b.add(K::LANES * K::K_GROUP)),
             ]
         };
         for (row, sums) in tile.rows_mut().iter_mut().enumerate() {
             // SAFETY: within what the caller promises for this row.
-            let left = unsafe { kernel.broadcast_group(a.add(row * a_stride + step * K::GROUP)) };
+            let left = unsafe { kernel.broadcast_group(a.add(row * a_stride + step * K::K_GROUP)) };
             sums[0] = kernel.dot(sums[0], left, columns[0]);
             sums[1] = kernel.dot(sums[1], left, columns[1]);
         }

@@ -1,20 +1,20 @@
 // SPDX-License-Identifier: MPL-2.0
 //! Linear layers over many rows, in the number format that the instruction set multiplies fastest.
 
-use super::Kernel;
+use super::GemmKernel;
 use super::buffer::stride;
-use super::gemm::{Gemm, Rows, Sink};
-use super::pack::Packed;
+use super::gemm::{Epilogue, Gemm, Rows};
+use super::pack::PackedB;
 
 /// `count` rows of values, `depth` wide and [`stride`] apart.
-pub struct ValueRows<'a, K: Kernel> {
+pub struct ValueRows<'a, K: GemmKernel> {
     pub values: &'a [K::Value],
     pub depth: usize,
     pub count: usize,
 }
 
 /// The right operand of `y = x Wᵀ + b`, and what becomes of the left one before they are multiplied.
-pub trait Linear<K: Kernel>: Sized + Send + Sync {
+pub trait Linear<K: GemmKernel>: Sized + Send + Sync {
     /// What rows of the left operand consist of.
     type Element: Copy + Default + Send + Sync;
 
@@ -36,10 +36,10 @@ pub trait Linear<K: Kernel>: Sized + Send + Sync {
 
     /// `left · rightᵀ + bias` for `count` rows. `left` must have rows up to the next multiple of the tile's; what lies
     /// there is multiplied too.
-    fn multiply(&self, kernel: K, left: &[Self::Element], count: usize, sink: impl Sink<K>);
+    fn multiply(&self, kernel: K, left: &[Self::Element], count: usize, sink: impl Epilogue<K>);
 }
 
-impl<K: Kernel> Linear<K> for Packed<K> {
+impl<K: GemmKernel> Linear<K> for PackedB<K> {
     type Element = K::Value;
 
     fn new(weight: &[f32], bias: &[f32], depth: usize, scale: f32) -> Self {
@@ -58,10 +58,10 @@ impl<K: Kernel> Linear<K> for Packed<K> {
         rows.values
     }
 
-    fn multiply(&self, kernel: K, left: &[K::Value], count: usize, sink: impl Sink<K>) {
+    fn multiply(&self, kernel: K, left: &[K::Value], count: usize, sink: impl Epilogue<K>) {
         let right = self.all();
         let stride = stride::<K::Value>(right.depth);
-        kernel.vectorize(Gemm {
+        kernel.dispatch(Gemm {
             left: Rows {
                 values: left,
                 stride,

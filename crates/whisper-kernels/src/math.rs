@@ -3,7 +3,7 @@
 //!
 //! Coefficients: minimax fits (Lawson's iteratively reweighted least squares) made for this file.
 
-use super::Lanes;
+use super::SimdF32;
 
 /// 2^f on [0, 1), relative error 2.6e-6: below what a sum of 1500 f32 keeps, far below what bf16 does.
 const EXP2: [f32; 5] = [
@@ -25,7 +25,7 @@ const LOG2_TAIL: [f32; 6] = [
 ];
 
 #[inline(always)]
-fn polynomial<L: Lanes, const N: usize>(
+fn polynomial<L: SimdF32, const N: usize>(
     lanes: L,
     coefficients: &[f32; N],
     x: L::Vector,
@@ -43,7 +43,7 @@ pub const LEAST_EXPONENT: f32 = -100.0;
 
 /// 2^x, relative error below 3e-6; 2^[`LEAST_EXPONENT`] for smaller ones. For x < 128.
 #[inline(always)]
-pub fn exp2<L: Lanes>(lanes: L, x: L::Vector) -> L::Vector {
+pub fn exp2<L: SimdF32>(lanes: L, x: L::Vector) -> L::Vector {
     let x = lanes.max(x, lanes.splat(LEAST_EXPONENT));
     lanes.scale_by_exp2(polynomial(lanes, &EXP2, lanes.fraction(x)), x)
 }
@@ -53,7 +53,7 @@ pub fn exp2<L: Lanes>(lanes: L, x: L::Vector) -> L::Vector {
 /// Computed as max(x, 0) - |x| Φ(-|x|): the tail's logarithm is so smooth that a short polynomial has it, and
 /// nothing cancels.
 #[inline(always)]
-pub fn gelu<L: Lanes>(lanes: L, x: L::Vector) -> L::Vector {
+pub fn gelu<L: SimdF32>(lanes: L, x: L::Vector) -> L::Vector {
     let zero = lanes.splat(0.0);
     let minus = lanes.sub(zero, x);
     let size = lanes.max(x, minus);
@@ -63,7 +63,7 @@ pub fn gelu<L: Lanes>(lanes: L, x: L::Vector) -> L::Vector {
 
 /// The largest of whole vectors.
 #[inline(always)]
-pub fn largest<L: Lanes>(lanes: L, row: &[f32]) -> f32 {
+pub fn largest<L: SimdF32>(lanes: L, row: &[f32]) -> f32 {
     let mut most = lanes.splat(f32::NEG_INFINITY);
     for x in row.chunks_exact(L::LANES) {
         most = lanes.max(most, lanes.load(x));

@@ -4,8 +4,8 @@
 use std::arch::aarch64::*;
 
 use super::attention::ValueBlock;
-use super::pack::Packed;
-use super::{Integers, Kernel, Lanes, Operation};
+use super::pack::PackedB;
+use super::{DotI16, GemmKernel, SimdF32, SimdOp};
 
 /// Exists only where NEON does.
 #[derive(Clone, Copy, Debug)]
@@ -25,7 +25,7 @@ macro_rules! on_neon {
     };
 }
 
-impl Lanes for Neon {
+impl SimdF32 for Neon {
     type Vector = float32x4_t;
     const LANES: usize = 4;
 
@@ -98,7 +98,7 @@ impl Lanes for Neon {
     }
 }
 
-impl Integers for Neon {
+impl DotI16 for Neon {
     type Sums = int32x4_t;
     type Pairs = int16x8_t;
 
@@ -145,21 +145,21 @@ impl Integers for Neon {
     }
 }
 
-impl Kernel for Neon {
+impl GemmKernel for Neon {
     type Value = f32;
     type Operand = float32x4_t;
     /// 24 sums, two columns and the broadcasts: 27 of 32 registers.
     type Tile = [[float32x4_t; 2]; 12];
     type SumTile = [[int32x4_t; 2]; 12];
-    type Linear = Packed<Self>;
+    type Linear = PackedB<Self>;
     type Attention = ValueBlock<Self>;
-    const GROUP: usize = 1;
+    const K_GROUP: usize = 1;
     const NAME: &'static str = "neon";
 
     #[inline(always)]
-    fn vectorize<O: Operation<Self>>(self, operation: O) -> O::Output {
+    fn dispatch<O: SimdOp<Self>>(self, operation: O) -> O::Output {
         #[target_feature(enable = "neon")]
-        fn run<O: Operation<Neon>>(kernel: Neon, operation: O) -> O::Output {
+        fn run<O: SimdOp<Neon>>(kernel: Neon, operation: O) -> O::Output {
             operation.run(kernel)
         }
         on_neon!(run(self, operation))

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
 //! Layer normalisation.
 
-use super::{Kernel, Operation};
+use super::{GemmKernel, SimdOp};
 
 /// Whisper's, inside the square root.
 const EPSILON: f32 = 1e-5;
@@ -14,7 +14,7 @@ pub struct Norm {
 
 /// Normalises rows to the left operand of a following multiplication, and to f32 as far as `floats` has rows.
 /// The width must be a multiple of the kernel's LANES.
-pub struct Normalize<'a, K: Kernel> {
+pub struct Normalize<'a, K: GemmKernel> {
     pub norm: &'a Norm,
     /// Rows as wide as the norm, one after another.
     pub x: &'a [f32],
@@ -23,7 +23,7 @@ pub struct Normalize<'a, K: Kernel> {
     pub floats: &'a mut [f32],
 }
 
-impl<K: Kernel> Operation<K> for Normalize<'_, K> {
+impl<K: GemmKernel> SimdOp<K> for Normalize<'_, K> {
     type Output = ();
 
     #[inline(always)]
@@ -48,7 +48,7 @@ impl<K: Kernel> Operation<K> for Normalize<'_, K> {
 
 /// Normalises one row; `write` gets each vector and where in the row it begins.
 #[inline(always)]
-pub fn normalize<K: Kernel>(
+pub fn normalize<K: GemmKernel>(
     kernel: K,
     norm: &Norm,
     x: &[f32],

@@ -5,8 +5,8 @@ use std::array::from_fn;
 
 use super::attention::ValueBlock;
 use super::bytes::Bytes;
-use super::pack::Packed;
-use super::{Integers, Kernel, Lanes, Operation};
+use super::pack::PackedB;
+use super::{DotI16, GemmKernel, SimdF32, SimdOp};
 
 const LANES: usize = 4;
 
@@ -22,7 +22,7 @@ fn floor_in_low_bits(x: f32) -> f32 {
     (x - 0.5) + ROUND
 }
 
-impl Lanes for Portable {
+impl SimdF32 for Portable {
     type Vector = [f32; LANES];
     const LANES: usize = LANES;
 
@@ -94,7 +94,7 @@ impl Lanes for Portable {
     }
 }
 
-impl Integers for Portable {
+impl DotI16 for Portable {
     type Sums = [i32; LANES];
     type Pairs = [[i16; 2]; LANES];
 
@@ -138,18 +138,18 @@ impl Integers for Portable {
     }
 }
 
-impl Kernel for Portable {
+impl GemmKernel for Portable {
     type Value = f32;
     type Operand = [f32; LANES];
     type Tile = [[[f32; LANES]; 2]; 4];
     type SumTile = [[[i32; LANES]; 2]; 4];
-    type Linear = Packed<Self>;
+    type Linear = PackedB<Self>;
     type Attention = ValueBlock<Self>;
-    const GROUP: usize = 1;
+    const K_GROUP: usize = 1;
     const NAME: &'static str = "portable";
 
     #[inline(always)]
-    fn vectorize<O: Operation<Self>>(self, operation: O) -> O::Output {
+    fn dispatch<O: SimdOp<Self>>(self, operation: O) -> O::Output {
         operation.run(self)
     }
 

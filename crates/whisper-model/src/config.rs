@@ -3,7 +3,7 @@
 
 use serde::Deserialize;
 
-use super::error::Fault;
+use super::error::ParseError;
 
 /// Dimensions of a Whisper model, named as OpenAI names them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,8 +36,8 @@ pub(super) const MAX_VOCAB: usize = 1 << 17;
 
 impl Config {
     /// Refuses what the other rooms cannot work with, and dimensions that no Whisper model has.
-    pub(super) fn check(&self) -> Result<(), Fault> {
-        let refuse = |what: String| Err(Fault::malformed(what));
+    pub(super) fn check(&self) -> Result<(), ParseError> {
+        let refuse = |what: String| Err(ParseError::malformed(what));
         if self.n_mels != 80 && self.n_mels != 128 {
             return refuse(format!(
                 "{} mel bands, Whisper models have 80 or 128",

@@ -14,7 +14,7 @@ use std::collections::HashMap;
 use super::Checkpoint;
 use super::config::Config;
 use super::cursor::Cursor;
-use super::error::Fault;
+use super::error::ParseError;
 use super::weights::{ElementType, Tensor};
 
 const VERSION: u32 = 6;
@@ -32,7 +32,7 @@ pub(super) fn recognises(bytes: &[u8]) -> bool {
 }
 
 /// Reads a whole `model.bin`.
-pub fn parse(bytes: &[u8]) -> Result<Checkpoint, Fault> {
+pub fn parse(bytes: &[u8]) -> Result<Checkpoint, ParseError> {
     let variables = Variables::parse(bytes)?;
     let config = variables.config()?;
     config.check()?;
@@ -57,31 +57,31 @@ struct Variables<'a> {
 }
 
 impl<'a> Variables<'a> {
-    fn parse(bytes: &'a [u8]) -> Result<Self, Fault> {
+    fn parse(bytes: &'a [u8]) -> Result<Self, ParseError> {
         let mut cursor = Cursor::new(bytes);
         let version = cursor.u32()?;
         if version != VERSION {
-            return Err(Fault::unsupported(format!(
+            return Err(ParseError::unsupported(format!(
                 "CTranslate2 format version {version}, only {VERSION} can be read; convert the model anew with ct2-transformers-converter"
             )));
         }
         let specification = string(&mut cursor)?;
         if specification != "WhisperSpec" {
-            return Err(Fault::unsupported(format!(
+            return Err(ParseError::unsupported(format!(
                 "a CTranslate2 model of kind {specification:?}, not WhisperSpec"
             )));
         }
         let _revision = cursor.u32()?;
         let count = cursor.count()?;
         if count > MAX_VARIABLES {
-            return Err(Fault::malformed(format!("{count} variables")));
+            return Err(ParseError::malformed(format!("{count} variables")));
         }
         let mut by_name = HashMap::new();
         for _ in 0..count {
             let name = string(&mut cursor)?;
             let variable = variable(&mut cursor).map_err(|fault| within(name, fault))?;
             if by_name.insert(name, variable).is_some() {
-                return Err(Fault::malformed(format!(
+                return Err(ParseError::malformed(format!(
                     "the variable {name:?} appears twice"
                 )));
             }
@@ -90,21 +90,21 @@ impl<'a> Variables<'a> {
         Ok(Variables { bytes, by_name })
     }
 
-    fn weight(&self, name: &str) -> Result<&Tensor, Fault> {
+    fn weight(&self, name: &str) -> Result<&Tensor, ParseError> {
         match self.by_name.get(name) {
             Some(Variable::Weight(tensor)) => Ok(tensor),
-            Some(_) => Err(Fault::unsupported(format!(
+            Some(_) => Err(ParseError::unsupported(format!(
                 "the variable \"{name}\" is of a type other than float32, float16, bfloat16 and int8; \
                  convert the model with --quantization float16"
             ))),
-            None => Err(Fault::malformed(format!(
+            None => Err(ParseError::malformed(format!(
                 "the variable \"{name}\" is missing"
             ))),
         }
     }
 
     /// A matrix, convolution or embedding, with its scales where it is int8.
-    fn scaled(&self, name: &str) -> Result<Tensor, Fault> {
+    fn scaled(&self, name: &str) -> Result<Tensor, ParseError> {
         let tensor = self.weight(name)?;
         if tensor.element_type() != ElementType::I8 {
             return Ok(tensor.clone());
@@ -112,10 +112,10 @@ impl<'a> Variables<'a> {
         let scales = self.weight(&format!("{name}_scale"))?;
         let scales = scales
             .read(self.bytes)
-            .ok_or_else(|| Fault::malformed("scales outside the file"))?
+            .ok_or_else(|| ParseError::malformed("scales outside the file"))?
             .to_f32();
         if let Some(scale) = scales.iter().find(|scale| !scale.is_normal()) {
-            return Err(Fault::malformed(format!(
+            return Err(ParseError::malformed(format!(
                 "\"{name}\" has the scale {scale}"
             )));
         }
@@ -126,10 +126,10 @@ impl<'a> Variables<'a> {
             .map_err(|fault| within(name, fault))
     }
 
-    fn dimension(&self, name: &str, axis: usize, rank: usize) -> Result<usize, Fault> {
+    fn dimension(&self, name: &str, axis: usize, rank: usize) -> Result<usize, ParseError> {
         let shape = self.weight(name)?.shape();
         if shape.len() != rank {
-            return Err(Fault::malformed(format!(
+            return Err(ParseError::malformed(format!(
                 "\"{name}\" has the shape {shape:?}"
             )));
         }
@@ -152,7 +152,7 @@ impl<'a> Variables<'a> {
         }
     }
 
-    fn config(&self) -> Result<Config, Fault> {
+    fn config(&self) -> Result<Config, ParseError> {
         let state = self.dimension("encoder/conv1/weight", 0, 3)?;
         Ok(Config {
             n_mels: self.dimension("encoder/conv1/weight", 1, 3)?,
@@ -169,7 +169,7 @@ impl<'a> Variables<'a> {
         })
     }
 
-    fn canonical(&self, config: &Config) -> Result<HashMap<String, Tensor>, Fault> {
+    fn canonical(&self, config: &Config) -> Result<HashMap<String, Tensor>, ParseError> {
         let mut names = Canonical {
             variables: self,
             tensors: HashMap::new(),
@@ -215,7 +215,7 @@ struct Canonical<'a> {
 }
 
 impl Canonical<'_> {
-    fn layer(&mut self, from: &str, to: &str, has_cross_attention: bool) -> Result<(), Fault> {
+    fn layer(&mut self, from: &str, to: &str, has_cross_attention: bool) -> Result<(), ParseError> {
         let attention = format!("{to}.self_attn");
         self.norm(
             &format!("{from}/self_attention/layer_norm"),
@@ -258,19 +258,19 @@ impl Canonical<'_> {
         self.linear(&format!("{from}/ffn/linear_1"), &[&format!("{to}.fc2")])
     }
 
-    fn weight(&mut self, from: &str, to: &str) -> Result<(), Fault> {
+    fn weight(&mut self, from: &str, to: &str) -> Result<(), ParseError> {
         self.tensors
             .insert(to.to_owned(), self.variables.scaled(from)?);
         Ok(())
     }
 
-    fn norm(&mut self, from: &str, to: &str) -> Result<(), Fault> {
+    fn norm(&mut self, from: &str, to: &str) -> Result<(), ParseError> {
         self.weight(&format!("{from}/gamma"), &format!("{to}.weight"))?;
         self.weight(&format!("{from}/beta"), &format!("{to}.bias"))
     }
 
     /// A linear layer or convolution, or a stack of them.
-    fn linear(&mut self, from: &str, to: &[&str]) -> Result<(), Fault> {
+    fn linear(&mut self, from: &str, to: &[&str]) -> Result<(), ParseError> {
         for kind in ["weight", "bias"] {
             let from = format!("{from}/{kind}");
             let stack = self.variables.scaled(&from)?;
@@ -289,17 +289,17 @@ impl Canonical<'_> {
     }
 }
 
-fn string<'a>(cursor: &mut Cursor<'a>) -> Result<&'a str, Fault> {
+fn string<'a>(cursor: &mut Cursor<'a>) -> Result<&'a str, ParseError> {
     let length = cursor.u16()?;
     let bytes = cursor.take(length.into())?;
     let bytes = bytes.strip_suffix(b"\0").unwrap_or(bytes);
-    std::str::from_utf8(bytes).map_err(|_| Fault::malformed("a name that is not text"))
+    std::str::from_utf8(bytes).map_err(|_| ParseError::malformed("a name that is not text"))
 }
 
-fn variable(cursor: &mut Cursor<'_>) -> Result<Variable, Fault> {
+fn variable(cursor: &mut Cursor<'_>) -> Result<Variable, ParseError> {
     let rank = cursor.u8()?;
     if rank > MAX_RANK {
-        return Err(Fault::malformed(format!("{rank} dimensions")));
+        return Err(ParseError::malformed(format!("{rank} dimensions")));
     }
     let shape = (0..rank)
         .map(|_| cursor.count())
@@ -314,7 +314,7 @@ fn variable(cursor: &mut Cursor<'_>) -> Result<Variable, Fault> {
         4 => ElementType::F16,
         5 => ElementType::BF16,
         1..=3 => return Ok(setting(bytes)),
-        _ => return Err(Fault::unsupported(format!("element type {kind}"))),
+        _ => return Err(ParseError::unsupported(format!("element type {kind}"))),
     };
     Ok(Variable::Weight(Tensor::new(
         element, shape, offset, length,
@@ -330,9 +330,9 @@ fn setting(bytes: &[u8]) -> Variable {
     }
 }
 
-fn within(name: &str, fault: Fault) -> Fault {
+fn within(name: &str, fault: ParseError) -> ParseError {
     match fault {
-        Fault::Malformed(what) => Fault::Malformed(format!("\"{name}\": {what}")),
-        Fault::Unsupported(what) => Fault::Unsupported(format!("\"{name}\": {what}")),
+        ParseError::Malformed(what) => ParseError::Malformed(format!("\"{name}\": {what}")),
+        ParseError::Unsupported(what) => ParseError::Unsupported(format!("\"{name}\": {what}")),
     }
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
 //! Reading little-endian fields off bytes that nobody vouches for.
 
-use super::error::Fault;
+use super::error::ParseError;
 
 /// A place in a file's bytes. Every read checks the end first; nothing is copied.
 pub(super) struct Cursor<'a> {
@@ -23,10 +23,10 @@ impl<'a> Cursor<'a> {
         self.at == self.bytes.len()
     }
 
-    pub fn take(&mut self, count: usize) -> Result<&'a [u8], Fault> {
+    pub fn take(&mut self, count: usize) -> Result<&'a [u8], ParseError> {
         let rest = &self.bytes[self.at..];
         let taken = rest.get(..count).ok_or_else(|| {
-            Fault::malformed(format!(
+            ParseError::malformed(format!(
                 "the file ends early: {count} bytes announced at offset {}, {} left",
                 self.at,
                 rest.len()
@@ -36,26 +36,26 @@ impl<'a> Cursor<'a> {
         Ok(taken)
     }
 
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], Fault> {
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], ParseError> {
         let mut array = [0; N];
         array.copy_from_slice(self.take(N)?);
         Ok(array)
     }
 
-    pub fn u8(&mut self) -> Result<u8, Fault> {
+    pub fn u8(&mut self) -> Result<u8, ParseError> {
         Ok(self.array::<1>()?[0])
     }
 
-    pub fn u16(&mut self) -> Result<u16, Fault> {
+    pub fn u16(&mut self) -> Result<u16, ParseError> {
         Ok(u16::from_le_bytes(self.array()?))
     }
 
-    pub fn u32(&mut self) -> Result<u32, Fault> {
+    pub fn u32(&mut self) -> Result<u32, ParseError> {
         Ok(u32::from_le_bytes(self.array()?))
     }
 
     /// A `u32` used as a count or dimension; `usize` holds it on every supported machine.
-    pub fn count(&mut self) -> Result<usize, Fault> {
+    pub fn count(&mut self) -> Result<usize, ParseError> {
         Ok(self.u32()? as usize)
     }
 }

@@ -36,7 +36,7 @@ fn list(paths: &[PathBuf]) -> String {
 
 /// What a parser found wrong with the bytes it was given. It becomes a [`ModelError`] where the file is known.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Fault {
+pub enum ParseError {
     /// The bytes contradict themselves or the format.
     #[error("{0}")]
     Malformed(String),
@@ -45,21 +45,21 @@ pub enum Fault {
     Unsupported(String),
 }
 
-impl Fault {
+impl ParseError {
     pub(super) fn malformed(what: impl Into<String>) -> Self {
-        Fault::Malformed(what.into())
+        ParseError::Malformed(what.into())
     }
 
     pub(super) fn unsupported(what: impl Into<String>) -> Self {
-        Fault::Unsupported(what.into())
+        ParseError::Unsupported(what.into())
     }
 
     /// Names the file that the fault is in.
     pub(super) fn at(self, path: &Path) -> ModelError {
         let path = path.to_owned();
         match self {
-            Fault::Malformed(what) => ModelError::Malformed { path, what },
-            Fault::Unsupported(what) => ModelError::Unsupported { path, what },
+            ParseError::Malformed(what) => ModelError::Malformed { path, what },
+            ParseError::Unsupported(what) => ModelError::Unsupported { path, what },
         }
     }
 }

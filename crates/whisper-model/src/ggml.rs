@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use super::Checkpoint;
 use super::config::{Config, MAX_VOCAB};
 use super::cursor::Cursor;
-use super::error::Fault;
+use super::error::ParseError;
 use super::weights::{ElementType, Tensor};
 
 const MAGIC: u32 = 0x6767_6d6c;
@@ -26,10 +26,10 @@ pub(super) fn recognises(bytes: &[u8]) -> bool {
 }
 
 /// Reads a whole file.
-pub fn parse(bytes: &[u8]) -> Result<Checkpoint, Fault> {
+pub fn parse(bytes: &[u8]) -> Result<Checkpoint, ParseError> {
     let mut cursor = Cursor::new(bytes);
     if cursor.u32()? != MAGIC {
-        return Err(Fault::malformed("no ggml magic"));
+        return Err(ParseError::malformed("no ggml magic"));
     }
     let config = config(&mut cursor)?;
     config.check()?;
@@ -42,10 +42,12 @@ pub fn parse(bytes: &[u8]) -> Result<Checkpoint, Fault> {
     while !cursor.is_at_end() {
         let (name, tensor) = tensor(&mut cursor)?;
         if tensors.len() == MAX_TENSORS {
-            return Err(Fault::malformed(format!("more than {MAX_TENSORS} tensors")));
+            return Err(ParseError::malformed(format!(
+                "more than {MAX_TENSORS} tensors"
+            )));
         }
         if tensors.insert(canonical(name), tensor).is_some() {
-            return Err(Fault::malformed(format!(
+            return Err(ParseError::malformed(format!(
                 "the tensor {name:?} appears twice"
             )));
         }
@@ -58,7 +60,7 @@ pub fn parse(bytes: &[u8]) -> Result<Checkpoint, Fault> {
     })
 }
 
-fn config(cursor: &mut Cursor<'_>) -> Result<Config, Fault> {
+fn config(cursor: &mut Cursor<'_>) -> Result<Config, ParseError> {
     let mut next = || cursor.count();
     let config = Config {
         vocab: next()?,
@@ -78,10 +80,10 @@ fn config(cursor: &mut Cursor<'_>) -> Result<Config, Fault> {
     Ok(config)
 }
 
-fn vocabulary(cursor: &mut Cursor<'_>, rows: usize) -> Result<Vec<Box<[u8]>>, Fault> {
+fn vocabulary(cursor: &mut Cursor<'_>, rows: usize) -> Result<Vec<Box<[u8]>>, ParseError> {
     let count = cursor.count()?;
     if count > rows.min(MAX_VOCAB) {
-        return Err(Fault::malformed(format!(
+        return Err(ParseError::malformed(format!(
             "{count} tokens listed for a vocabulary of {rows}"
         )));
     }
@@ -93,12 +95,12 @@ fn vocabulary(cursor: &mut Cursor<'_>, rows: usize) -> Result<Vec<Box<[u8]>>, Fa
         .collect()
 }
 
-fn tensor<'a>(cursor: &mut Cursor<'a>) -> Result<(&'a str, Tensor), Fault> {
+fn tensor<'a>(cursor: &mut Cursor<'a>) -> Result<(&'a str, Tensor), ParseError> {
     let rank = cursor.count()?;
     let length = cursor.count()?;
     let kind = cursor.u32()?;
     if rank > MAX_RANK || length > MAX_NAME {
-        return Err(Fault::malformed(format!(
+        return Err(ParseError::malformed(format!(
             "a tensor of {rank} dimensions with a name of {length} bytes"
         )));
     }
@@ -107,14 +109,14 @@ fn tensor<'a>(cursor: &mut Cursor<'a>) -> Result<(&'a str, Tensor), Fault> {
         .collect::<Result<Vec<_>, _>>()?;
     shape.reverse();
     let name = std::str::from_utf8(cursor.take(length)?)
-        .map_err(|_| Fault::malformed("a name that is not text"))?;
+        .map_err(|_| ParseError::malformed("a name that is not text"))?;
     let element = match kind {
         0 => ElementType::F32,
         1 => ElementType::F16,
         other => {
             let kind = quantisation(other)
-                .ok_or_else(|| Fault::malformed(format!("\"{name}\" has type {other}")))?;
-            return Err(Fault::unsupported(format!(
+                .ok_or_else(|| ParseError::malformed(format!("\"{name}\" has type {other}")))?;
+            return Err(ParseError::unsupported(format!(
                 "ggml models quantised to {kind} cannot be read; use the f16 file (ggml-NAME.bin without a suffix)"
             )));
         }
@@ -190,7 +192,7 @@ fn rename(name: &str) -> Option<String> {
 }
 
 /// The biases of the convolutions are stored as columns, (d, 1).
-fn flatten_biases(tensors: &mut HashMap<String, Tensor>) -> Result<(), Fault> {
+fn flatten_biases(tensors: &mut HashMap<String, Tensor>) -> Result<(), ParseError> {
     for name in ["model.encoder.conv1.bias", "model.encoder.conv2.bias"] {
         if let Some(tensor) = tensors.remove(name) {
             let elements = tensor.shape().iter().product();

@@ -4,29 +4,29 @@
 use std::collections::HashMap;
 
 use super::config::Config;
-use super::error::Fault;
+use super::error::ParseError;
 use super::weights::Tensor;
 
 /// Checks that every tensor of a model with these dimensions is there, with its exact shape, and drops all others.
 pub(super) fn select(
     config: &Config,
     mut tensors: HashMap<String, Tensor>,
-) -> Result<HashMap<String, Tensor>, Fault> {
+) -> Result<HashMap<String, Tensor>, ParseError> {
     let mut selected = HashMap::new();
     for (name, shape) in expected(config) {
         let Some(tensor) = tensors.remove(&name) else {
-            return Err(Fault::malformed(format!(
+            return Err(ParseError::malformed(format!(
                 "the tensor \"{name}\" is missing"
             )));
         };
         if tensor.shape() != shape {
             let found = tensor.shape();
-            return Err(Fault::malformed(format!(
+            return Err(ParseError::malformed(format!(
                 "\"{name}\" has the shape {found:?} instead of {shape:?}"
             )));
         }
         if tensor.is_unscaled() {
-            return Err(Fault::malformed(format!(
+            return Err(ParseError::malformed(format!(
                 "the int8 tensor \"{name}\" has no scales"
             )));
         }

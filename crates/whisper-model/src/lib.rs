@@ -13,9 +13,9 @@ mod config;
 pub mod ctranslate2;
 mod cursor;
 mod error;
-mod find;
 pub mod ggml;
 mod layout;
+mod locate;
 mod open;
 pub mod safetensors;
 pub(crate) mod tokenizer;
@@ -25,8 +25,8 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 pub use config::Config;
-pub use error::{Fault, ModelError};
-pub use find::data_directories;
+pub use error::{ModelError, ParseError};
+pub use locate::data_directories;
 pub use tokenizer::{Special, Tokenizer};
 pub use weights::{ElementType, Tensor, Weight, WeightData};
 
@@ -65,7 +65,7 @@ impl Model {
     /// `whispernpu/models/NAME` (directory), `NAME.bin` and `ggml-NAME.bin` in `$XDG_DATA_HOME` and
     /// `$XDG_DATA_DIRS`, then in the Hugging Face cache, then in the current directory.
     pub fn find(spec: &str) -> Result<PathBuf, ModelError> {
-        find::find(spec, &find::Places::from_environment())
+        locate::find(spec, &locate::SearchPaths::from_environment())
     }
 
     /// Maps and checks the model in a directory or file. Takes milliseconds: headers and vocabulary are read, weights not.

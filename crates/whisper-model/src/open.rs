@@ -10,7 +10,7 @@ use memmap2::Mmap;
 use serde::de::DeserializeOwned;
 
 use super::config::{Config, GenerationConfig, HuggingFaceConfig};
-use super::error::Fault;
+use super::error::ParseError;
 use super::tokenizer::{Tokenizer, Vocabulary};
 use super::weights::{Tensor, Weights};
 use super::{Format, Model, ModelError, ctranslate2, ggml, layout, safetensors};
@@ -113,7 +113,7 @@ fn open_hugging_face(directory: &Path) -> Result<Model, ModelError> {
         for (name, mut tensor) in safetensors::parse(&file).map_err(|fault| fault.at(&path))? {
             tensor.file = parts.files.len();
             if parts.tensors.contains_key(&name) {
-                return Err(Fault::malformed(format!(
+                return Err(ParseError::malformed(format!(
                     "\"{name}\" is in another part of the model too"
                 ))
                 .at(&path));
@@ -185,7 +185,7 @@ fn read_alignment_heads(path: &Path, config: &mut Config) -> Result<(), ModelErr
 
 /// The tokenizer from whichever vocabulary is there. CTranslate2's comes first: it was written with the weights.
 fn read_tokenizer(directory: &Path, rows: usize) -> Result<Tokenizer, ModelError> {
-    type Reader = fn(&[u8]) -> Result<Vocabulary, Fault>;
+    type Reader = fn(&[u8]) -> Result<Vocabulary, ParseError>;
     let readers: [(&str, Reader); 4] = [
         ("vocabulary.json", Vocabulary::from_json_list),
         ("vocabulary.txt", Vocabulary::from_lines),
@@ -223,7 +223,7 @@ fn read_file(path: &Path) -> Result<Option<Vec<u8>>, ModelError> {
         .read_to_end(&mut bytes)
         .map_err(io)?;
     if bytes.len() as u64 > MAX_JSON {
-        return Err(Fault::malformed(format!("larger than {MAX_JSON} bytes")).at(path));
+        return Err(ParseError::malformed(format!("larger than {MAX_JSON} bytes")).at(path));
     }
     Ok(Some(bytes))
 }
@@ -235,7 +235,7 @@ fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, ModelError> 
     let value = serde_json::from_slice(&bytes);
     value
         .map(Some)
-        .map_err(|error| Fault::malformed(format!("not as expected: {error}")).at(path))
+        .map_err(|error| ParseError::malformed(format!("not as expected: {error}")).at(path))
 }
 
 fn map(path: &Path) -> Result<Mmap, ModelError> {

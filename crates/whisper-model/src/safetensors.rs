@@ -6,7 +6,7 @@ use std::collections::{HashMap, HashSet};
 use safetensors::{Dtype, SafeTensors};
 use serde::Deserialize;
 
-use super::error::Fault;
+use super::error::ParseError;
 use super::weights::{ElementType, Tensor};
 
 /// large-v3's header is 150 kB. The parsed form takes some times as much memory.
@@ -20,15 +20,17 @@ pub(super) struct Index {
 
 impl Index {
     /// The files, each a plain name beside the index.
-    pub fn files(&self) -> Result<Vec<String>, Fault> {
+    pub fn files(&self) -> Result<Vec<String>, ParseError> {
         let files: HashSet<_> = self.weight_map.values().collect();
         let mut files: Vec<String> = files.into_iter().cloned().collect();
         files.sort();
         match files.iter().find(|file| !is_plain(file)) {
-            Some(file) => Err(Fault::malformed(format!(
+            Some(file) => Err(ParseError::malformed(format!(
                 "{file:?} is not the name of a file beside it"
             ))),
-            None if files.len() > 256 => Err(Fault::malformed(format!("{} parts", files.len()))),
+            None if files.len() > 256 => {
+                Err(ParseError::malformed(format!("{} parts", files.len())))
+            }
             None => Ok(files),
         }
     }
@@ -50,11 +52,12 @@ fn header_length(bytes: &[u8]) -> Option<u64> {
 }
 
 /// Reads one file; names are made canonical (a model saved without its head lacks the leading `model.`).
-pub fn parse(bytes: &[u8]) -> Result<HashMap<String, Tensor>, Fault> {
+pub fn parse(bytes: &[u8]) -> Result<HashMap<String, Tensor>, ParseError> {
     if header_length(bytes).is_none_or(|length| length > MAX_HEADER) {
-        return Err(Fault::malformed("no sound safetensors header"));
+        return Err(ParseError::malformed("no sound safetensors header"));
     }
-    let broken = |error| Fault::malformed(format!("the safetensors header is not sound: {error}"));
+    let broken =
+        |error| ParseError::malformed(format!("the safetensors header is not sound: {error}"));
     let (header, metadata) = SafeTensors::read_metadata(bytes).map_err(broken)?;
     let data = header + size_of::<u64>();
     let mut tensors = HashMap::new();
@@ -69,10 +72,10 @@ pub fn parse(bytes: &[u8]) -> Result<HashMap<String, Tensor>, Fault> {
         let (start, end) = info.data_offsets;
         let length = end
             .checked_sub(start)
-            .ok_or_else(|| Fault::malformed(format!("{name:?} ends before its start")))?;
+            .ok_or_else(|| ParseError::malformed(format!("{name:?} ends before its start")))?;
         let offset = data
             .checked_add(start)
-            .ok_or_else(|| Fault::malformed("an offset beyond all memory"))?;
+            .ok_or_else(|| ParseError::malformed("an offset beyond all memory"))?;
         let canonical = if name.starts_with("model.") {
             name.clone()
         } else {
@@ -80,7 +83,7 @@ pub fn parse(bytes: &[u8]) -> Result<HashMap<String, Tensor>, Fault> {
         };
         let tensor = Tensor::new(element, info.shape.clone(), offset, length)?;
         if tensors.insert(canonical, tensor).is_some() {
-            return Err(Fault::malformed(format!(
+            return Err(ParseError::malformed(format!(
                 "the tensor {name:?} appears twice"
             )));
         }

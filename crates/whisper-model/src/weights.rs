@@ -8,7 +8,7 @@ use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 use memmap2::Mmap;
 
-use super::error::Fault;
+use super::error::ParseError;
 
 /// A weight, borrowed from the mapped model.
 ///
@@ -135,16 +135,16 @@ impl Tensor {
         shape: Vec<usize>,
         offset: usize,
         length: usize,
-    ) -> Result<Self, Fault> {
+    ) -> Result<Self, ParseError> {
         let needed = Self::byte_size(element, &shape)?;
         if needed != length {
-            return Err(Fault::malformed(format!(
+            return Err(ParseError::malformed(format!(
                 "shape {shape:?} needs {needed} bytes, the file has {length}"
             )));
         }
         let end = offset
             .checked_add(length)
-            .ok_or_else(|| Fault::malformed("an offset beyond all memory"))?;
+            .ok_or_else(|| ParseError::malformed("an offset beyond all memory"))?;
         Ok(Tensor {
             element,
             shape,
@@ -154,18 +154,19 @@ impl Tensor {
         })
     }
 
-    pub(super) fn byte_size(element: ElementType, shape: &[usize]) -> Result<usize, Fault> {
+    pub(super) fn byte_size(element: ElementType, shape: &[usize]) -> Result<usize, ParseError> {
         let product = shape
             .iter()
             .try_fold(element.size(), |size, dim| size.checked_mul(*dim));
-        product
-            .ok_or_else(|| Fault::malformed(format!("shape {shape:?} is larger than all memory")))
+        product.ok_or_else(|| {
+            ParseError::malformed(format!("shape {shape:?} is larger than all memory"))
+        })
     }
 
     /// Gives an I8 tensor its multipliers, one per row.
-    pub(super) fn with_scales(mut self, scales: Vec<f32>) -> Result<Self, Fault> {
+    pub(super) fn with_scales(mut self, scales: Vec<f32>) -> Result<Self, ParseError> {
         if self.element != ElementType::I8 || self.shape.first() != Some(&scales.len()) {
-            return Err(Fault::malformed(format!(
+            return Err(ParseError::malformed(format!(
                 "{} scales for shape {:?}",
                 scales.len(),
                 self.shape
@@ -189,9 +190,9 @@ impl Tensor {
     }
 
     /// The same elements seen with another shape.
-    pub(super) fn reshaped(mut self, shape: Vec<usize>) -> Result<Self, Fault> {
+    pub(super) fn reshaped(mut self, shape: Vec<usize>) -> Result<Self, ParseError> {
         if Self::byte_size(self.element, &shape)? != self.bytes.len() {
-            return Err(Fault::malformed(format!(
+            return Err(ParseError::malformed(format!(
                 "shape {:?} cannot be seen as {shape:?}",
                 self.shape
             )));
@@ -201,10 +202,10 @@ impl Tensor {
     }
 
     /// Part `index` of `parts` equal parts along the first dimension: query, key and value of a stacked projection.
-    pub(super) fn part(&self, index: usize, parts: usize) -> Result<Self, Fault> {
+    pub(super) fn part(&self, index: usize, parts: usize) -> Result<Self, ParseError> {
         let rows = self.shape.first().copied().unwrap_or(0);
         if parts == 0 || !rows.is_multiple_of(parts) || index >= parts {
-            return Err(Fault::malformed(format!(
+            return Err(ParseError::malformed(format!(
                 "shape {:?} is not a stack of {parts}",
                 self.shape
             )));

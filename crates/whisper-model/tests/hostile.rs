@@ -7,7 +7,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
 use synthetic::{Stored, random};
-use whisper_model::{Fault, ctranslate2, ggml, safetensors};
+use whisper_model::{ParseError, ctranslate2, ggml, safetensors};
 
 /// Remembers the largest single allocation of each thread.
 struct Watched;
@@ -33,7 +33,7 @@ unsafe impl GlobalAlloc for Watched {
 #[global_allocator]
 static WATCHED: Watched = Watched;
 
-type Parse = fn(&[u8]) -> Result<(), Fault>;
+type Parse = fn(&[u8]) -> Result<(), ParseError>;
 
 /// Each format's parser and a sound file.
 fn formats() -> [(&'static str, Parse, Vec<u8>); 4] {
@@ -63,7 +63,7 @@ fn formats() -> [(&'static str, Parse, Vec<u8>); 4] {
 }
 
 /// No single allocation is much larger than what headers and vocabulary of the sound file need.
-fn parse_modestly(name: &str, parse: Parse, bytes: &[u8]) -> Result<(), Fault> {
+fn parse_modestly(name: &str, parse: Parse, bytes: &[u8]) -> Result<(), ParseError> {
     LARGEST.set(0);
     let result = parse(bytes);
     assert!(
@@ -157,11 +157,13 @@ fn a_tensor_given_twice_is_a_fault() {
     let bytes = synthetic::ctranslate2_bytes(&synthetic::tensors(), Stored::F16);
     let twice = replace(bytes, b"encoder/conv2/bias", b"encoder/conv1/bias");
     assert!(
-        matches!(ctranslate2::parse(&twice), Err(Fault::Malformed(what)) if what.contains("twice"))
+        matches!(ctranslate2::parse(&twice), Err(ParseError::Malformed(what)) if what.contains("twice"))
     );
     let bytes = synthetic::ggml_bytes(&synthetic::tensors(), Stored::F16);
     let twice = replace(bytes, b"encoder.conv2.bias", b"encoder.conv1.bias");
-    assert!(matches!(ggml::parse(&twice), Err(Fault::Malformed(what)) if what.contains("twice")));
+    assert!(
+        matches!(ggml::parse(&twice), Err(ParseError::Malformed(what)) if what.contains("twice"))
+    );
 }
 
 fn replace(mut bytes: Vec<u8>, old: &[u8], new: &[u8]) -> Vec<u8> {

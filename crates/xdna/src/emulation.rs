@@ -3,7 +3,7 @@
 //!
 //! A block of eight values times a block of eight is an integer (at most 18 bits) times a power of two: exact in f32
 //! in any order. So one core's sum is `bias + block 0 + block 1 + …` in f32, one rounding each, in the order of depth.
-//! The blocks' values are exact in bf16, so any [`Kernel`] multiplies them, and all give the same bits.
+//! The blocks' values are exact in bf16, so any [`GemmKernel`] multiplies them, and all give the same bits.
 
 use std::marker::PhantomData;
 
@@ -16,7 +16,7 @@ use super::contract::{
     RIGHT_VALUES, ROWS, SUB, TILE,
 };
 use super::weights::Place;
-use whisper_kernels::{ForKernel, Isa, Kernel, Operation, UnknownIsa};
+use whisper_kernels::{ForKernel, GemmKernel, Isa, SimdOp, UnknownIsa};
 
 /// One pass of the array: each core a tile of C.
 pub struct Pass<'a> {
@@ -50,7 +50,7 @@ struct Make<R>(PhantomData<R>);
 impl<R: Rounding> ForKernel for Make<R> {
     type Output = Box<dyn Cores>;
 
-    fn run<K: Kernel>(self, kernel: K) -> Self::Output {
+    fn run<K: GemmKernel>(self, kernel: K) -> Self::Output {
         Box::new(Emulated::<K, R> {
             kernel,
             left: Default::default(),
@@ -61,7 +61,7 @@ impl<R: Rounding> ForKernel for Make<R> {
 }
 
 /// Operands of the pass in the kernel's order; kept for their memory.
-struct Emulated<K: Kernel, R> {
+struct Emulated<K: GemmKernel, R> {
     kernel: K,
     /// (64, depth) for each core row.
     left: [Vec<K::Value>; ROWS],
@@ -69,14 +69,14 @@ struct Emulated<K: Kernel, R> {
     rounding: PhantomData<R>,
 }
 
-/// A column of B in panels as [`whisper_kernels::pack::Panels::contiguous`] has them.
-struct Right<K: Kernel> {
+/// A column of B in panels as [`whisper_kernels::pack::PackedBView::contiguous`] has them.
+struct Right<K: GemmKernel> {
     values: Vec<K::Value>,
     bias: [f32; TILE],
 }
 
 // Not derived: that would ask for `K`'s own default.
-impl<K: Kernel> Default for Right<K> {
+impl<K: GemmKernel> Default for Right<K> {
     fn default() -> Self {
         Self {
             values: Vec::new(),
@@ -85,7 +85,7 @@ impl<K: Kernel> Default for Right<K> {
     }
 }
 
-impl<K: Kernel, R: Rounding> Cores for Emulated<K, R> {
+impl<K: GemmKernel, R: Rounding> Cores for Emulated<K, R> {
     fn compute(&mut self, pass: &mut Pass) {
         let Self {
             kernel,
@@ -96,7 +96,7 @@ impl<K: Kernel, R: Rounding> Cores for Emulated<K, R> {
         let (kernel, depth) = (*kernel, pass.k_tiles * TILE);
         left.par_iter_mut().zip(pass.left).for_each(|(to, from)| {
             to.resize(TILE * depth, K::Value::default());
-            kernel.vectorize(RoundLeft::<K, R> {
+            kernel.dispatch(RoundLeft::<K, R> {
                 from,
                 depth,
                 to,
@@ -106,7 +106,7 @@ impl<K: Kernel, R: Rounding> Cores for Emulated<K, R> {
         right.par_iter_mut().zip(pass.right).for_each(|(to, from)| {
             to.values.resize(TILE * depth, K::Value::default());
             if !from.is_empty() {
-                kernel.vectorize(DecodeRight { from, depth, to });
+                kernel.dispatch(DecodeRight { from, depth, to });
             }
         });
         let tiles = pass.products.par_iter_mut().zip(pass.right).zip(&*right);
@@ -118,7 +118,7 @@ impl<K: Kernel, R: Rounding> Cores for Emulated<K, R> {
                 rows.map(move |(out, left)| (out, left, right))
             })
             .for_each(|(out, left, right)| {
-                kernel.vectorize(CoreTile::<K, R> {
+                kernel.dispatch(CoreTile::<K, R> {
                     left,
                     right,
                     depth,
@@ -131,14 +131,14 @@ impl<K: Kernel, R: Rounding> Cores for Emulated<K, R> {
 }
 
 /// A's tiles to rows of bfp16's values: what the cores do with A on its way to the multiplier.
-struct RoundLeft<'a, K: Kernel, R> {
+struct RoundLeft<'a, K: GemmKernel, R> {
     from: &'a [u8],
     depth: usize,
     to: &'a mut [K::Value],
     rounding: PhantomData<R>,
 }
 
-impl<K: Kernel, R: Rounding> Operation<K> for RoundLeft<'_, K, R> {
+impl<K: GemmKernel, R: Rounding> SimdOp<K> for RoundLeft<'_, K, R> {
     type Output = ();
 
     #[inline(always)]
@@ -162,13 +162,13 @@ impl<K: Kernel, R: Rounding> Operation<K> for RoundLeft<'_, K, R> {
     }
 }
 
-struct DecodeRight<'a, K: Kernel> {
+struct DecodeRight<'a, K: GemmKernel> {
     from: &'a [u8],
     depth: usize,
     to: &'a mut Right<K>,
 }
 
-impl<K: Kernel> Operation<K> for DecodeRight<'_, K> {
+impl<K: GemmKernel> SimdOp<K> for DecodeRight<'_, K> {
     type Output = ();
 
     #[inline(always)]
@@ -183,12 +183,12 @@ impl<K: Kernel> Operation<K> for DecodeRight<'_, K> {
             let blocks: &[[u8; BLOCK_BYTES]] = values.as_chunks().0;
             for (i, block) in blocks.iter().enumerate() {
                 let place = Place::of(i);
-                let (panel, lane) = (place.column / K::COLUMNS, place.column % K::COLUMNS);
+                let (panel, lane) = (place.column / K::NR, place.column % K::NR);
                 let k = tile * TILE + place.k;
-                let first = panel * self.depth * K::COLUMNS + k * K::COLUMNS + lane * K::GROUP;
-                let groups = self.to.values[first..].chunks_mut(K::COLUMNS * K::GROUP);
+                let first = panel * self.depth * K::NR + k * K::NR + lane * K::K_GROUP;
+                let groups = self.to.values[first..].chunks_mut(K::NR * K::K_GROUP);
                 let values = bfp16::decode(block);
-                for (to, values) in groups.zip(values.chunks_exact(K::GROUP)) {
+                for (to, values) in groups.zip(values.chunks_exact(K::K_GROUP)) {
                     for (to, x) in to.iter_mut().zip(values) {
                         *to = K::value(*x);
                     }
@@ -199,7 +199,7 @@ impl<K: Kernel> Operation<K> for DecodeRight<'_, K> {
 }
 
 /// One core's tile of C.
-struct CoreTile<'a, K: Kernel, R> {
+struct CoreTile<'a, K: GemmKernel, R> {
     left: &'a [K::Value],
     right: &'a Right<K>,
     depth: usize,
@@ -212,7 +212,7 @@ struct CoreTile<'a, K: Kernel, R> {
 /// Rows whose sums stay in registers together.
 const TOGETHER: usize = 4;
 
-impl<K: Kernel, R: Rounding> Operation<K> for CoreTile<'_, K, R> {
+impl<K: GemmKernel, R: Rounding> SimdOp<K> for CoreTile<'_, K, R> {
     type Output = ();
 
     #[inline(always)]
@@ -220,7 +220,7 @@ impl<K: Kernel, R: Rounding> Operation<K> for CoreTile<'_, K, R> {
         let mut sums = [[0.0; TILE]; TOGETHER];
         let outs = self.out.chunks_exact_mut(TOGETHER * TILE * 2);
         for (left, out) in self.left.chunks_exact(TOGETHER * self.depth).zip(outs) {
-            for column in (0..TILE).step_by(K::COLUMNS) {
+            for column in (0..TILE).step_by(K::NR) {
                 self.right
                     .multiply(kernel, left, self.depth, column, &mut sums);
             }
@@ -236,7 +236,7 @@ impl<K: Kernel, R: Rounding> Operation<K> for CoreTile<'_, K, R> {
     }
 }
 
-impl<K: Kernel> Right<K> {
+impl<K: GemmKernel> Right<K> {
     /// Columns `column..column + COLUMNS` of [`TOGETHER`] rows.
     #[inline(always)]
     fn multiply(
@@ -247,24 +247,24 @@ impl<K: Kernel> Right<K> {
         column: usize,
         sums: &mut [[f32; TILE]; TOGETHER],
     ) {
-        let right = &self.values[column * depth..][..K::COLUMNS * depth];
+        let right = &self.values[column * depth..][..K::NR * depth];
         assert!(left.len() == TOGETHER * depth && depth.is_multiple_of(SUB));
-        let bias = &self.bias[column..][..K::COLUMNS];
+        let bias = &self.bias[column..][..K::NR];
         let bias = [kernel.load(bias), kernel.load(&bias[K::LANES..])];
         let mut tile = [bias; TOGETHER];
         for k in (0..depth).step_by(SUB) {
             let mut block = [[kernel.splat(0.0); 2]; TOGETHER];
-            for k in (k..k + SUB).step_by(K::GROUP) {
-                // SAFETY: `right` has K::COLUMNS values for each of `depth`, and k + GROUP <= depth.
+            for k in (k..k + SUB).step_by(K::K_GROUP) {
+                // SAFETY: `right` has K::NR values for each of `depth`, and k + K_GROUP <= depth.
                 let columns = unsafe {
-                    let from = right.as_ptr().add(k * K::COLUMNS);
+                    let from = right.as_ptr().add(k * K::NR);
                     [
                         kernel.load_groups(from),
-                        kernel.load_groups(from.add(K::LANES * K::GROUP)),
+                        kernel.load_groups(from.add(K::LANES * K::K_GROUP)),
                     ]
                 };
                 for (row, block) in block.iter_mut().enumerate() {
-                    // SAFETY: `left` has TOGETHER rows of `depth` values, and k + GROUP <= depth.
+                    // SAFETY: `left` has TOGETHER rows of `depth` values, and k + K_GROUP <= depth.
                     let left =
                         unsafe { kernel.broadcast_group(left.as_ptr().add(row * depth + k)) };
                     block[0] = kernel.dot(block[0], left, columns[0]);
@@ -276,7 +276,7 @@ impl<K: Kernel> Right<K> {
             }
         }
         for (sums, tile) in sums.iter_mut().zip(tile) {
-            let sums = &mut sums[column..][..K::COLUMNS];
+            let sums = &mut sums[column..][..K::NR];
             kernel.store(tile[0], sums);
             kernel.store(tile[1], &mut sums[K::LANES..]);
         }

@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 
 use device::{NpuDevice, NpuError};
-use xrt::{Places, XrtDevice};
+use xrt::{SearchPaths, XrtDevice};
 
 pub mod arithmetic;
 pub mod bfp16;
@@ -39,7 +39,7 @@ pub fn open(data_directories: &[PathBuf]) -> Result<Box<dyn NpuDevice>, NpuError
             simulator::Emulation::new().map_err(|error| NpuError::NoDevice(error.to_string()))?;
         return Ok(Box::new(device));
     }
-    Ok(Box::new(XrtDevice::open(&Places::from_environment(
+    Ok(Box::new(XrtDevice::open(&SearchPaths::from_environment(
         data_directories,
     ))?))
 }
@@ -49,5 +49,5 @@ pub fn look() -> Result<(), NpuError> {
     if is_simulator_wanted() {
         return Ok(());
     }
-    Places::from_environment(&[]).hardware().map(drop)
+    SearchPaths::from_environment(&[]).hardware().map(drop)
 }

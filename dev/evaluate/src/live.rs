@@ -60,7 +60,7 @@ pub fn listen(clip: &Clip, options: &Options) -> Result<Listened> {
     heard
 }
 
-/// From an `appsrc` named `source` through the element to an `appsink` named `sink`, a word a buffer; both properties
+/// From an `appsrc` named `source` through the element to an `appsink` named `epilogue`, a word a buffer; both properties
 /// as gst-launch takes them.
 pub fn pipeline(
     source: &str,

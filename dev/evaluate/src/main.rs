@@ -28,7 +28,7 @@ fn main() -> Result<()> {
     };
     let clips: Vec<_> = manifest::read(&options.speech)?
         .into_iter()
-        .filter(|clip| options.wants(clip))
+        .filter(|clip| options.next_frame(clip))
         .collect();
     if clips.is_empty() {
         bail!("no such clip in {}", options.speech.display());

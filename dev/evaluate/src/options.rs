@@ -146,7 +146,7 @@ impl Options {
     }
 
     /// Whether the clip is to be transcribed.
-    pub fn wants(&self, clip: &Clip) -> bool {
+    pub fn next_frame(&self, clip: &Clip) -> bool {
         let of_kind = match (self.kinds.is_empty(), self.mode) {
             (false, _) => self.kinds.contains(&clip.kind),
             (true, Mode::Offline) => clip.kind.starts_with("en-") && !clip.has_old_spelling(),
@@ -197,13 +197,18 @@ mod tests {
     #[test]
     fn offline_takes_all_english_but_the_sonnets() {
         let options = parse("offline").unwrap();
-        assert!(options.wants(&clip("ls-1", "en-read")) && options.wants(&clip("x", "en-noisy")));
         assert!(
-            !options.wants(&clip("sonnet-1", "en-read")) && !options.wants(&clip("x", "multi"))
+            options.next_frame(&clip("ls-1", "en-read"))
+                && options.next_frame(&clip("x", "en-noisy"))
+        );
+        assert!(
+            !options.next_frame(&clip("sonnet-1", "en-read"))
+                && !options.next_frame(&clip("x", "multi"))
         );
         let sonnets = parse("offline --kind en-read --id sonnet-").unwrap();
         assert!(
-            sonnets.wants(&clip("sonnet-1", "en-read")) && !sonnets.wants(&clip("ls-1", "en-read"))
+            sonnets.next_frame(&clip("sonnet-1", "en-read"))
+                && !sonnets.next_frame(&clip("ls-1", "en-read"))
         );
     }
 

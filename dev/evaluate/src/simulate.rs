@@ -6,8 +6,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use whisper_engine::engine::{Device, Engine};
-use whisper_engine::stream::{Live, LiveOptions, Output, Policy, Request, Schedule, Tally, Word};
-use whisper_frontend::Run;
+use whisper_engine::stream::{
+    Live, LiveCounters, LiveOptions, Policy, TranscribeOptions, Transcriber, TranscriptEvent, Word,
+};
+use whisper_frontend::AudioRun;
 use whisper_frontend::Samples;
 use whisper_frontend::mel::Analyzer;
 use whisper_model::Model;
@@ -23,9 +25,9 @@ pub fn listen(clip: &Clip, options: &Options) -> Result<Listened> {
         Device::Auto,
         options.threads as usize,
     )?;
-    let request = Request {
+    let request = TranscribeOptions {
         language: (clip.language != "-").then(|| clip.language.clone()),
-        ..Request::default()
+        ..TranscribeOptions::default()
     };
     let interval = options.interval.map(|ms| Duration::from_millis(ms.into()));
     let default = LiveOptions::default();
@@ -37,12 +39,12 @@ pub fn listen(clip: &Clip, options: &Options) -> Result<Listened> {
     };
     let mut player = Player {
         live: Live::new(request, engine.model(), live),
-        run: Run::new(engine.model().config.n_mels),
+        run: AudioRun::new(engine.model().config.n_mels),
         now: Duration::ZERO,
         computed: Duration::ZERO,
         words: Vec::new(),
         preview: Preview::default(),
-        tally: Tally::default(),
+        tally: LiveCounters::default(),
     };
     player.play(&engine, &clip.samples()?)?;
     let tally = player.tally.counters().into_iter();
@@ -59,14 +61,14 @@ pub fn listen(clip: &Clip, options: &Options) -> Result<Listened> {
 
 struct Player {
     live: Live,
-    run: Run,
-    /// Audio so far.
+    run: AudioRun,
+    /// EncodedWindow so far.
     now: Duration,
     /// Time that updates took.
     computed: Duration,
     words: Vec<Heard>,
     preview: Preview,
-    tally: Tally,
+    tally: LiveCounters,
 }
 
 /// What an application shows that shows what may come next, and how steady that is: words that were there once and had to be
@@ -99,7 +101,7 @@ impl Player {
                 voice.push(Samples::S16Le(chunk), track);
             });
             self.now = duration(index * BUFFER + chunk.len() / 2);
-            if self.run.read(|track| track.heard()) >= self.live.wants() {
+            if self.run.read(|track| track.heard()) >= self.live.next_frame() {
                 self.update(engine, false)?;
             }
         }
@@ -116,19 +118,21 @@ impl Player {
         let began = Instant::now();
         let outputs = self.live.update(&self.run, engine, settle)?;
         self.computed += began.elapsed();
-        self.tally += self.live.take_tally();
+        self.tally += self.live.take_counters();
         let mut said = Vec::new();
         for output in outputs {
             match output {
-                Output::Words(words) => {
+                TranscriptEvent::Words(words) => {
                     said.extend(words.iter().map(|word| word.text.clone()));
                     self.keep(words);
                 }
-                Output::Partial { text, .. } => {
+                TranscriptEvent::Partial { text, .. } => {
                     self.preview.replace(&said, &text);
                     said.clear();
                 }
-                Output::Language(_) | Output::Pause | Output::Settled(_) => {}
+                TranscriptEvent::Language(_)
+                | TranscriptEvent::EndOfUtterance
+                | TranscriptEvent::Watermark(_) => {}
             }
         }
         Ok(())

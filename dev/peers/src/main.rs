@@ -24,7 +24,7 @@ use gst::prelude::*;
 use ndarray::Array2;
 use rayon::ThreadPool;
 use serde_json::{Value, json};
-use whisper_engine::decoder::{Audio, Cache, Decoder};
+use whisper_engine::decoder::{DecodeSession, Decoder, EncodedWindow};
 use whisper_engine::encoder::cpu::CpuEncoder;
 use whisper_engine::encoder::{AudioFeatures, Encoder};
 use whisper_model::Model;
@@ -113,7 +113,7 @@ struct Parts {
     decoder: Decoder,
     features: AudioFeatures,
     /// The last window, for the decoder.
-    audio: Option<Audio>,
+    audio: Option<EncodedWindow>,
     threads: ThreadPool,
 }
 
@@ -165,7 +165,7 @@ impl Parts {
         let audio = self.audio.as_ref().context("no window")?;
         let logits = self
             .decoder
-            .logits(tokens, &mut Cache::default(), audio, None)?;
+            .logits(tokens, &mut DecodeSession::default(), audio, None)?;
         let shape = (tokens.len(), self.decoder.vocab());
         ndarray_npy::write_npy(path, &Array2::from_shape_vec(shape, logits)?)?;
         Ok(json!({}))
@@ -174,7 +174,7 @@ impl Parts {
     fn token(&mut self, context: u32, count: u32) -> Result<Value> {
         let audio = self.audio.as_ref().context("no window")?;
         let decoder = &self.decoder;
-        let (mut cache, mut logits) = (Cache::default(), Vec::new());
+        let (mut cache, mut logits) = (DecodeSession::default(), Vec::new());
         let mut feed = |tokens: &[u32]| {
             decoder.forward(tokens, &mut cache, audio, None)?;
             decoder.row(&mut cache, tokens.len() - 1, &mut logits)

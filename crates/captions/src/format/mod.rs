@@ -10,7 +10,7 @@ pub use json::words as words_as_json;
 
 use gst::Caps;
 
-use super::intake::clean;
+use super::sanitizer::clean;
 use super::{Cue, Word, join};
 
 /// A format of the source pad, in the order of preference.

@@ -60,7 +60,7 @@ impl Attention {
     /// How strongly each token belongs to each frame, averaged over heads: (tokens, content), row-major.
     ///
     /// Only the first `content` frames hold audio; attention to the padding is taken out.
-    fn evidence(&self, tokens: Range<usize>, content: usize) -> Vec<f32> {
+    fn alignment_matrix(&self, tokens: Range<usize>, content: usize) -> Vec<f32> {
         let mut mean = vec![0.0; tokens.len() * content];
         let mut head_rows = vec![0.0; mean.len()];
         for head in 0..self.heads() {
@@ -89,8 +89,8 @@ pub fn token_frames(attention: &Attention, tokens: Range<usize>, content: usize)
         return vec![0; tokens.len()];
     }
     let count = tokens.len();
-    let evidence = attention.evidence(tokens, content);
-    first_frames(&evidence, count, content)
+    let alignment_matrix = attention.alignment_matrix(tokens, content);
+    first_frames(&alignment_matrix, count, content)
 }
 
 /// Standardises each column over the rows: what is special about a token at this frame.
@@ -179,8 +179,8 @@ fn medians(mut x: [[f32; FRAMES]; MEDIAN_WIDTH]) -> [f32; FRAMES] {
     x[MEDIAN_WIDTH / 2]
 }
 
-/// Dynamic time warping over steps (next token), (next frame), (both): the path of most evidence.
-fn first_frames(evidence: &[f32], tokens: usize, frames: usize) -> Vec<usize> {
+/// Dynamic time warping over steps (next token), (next frame), (both): the path of most alignment_matrix.
+fn first_frames(alignment_matrix: &[f32], tokens: usize, frames: usize) -> Vec<usize> {
     #[derive(Clone, Copy)]
     enum Step {
         Both,
@@ -211,7 +211,7 @@ fn first_frames(evidence: &[f32], tokens: usize, frames: usize) -> Vec<usize> {
             } else {
                 (next_frame, Step::Frame)
             };
-            current[frame] = best + evidence[token * frames + frame];
+            current[frame] = best + alignment_matrix[token * frames + frame];
             steps[token * frames + frame] = step;
         }
         above = current;

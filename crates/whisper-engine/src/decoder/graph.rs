@@ -16,7 +16,7 @@ pub(super) struct Step<'a> {
     /// Which text of the cache.
     pub text: usize,
     pub token: u32,
-    pub audio: &'a Audio,
+    pub audio: &'a EncodedWindow,
 }
 
 /// The decoder's network (openai/whisper `model.py`, class `TextDecoder`).
@@ -28,37 +28,37 @@ pub(super) trait Graph: Send + Sync {
     fn vocab(&self) -> usize;
 
     /// Prepares a window's cross-attention keys and values.
-    fn listen(&self, features: &AudioFeatures) -> Result<Audio, DecoderError>;
+    fn listen(&self, features: &AudioFeatures) -> Result<EncodedWindow, DecoderError>;
 
     /// Feeds `tokens` after those of a text in `cache`.
     fn forward(
         &self,
         text: usize,
         tokens: &[u32],
-        cache: &mut Cache,
-        audio: &Audio,
+        cache: &mut DecodeSession,
+        audio: &EncodedWindow,
         attention: Option<&mut Attention>,
     ) -> Result<(), DecoderError>;
 
     /// Feeds a token of each of at most [`MOST_TEXTS`] texts.
-    fn step(&self, steps: &[Step], cache: &mut Cache) -> Result<(), DecoderError>;
+    fn step(&self, steps: &[Step], cache: &mut DecodeSession) -> Result<(), DecoderError>;
 
     /// The logits that follow some of the tokens fed last, (tokens, vocab), in place of what `logits` holds.
     fn project(
         &self,
-        cache: &mut Cache,
+        cache: &mut DecodeSession,
         tokens: Range<usize>,
         logits: &mut Vec<f32>,
     ) -> Result<(), DecoderError>;
 }
 
 /// Cross-attention operands of one window, in the form of the graph that made them.
-pub struct Audio {
+pub struct EncodedWindow {
     frames: usize,
     operands: Box<dyn Any + Send + Sync>,
 }
 
-impl Audio {
+impl EncodedWindow {
     pub(super) fn new(frames: usize, operands: impl Any + Send + Sync) -> Self {
         Self {
             frames,
@@ -78,19 +78,19 @@ impl Audio {
 
 /// What the decoder remembers of the tokens fed so far, in the form of the graph that it is used with: those of one text,
 /// or of several that are decoded side by side.
-pub struct Cache {
+pub struct DecodeSession {
     /// Tokens of each text.
     lens: Vec<usize>,
     memory: Option<Box<dyn Any + Send>>,
 }
 
-impl Default for Cache {
+impl Default for DecodeSession {
     fn default() -> Self {
         Self::new(1)
     }
 }
 
-impl Cache {
+impl DecodeSession {
     /// Nothing yet, of so many texts.
     pub fn new(texts: usize) -> Self {
         Self {

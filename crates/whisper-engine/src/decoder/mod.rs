@@ -2,23 +2,23 @@
 //! Whisper's text decoder: what the encoder heard, to tokens, to words with times.
 //!
 //! [`Decoder`] holds the weights and is shared by all streams; everything that belongs to one window
-//! ([`Audio`], [`Cache`]) is the caller's.
+//! ([`EncodedWindow`], [`DecodeSession`]) is the caller's.
 
+mod align_att;
 mod alignment;
 mod cpu;
-mod follow;
 mod graph;
 mod quality;
-mod rules;
 mod sampling;
+mod suppress;
 mod words;
 
+pub use align_att::{AlignAttRequest, AlignAttResult, Stop};
 pub use alignment::{Attention, token_frames};
-pub use follow::{Follow, Followed, Stop};
-pub use graph::{Audio, Cache, MOST_TEXTS, alignment_heads};
-pub use quality::{Limits, Verdict, compression_ratio, is_boilerplate};
-pub use rules::Rules;
+pub use graph::{DecodeSession, EncodedWindow, MOST_TEXTS, alignment_heads};
+pub use quality::{Decision, FallbackThresholds, compression_ratio, is_known_hallucination};
 pub use sampling::{Hypothesis, Task};
+pub use suppress::TokenSuppressor;
 pub use words::{TimedWord, Transcript, is_unspaced, split_words};
 
 use crate::encoder::AudioFeatures;
@@ -62,7 +62,7 @@ impl Decoder {
     }
 
     /// Prepares a window's cross-attention keys and values.
-    pub fn listen(&self, features: &AudioFeatures) -> Result<Audio, DecoderError> {
+    pub fn listen(&self, features: &AudioFeatures) -> Result<EncodedWindow, DecoderError> {
         self.graph.listen(features)
     }
 
@@ -71,8 +71,8 @@ impl Decoder {
     pub fn logits(
         &self,
         tokens: &[u32],
-        cache: &mut Cache,
-        audio: &Audio,
+        cache: &mut DecodeSession,
+        audio: &EncodedWindow,
         attention: Option<&mut Attention>,
     ) -> Result<Vec<f32>, DecoderError> {
         self.forward(tokens, cache, audio, attention)?;
@@ -85,8 +85,8 @@ impl Decoder {
     pub fn forward(
         &self,
         tokens: &[u32],
-        cache: &mut Cache,
-        audio: &Audio,
+        cache: &mut DecodeSession,
+        audio: &EncodedWindow,
         attention: Option<&mut Attention>,
     ) -> Result<(), DecoderError> {
         self.graph.forward(0, tokens, cache, audio, attention)
@@ -95,7 +95,7 @@ impl Decoder {
     /// The logits that follow token `index` of those fed last, in place of what `logits` holds.
     pub fn row(
         &self,
-        cache: &mut Cache,
+        cache: &mut DecodeSession,
         index: usize,
         logits: &mut Vec<f32>,
     ) -> Result<(), DecoderError> {

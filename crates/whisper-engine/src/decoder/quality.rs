@@ -31,7 +31,7 @@ const BOILERPLATE: [&str; 18] = [
 
 /// What becomes of a hypothesis.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum Decision {
     Accept,
     /// Nobody spoke: the text is the model's invention.
     Silence,
@@ -41,7 +41,7 @@ pub enum Verdict {
 
 /// Thresholds with openai/whisper's defaults, but for invented phrases, of which it knows nothing.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Limits {
+pub struct FallbackThresholds {
     /// Text that compresses better than this repeats itself.
     pub compression_ratio: f32,
     /// Below this mean log-probability the model guesses.
@@ -53,7 +53,7 @@ pub struct Limits {
     pub invented_no_speech: f32,
 }
 
-impl Default for Limits {
+impl Default for FallbackThresholds {
     fn default() -> Self {
         Self {
             compression_ratio: 2.4,
@@ -65,24 +65,26 @@ impl Default for Limits {
     }
 }
 
-impl Limits {
+impl FallbackThresholds {
     /// Judges a hypothesis and its text.
-    pub fn judge(&self, hypothesis: &Hypothesis, text: &str) -> Verdict {
+    pub fn judge(&self, hypothesis: &Hypothesis, text: &str) -> Decision {
         let guess = hypothesis.avg_logprob < self.avg_logprob;
         let doubtful = hypothesis.avg_logprob < self.invented_avg_logprob
             || hypothesis.no_speech > self.invented_no_speech;
-        if (guess && hypothesis.no_speech > self.no_speech) || (doubtful && is_boilerplate(text)) {
-            Verdict::Silence
+        if (guess && hypothesis.no_speech > self.no_speech)
+            || (doubtful && is_known_hallucination(text))
+        {
+            Decision::Silence
         } else if guess || compression_ratio(text) > self.compression_ratio {
-            Verdict::Retry
+            Decision::Retry
         } else {
-            Verdict::Accept
+            Decision::Accept
         }
     }
 }
 
 /// Whether the text is such a phrase, and nothing else.
-pub fn is_boilerplate(text: &str) -> bool {
+pub fn is_known_hallucination(text: &str) -> bool {
     let words: Vec<String> = text
         .split(|c: char| !c.is_alphanumeric())
         .filter(|word| !word.is_empty())
@@ -119,40 +121,40 @@ mod tests {
     #[test]
     fn sure_text_is_accepted_whatever_the_no_speech_token_says() {
         assert_eq!(
-            Limits::default().judge(&hypothesis(-0.3, 0.9), "And so."),
-            Verdict::Accept
+            FallbackThresholds::default().judge(&hypothesis(-0.3, 0.9), "And so."),
+            Decision::Accept
         );
     }
 
     #[test]
     fn a_guess_over_likely_silence_is_silence() {
         assert_eq!(
-            Limits::default().judge(&hypothesis(-1.2, 0.7), "you"),
-            Verdict::Silence
+            FallbackThresholds::default().judge(&hypothesis(-1.2, 0.7), "you"),
+            Decision::Silence
         );
     }
 
     #[test]
     fn a_phrase_that_models_invent_is_silence_unless_it_was_clearly_said() {
         let judge = |avg_logprob, no_speech, text| {
-            Limits::default().judge(&hypothesis(avg_logprob, no_speech), text)
+            FallbackThresholds::default().judge(&hypothesis(avg_logprob, no_speech), text)
         };
-        assert_eq!(judge(-0.2, 0.4, " Thank you."), Verdict::Silence);
-        assert_eq!(judge(-0.6, 0.1, " you"), Verdict::Silence);
-        assert_eq!(judge(-0.2, 0.1, " Thank you."), Verdict::Accept);
-        assert_eq!(judge(-0.2, 0.4, " Thank you, Mr. Hale."), Verdict::Accept);
+        assert_eq!(judge(-0.2, 0.4, " Thank you."), Decision::Silence);
+        assert_eq!(judge(-0.6, 0.1, " you"), Decision::Silence);
+        assert_eq!(judge(-0.2, 0.1, " Thank you."), Decision::Accept);
+        assert_eq!(judge(-0.2, 0.4, " Thank you, Mr. Hale."), Decision::Accept);
     }
 
     #[test]
     fn guesses_and_loops_are_tried_again() {
         assert_eq!(
-            Limits::default().judge(&hypothesis(-1.2, 0.1), "hm"),
-            Verdict::Retry
+            FallbackThresholds::default().judge(&hypothesis(-1.2, 0.1), "hm"),
+            Decision::Retry
         );
         let text = "the same again ".repeat(20);
         assert_eq!(
-            Limits::default().judge(&hypothesis(-0.1, 0.1), &text),
-            Verdict::Retry
+            FallbackThresholds::default().judge(&hypothesis(-0.1, 0.1), &text),
+            Decision::Retry
         );
     }
 

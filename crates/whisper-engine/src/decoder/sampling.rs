@@ -6,8 +6,8 @@ use std::f32::consts::LOG2_E;
 use rayon::prelude::*;
 
 use super::graph::Step;
-use super::{Audio, Cache, Decoder, DecoderError, MOST_TEXTS, Rules};
-use whisper_kernels::Lanes;
+use super::{DecodeSession, Decoder, DecoderError, EncodedWindow, MOST_TEXTS, TokenSuppressor};
+use whisper_kernels::SimdF32;
 use whisper_kernels::math::exp2;
 use whisper_kernels::portable::Portable;
 use whisper_model::Tokenizer;
@@ -30,10 +30,10 @@ pub struct Hypothesis {
 
 /// One attempt at a window.
 pub struct Task<'a> {
-    pub audio: &'a Audio,
+    pub audio: &'a EncodedWindow,
     /// Everything that is fed before the first sampled token; holds the start of transcript.
     pub prompt: &'a [u32],
-    pub rules: &'a Rules,
+    pub rules: &'a TokenSuppressor,
     /// 0 takes the likeliest token; above, tokens are drawn.
     pub temperature: f32,
     pub max_tokens: usize,
@@ -60,7 +60,7 @@ impl Decoder {
         tasks: &[Task],
         tokenizer: &Tokenizer,
     ) -> Result<Vec<Hypothesis>, DecoderError> {
-        let mut cache = Cache::new(tasks.len());
+        let mut cache = DecodeSession::new(tasks.len());
         let mut logits = Vec::new();
         let mut texts: Vec<Text> = tasks.iter().map(Text::new).collect();
         for (index, text) in texts.iter_mut().enumerate() {
@@ -91,7 +91,7 @@ impl Decoder {
         &self,
         index: usize,
         text: &mut Text,
-        cache: &mut Cache,
+        cache: &mut DecodeSession,
         logits: &mut Vec<f32>,
         tokenizer: &Tokenizer,
     ) -> Result<(), DecoderError> {
@@ -110,11 +110,11 @@ impl Decoder {
     /// The language token that the window's audio suggests, by one pass over the start of transcript.
     pub fn detect_language(
         &self,
-        audio: &Audio,
+        audio: &EncodedWindow,
         tokenizer: &Tokenizer,
     ) -> Result<u32, DecoderError> {
         let special = tokenizer.special();
-        let logits = self.logits(&[special.sot], &mut Cache::default(), audio, None)?;
+        let logits = self.logits(&[special.sot], &mut DecodeSession::default(), audio, None)?;
         let best = special
             .languages
             .clone()

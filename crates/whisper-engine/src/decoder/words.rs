@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use super::{Attention, Audio, Cache, Decoder, DecoderError, token_frames};
+use super::{Attention, DecodeSession, Decoder, DecoderError, EncodedWindow, token_frames};
 use whisper_model::Tokenizer;
 
 /// Seconds in one row of the encoder's output.
@@ -52,7 +52,7 @@ impl Decoder {
     pub fn time_words(
         &self,
         transcript: &Transcript,
-        audio: &Audio,
+        audio: &EncodedWindow,
         tokenizer: &Tokenizer,
         content: usize,
     ) -> Result<Vec<TimedWord>, DecoderError> {
@@ -70,7 +70,12 @@ impl Decoder {
         tokens.push(special.no_timestamps);
         tokens.extend_from_slice(text);
         let mut attention = Attention::new(audio.frames());
-        self.forward(&tokens, &mut Cache::default(), audio, Some(&mut attention))?;
+        self.forward(
+            &tokens,
+            &mut DecodeSession::default(),
+            audio,
+            Some(&mut attention),
+        )?;
 
         // The row of a token says what it looked at to predict the next one.
         let frames = token_frames(&attention, start.len()..tokens.len(), content);

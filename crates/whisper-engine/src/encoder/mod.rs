@@ -2,7 +2,7 @@
 //! Whisper's audio encoder: one window of mel rows in, what the decoder attends to out.
 
 pub mod cpu;
-pub mod guarded;
+pub mod fallback;
 pub mod npu;
 
 use ndarray::{Array2, ArrayViewMut2};
@@ -78,7 +78,7 @@ pub trait Encoder: Send {
     fn description(&self) -> String;
 
     /// Whether the next window is mostly a matter of waiting for another device: the cores may decode meanwhile.
-    fn leaves_cores(&self) -> bool {
+    fn runs_off_cpu(&self) -> bool {
         false
     }
 }

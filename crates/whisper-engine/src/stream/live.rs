@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Text while it is being said: AlignAtt over an utterance that grows (see [`crate::decoder::Follow`]).
+//! Text while it is being said: AlignAtt over an utterance that grows (see [`crate::decoder::AlignAttRequest`]).
 //!
 //! Each update encodes the utterance anew, feeds the committed text as a prompt, and commits the words that no
 //! longer look at the end of the audio. Committed text never changes. Nobody speaks: nothing is encoded.
@@ -7,31 +7,33 @@
 mod commit;
 mod gate;
 mod guards;
-mod pace;
-mod place;
+mod interval;
 mod policy;
 mod utterance;
+mod word_timer;
 
 use std::time::{Duration, Instant};
 
-use super::context::Context;
-use super::{Output, Request, Schedule, Tally, Word};
-use crate::decoder::{Audio, Decoder, DecoderError, Follow, Followed, Rules, Stop};
+use super::prompt::PromptBuilder;
+use super::{LiveCounters, TranscribeOptions, Transcriber, TranscriptEvent, Word};
+use crate::decoder::{
+    AlignAttRequest, AlignAttResult, Decoder, DecoderError, EncodedWindow, Stop, TokenSuppressor,
+};
 use crate::engine::{Engine, EngineError};
-use gate::{Change, Gate};
-use pace::Pace;
-use place::time;
+use gate::{Change, SpeechGate};
+use interval::UpdateInterval;
 pub use policy::Policy;
 use policy::Update;
 use utterance::Utterance;
-use whisper_frontend::Run;
-use whisper_frontend::mel::Track;
+use whisper_frontend::AudioRun;
+use whisper_frontend::mel::MelRing;
 use whisper_model::{Model, Tokenizer};
+use word_timer::time;
 
 const FRAME: Duration = Duration::from_millis(10);
 /// How often to look whether somebody speaks, in frames of 10 ms.
 const LOOK: u64 = 10;
-/// Audio before the first voice that belongs to the utterance.
+/// EncodedWindow before the first voice that belongs to the utterance.
 const PRE_ROLL: u64 = 30;
 /// Without voice for so long, what was said is committed, although the utterance may go on.
 const PAUSE: u64 = 25;
@@ -73,13 +75,13 @@ impl Default for LiveOptions {
 }
 
 pub struct Live {
-    context: Context,
+    context: PromptBuilder,
     policy: Policy,
     /// Frames of 20 ms that an unsure word waits for.
-    patience: usize,
+    commit_delay: usize,
     real_time: bool,
-    gate: Gate,
-    pace: Pace,
+    gate: SpeechGate,
+    pace: UpdateInterval,
     utterance: Option<Utterance>,
     /// The one before, while it is context for what may come.
     ended: Option<Utterance>,
@@ -87,28 +89,28 @@ pub struct Live {
     settled: u64,
     /// Where the last utterance ended.
     last_end: u64,
-    tally: Tally,
+    tally: LiveCounters,
 }
 
 impl Live {
-    pub fn new(request: Request, model: &Model, options: LiveOptions) -> Self {
+    pub fn new(request: TranscribeOptions, model: &Model, options: LiveOptions) -> Self {
         Self {
-            context: Context::new(request, &model.tokenizer),
+            context: PromptBuilder::new(request, &model.tokenizer),
             policy: options.policy.unwrap_or(Policy::of(&model.config)),
-            patience: Policy::patience(&model.config),
+            commit_delay: Policy::commit_delay(&model.config),
             real_time: options.real_time,
-            gate: Gate::new(options.vad_threshold),
-            pace: Pace::new(options.interval, options.real_time),
+            gate: SpeechGate::new(options.vad_threshold),
+            pace: UpdateInterval::new(options.interval, options.real_time),
             utterance: None,
             ended: None,
             settled: 0,
             last_end: 0,
-            tally: Tally::default(),
+            tally: LiveCounters::default(),
         }
     }
 
     /// Looks at the voice of frames that are new, up to where an update is due.
-    fn look(&mut self, track: &Track) -> Option<Update> {
+    fn look(&mut self, track: &MelRing) -> Option<Update> {
         let mut heard = track.heard();
         if !self.real_time {
             heard = heard.min(self.gate.position() + LOOK);
@@ -161,11 +163,11 @@ impl Live {
     /// Hears the utterance as far as it goes, and commits what is sure.
     fn hear(
         &mut self,
-        run: &Run,
+        run: &AudioRun,
         engine: &Engine,
         update: Update,
         voiced: u64,
-        outputs: &mut Vec<Output>,
+        outputs: &mut Vec<TranscriptEvent>,
     ) -> Result<(), EngineError> {
         let position = self.gate.position();
         let Some(mut utterance) = self.utterance.take() else {
@@ -202,7 +204,7 @@ impl Live {
     }
 
     /// Whether the model takes the text for complete although somebody has gone on speaking for long.
-    fn is_deaf(&self, utterance: &Utterance, followed: &Followed) -> bool {
+    fn is_deaf(&self, utterance: &Utterance, followed: &AlignAttResult) -> bool {
         let heard_nothing = followed.tokens.is_empty() && followed.stop == Stop::EndOfText;
         let unheard = self.gate.position() - self.settled.max(utterance.start);
         heard_nothing && unheard > DEAF && !utterance.tokens.is_empty()
@@ -211,12 +213,12 @@ impl Live {
     /// Hears what follows the committed text; `None` until the language can be told.
     fn follow(
         &mut self,
-        run: &Run,
+        run: &AudioRun,
         engine: &Engine,
         utterance: &Utterance,
         update: Update,
-        outputs: &mut Vec<Output>,
-    ) -> Result<Option<Followed>, EngineError> {
+        outputs: &mut Vec<TranscriptEvent>,
+    ) -> Result<Option<AlignAttResult>, EngineError> {
         let tokenizer = &engine.model().tokenizer;
         let frames = self.gate.position() - utterance.start;
         let must_detect = self.context.must_detect(tokenizer);
@@ -232,17 +234,17 @@ impl Live {
     fn decode(
         &mut self,
         decoder: &Decoder,
-        audio: &Audio,
+        audio: &EncodedWindow,
         tokenizer: &Tokenizer,
         utterance: &Utterance,
         update: Update,
-        outputs: &mut Vec<Output>,
-    ) -> Result<Followed, DecoderError> {
+        outputs: &mut Vec<TranscriptEvent>,
+    ) -> Result<AlignAttResult, DecoderError> {
         if self.context.must_detect(tokenizer) {
             let token = decoder.detect_language(audio, tokenizer)?;
             self.context.set_language(token);
             let code = tokenizer.language_code(token);
-            outputs.extend(code.map(|code| Output::Language(code.into())));
+            outputs.extend(code.map(|code| TranscriptEvent::Language(code.into())));
         }
         let per_second = if self.context.is_unspaced(tokenizer) {
             TOKENS_UNSPACED
@@ -252,11 +254,11 @@ impl Live {
         let position = self.gate.position();
         let unheard = position - self.settled.max(utterance.start);
         let is_last = update != Update::Regular;
-        let task = Follow {
+        let task = AlignAttRequest {
             prompt: &self.context.prompt(&utterance.tokens, tokenizer),
             committed: utterance.tokens.len(),
-            draft: &utterance.guess,
-            rules: &Rules::new(tokenizer),
+            draft: &utterance.draft,
+            rules: &TokenSuppressor::new(tokenizer),
             content: (position - utterance.start) as usize / 2,
             margin: self.policy.margin(update),
             attended: utterance
@@ -268,18 +270,18 @@ impl Live {
         decoder.follow(&task, audio, tokenizer)
     }
 
-    fn finish_utterance(&mut self, outputs: &mut Vec<Output>) {
+    fn finish_utterance(&mut self, outputs: &mut Vec<TranscriptEvent>) {
         if let Some(utterance) = self.utterance.take() {
             self.tally.utterances += u64::from(utterance.has_text);
             self.ended = Some(utterance);
-            outputs.push(Output::Pause);
+            outputs.push(TranscriptEvent::EndOfUtterance);
         }
         self.gate.close();
         self.last_end = self.gate.position();
     }
 
     /// Where the next word may start at the earliest.
-    fn settle(&mut self, everything: bool) -> Output {
+    fn settle(&mut self, everything: bool) -> TranscriptEvent {
         let position = self.gate.position();
         if self.utterance.is_none() {
             let pending = self.gate.speech().map_or(position, |speech| speech.start);
@@ -290,21 +292,21 @@ impl Live {
             };
             self.settled = self.settled.max(until);
         }
-        Output::Settled(time(self.settled))
+        TranscriptEvent::Watermark(time(self.settled))
     }
 }
 
-impl Schedule for Live {
-    fn wants(&self) -> u64 {
+impl Transcriber for Live {
+    fn next_frame(&self) -> u64 {
         self.gate.position() + LOOK
     }
 
     fn update(
         &mut self,
-        run: &Run,
+        run: &AudioRun,
         engine: &Engine,
         settle: bool,
-    ) -> Result<Vec<Output>, EngineError> {
+    ) -> Result<Vec<TranscriptEvent>, EngineError> {
         let mut outputs = Vec::new();
         loop {
             // What the gate knows of an utterance is gone once it ended.
@@ -337,7 +339,7 @@ impl Schedule for Live {
         Ok(outputs)
     }
 
-    fn take_tally(&mut self) -> Tally {
+    fn take_counters(&mut self) -> LiveCounters {
         std::mem::take(&mut self.tally)
     }
 }

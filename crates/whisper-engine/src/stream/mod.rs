@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MPL-2.0
 //! When to encode, what to commit: the schedules, and the run of audio they read.
 //!
-//! Nothing here knows GStreamer. Times are offsets from the first sample of a [`Run`].
+//! Nothing here knows GStreamer. Times are offsets from the first sample of a [`AudioRun`].
 
-mod context;
 mod live;
 mod offline;
+mod prompt;
 
 use std::ops::AddAssign;
 use std::time::Duration;
@@ -14,7 +14,7 @@ pub use live::{Live, LiveOptions, Policy};
 pub use offline::Offline;
 
 use crate::engine::{Engine, EngineError};
-use whisper_frontend::Run;
+use whisper_frontend::AudioRun;
 
 /// A recognised word, timed from the start of its run.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,12 +31,12 @@ pub struct Word {
 
 /// What an update of a schedule yields, in this order downstream.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Output {
+pub enum TranscriptEvent {
     /// The language that was detected (ISO 639-1 code as Whisper names it, `en`, `yue`).
     Language(String),
     /// Final words: later outputs start no earlier, and never change them.
     Words(Vec<Word>),
-    /// What may come after the words so far; it changes until it is said in [`Output::Words`].
+    /// What may come after the words so far; it changes until it is said in [`TranscriptEvent::Words`].
     Partial {
         /// Words of the utterance that are final.
         stable: String,
@@ -44,14 +44,14 @@ pub enum Output {
         start: Duration,
     },
     /// The speaker paused or the window closed here: a cue may end.
-    Pause,
+    EndOfUtterance,
     /// No word that is still to come starts before this time.
-    Settled(Duration),
+    Watermark(Duration),
 }
 
 /// What the user asked of the recogniser.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Request {
+pub struct TranscribeOptions {
     /// Whisper's code of the language, `None` to detect it.
     pub language: Option<String>,
     /// Translate to English rather than transcribe.
@@ -62,7 +62,7 @@ pub struct Request {
 
 /// What a live schedule did, and what it kept from being printed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Tally {
+pub struct LiveCounters {
     /// Times that the utterance was heard.
     pub updates: u64,
     /// Updates that were due while another took too long, and were made as one.
@@ -89,7 +89,7 @@ pub struct Tally {
     pub refused_words: u64,
 }
 
-impl Tally {
+impl LiveCounters {
     /// Each counter under the name that users see.
     pub fn counters(&self) -> [(&'static str, u64); 12] {
         [
@@ -109,7 +109,7 @@ impl Tally {
     }
 }
 
-impl AddAssign for Tally {
+impl AddAssign for LiveCounters {
     fn add_assign(&mut self, other: Self) {
         self.updates += other.updates;
         self.coalesced += other.coalesced;
@@ -126,22 +126,22 @@ impl AddAssign for Tally {
     }
 }
 
-/// A policy over one [`Run`]: how much audio an update needs, and which words it commits.
-pub trait Schedule: Send {
+/// A policy over one [`AudioRun`]: how much audio an update needs, and which words it commits.
+pub trait Transcriber: Send {
     /// Frame (10 ms, counted from the run's start) up to which rows must be there for the next update.
-    fn wants(&self) -> u64;
+    fn next_frame(&self) -> u64;
 
     /// One update. `settle` asks to commit all that is in the run, because no more audio can be expected
     /// for now (`run` is finished, or upstream stalled).
     fn update(
         &mut self,
-        run: &Run,
+        run: &AudioRun,
         engine: &Engine,
         settle: bool,
-    ) -> Result<Vec<Output>, EngineError>;
+    ) -> Result<Vec<TranscriptEvent>, EngineError>;
 
     /// What was done since the last call.
-    fn take_tally(&mut self) -> Tally {
-        Tally::default()
+    fn take_counters(&mut self) -> LiveCounters {
+        LiveCounters::default()
     }
 }

@@ -9,15 +9,15 @@ mod cut;
 
 use std::time::Duration;
 
-use super::context::Context;
-use super::{Output, Request, Schedule, Word};
+use super::prompt::PromptBuilder;
+use super::{TranscribeOptions, Transcriber, TranscriptEvent, Word};
 use crate::decoder::{
-    Audio, Decoder, DecoderError, Hypothesis, Limits, MOST_TEXTS, Rules, Task, TimedWord,
-    Transcript, Verdict,
+    Decision, Decoder, DecoderError, EncodedWindow, FallbackThresholds, Hypothesis, MOST_TEXTS,
+    Task, TimedWord, TokenSuppressor, Transcript,
 };
 use crate::engine::{Engine, EngineError};
-use whisper_frontend::Run;
-use whisper_frontend::mel::{Track, WINDOW_FRAMES};
+use whisper_frontend::AudioRun;
+use whisper_frontend::mel::{MelRing, WINDOW_FRAMES};
 use whisper_model::{Model, Tokenizer};
 
 const FRAME: Duration = Duration::from_millis(10);
@@ -25,18 +25,18 @@ const FRAME: Duration = Duration::from_millis(10);
 const TEMPERATURES: [f32; 6] = [0.0, 0.2, 0.4, 0.6, 0.8, 1.0];
 /// What a window may decode to, half of the decoder's context.
 const MAX_TOKENS: usize = 224;
-/// Audio shorter than this holds no word.
+/// EncodedWindow shorter than this holds no word.
 const MIN_FRAMES: u64 = 10;
 /// When upstream stalls, words that end this close to the end may go on.
 const STALL_MARGIN: Duration = Duration::from_secs(1);
 
 pub struct Offline {
-    context: Context,
+    context: PromptBuilder,
     /// Frame at which the next window starts.
     seek: u64,
     /// End of the run when upstream last stalled.
     stalled_at: Option<u64>,
-    limits: Limits,
+    limits: FallbackThresholds,
 }
 
 /// Frames that are recognised together.
@@ -49,17 +49,17 @@ struct Window {
 }
 
 impl Offline {
-    pub fn new(request: Request, model: &Model) -> Self {
+    pub fn new(request: TranscribeOptions, model: &Model) -> Self {
         Self {
-            context: Context::new(request, &model.tokenizer),
+            context: PromptBuilder::new(request, &model.tokenizer),
             seek: 0,
             stalled_at: None,
-            limits: Limits::default(),
+            limits: FallbackThresholds::default(),
         }
     }
 
     /// Windows that can be recognised now: whole ones, and with `settle` also what is left after them.
-    fn windows(&mut self, track: &Track, settle: bool, is_finished: bool) -> Vec<Window> {
+    fn windows(&mut self, track: &MelRing, settle: bool, is_finished: bool) -> Vec<Window> {
         let (mut windows, mut start, end) = (Vec::new(), self.seek, track.end());
         while windows.len() < MOST_TEXTS && end - start >= WINDOW_FRAMES as u64 {
             let frames = cut::window(track, start);
@@ -84,12 +84,12 @@ impl Offline {
         windows
     }
 
-    /// Encodes windows; `None` once nobody wants the run any more.
+    /// Encodes windows; `None` once nobody next_frame the run any more.
     fn listen(
         windows: &[Window],
-        run: &Run,
+        run: &AudioRun,
         engine: &Engine,
-    ) -> Result<Option<Vec<Audio>>, EngineError> {
+    ) -> Result<Option<Vec<EncodedWindow>>, EngineError> {
         let heard = windows
             .iter()
             .map(|window| engine.listen(run, window.start, window.frames as usize));
@@ -100,11 +100,11 @@ impl Offline {
     fn recognise(
         &mut self,
         windows: &[Window],
-        heard: &[Audio],
+        heard: &[EncodedWindow],
         decoder: &Decoder,
-        run: &Run,
+        run: &AudioRun,
         tokenizer: &Tokenizer,
-        outputs: &mut Vec<Output>,
+        outputs: &mut Vec<TranscriptEvent>,
     ) -> Result<Vec<Vec<TimedWord>>, DecoderError> {
         if let Some(audio) = heard.first()
             && self.context.must_detect(tokenizer)
@@ -112,7 +112,7 @@ impl Offline {
             let token = decoder.detect_language(audio, tokenizer)?;
             self.context.set_language(token);
             let code = tokenizer.language_code(token);
-            outputs.extend(code.map(|code| Output::Language(code.into())));
+            outputs.extend(code.map(|code| TranscriptEvent::Language(code.into())));
         }
         let texts = self.decode(windows, heard, decoder, run, tokenizer)?;
         let texts = texts.into_iter().zip(windows).zip(heard);
@@ -128,12 +128,12 @@ impl Offline {
     fn decode(
         &self,
         windows: &[Window],
-        heard: &[Audio],
+        heard: &[EncodedWindow],
         decoder: &Decoder,
-        run: &Run,
+        run: &AudioRun,
         tokenizer: &Tokenizer,
     ) -> Result<Vec<Option<Hypothesis>>, DecoderError> {
-        let rules = Rules::new(tokenizer);
+        let rules = TokenSuppressor::new(tokenizer);
         let prompt = self.context.prompt(&[], tokenizer);
         let mut texts = vec![None; windows.len()];
         let mut undecided: Vec<usize> = (0..windows.len()).collect();
@@ -154,8 +154,8 @@ impl Offline {
             let tried = std::mem::take(&mut undecided);
             for (window, text) in tried.into_iter().zip(decoded) {
                 let verdict = self.limits.judge(&text, &tokenizer.decode(&text.tokens));
-                texts[window] = (verdict != Verdict::Silence).then_some(text);
-                if verdict == Verdict::Retry {
+                texts[window] = (verdict != Decision::Silence).then_some(text);
+                if verdict == Decision::Retry {
                     undecided.push(window);
                 }
             }
@@ -167,7 +167,7 @@ impl Offline {
     fn time(
         &self,
         text: &Hypothesis,
-        audio: &Audio,
+        audio: &EncodedWindow,
         frames: u64,
         decoder: &Decoder,
         tokenizer: &Tokenizer,
@@ -182,7 +182,12 @@ impl Offline {
     }
 
     /// Adds the words of the next window, or says that there are none.
-    fn commit(&mut self, window: &Window, mut words: Vec<TimedWord>, outputs: &mut Vec<Output>) {
+    fn commit(
+        &mut self,
+        window: &Window,
+        mut words: Vec<TimedWord>,
+        outputs: &mut Vec<TranscriptEvent>,
+    ) {
         self.seek = window.start + window.frames;
         let is_silent = words.is_empty();
         if window.is_open && !is_silent {
@@ -201,24 +206,24 @@ impl Offline {
             })
             .collect();
         if !words.is_empty() {
-            outputs.push(Output::Words(words));
+            outputs.push(TranscriptEvent::Words(words));
         } else if is_silent {
-            outputs.push(Output::Pause);
+            outputs.push(TranscriptEvent::EndOfUtterance);
         }
     }
 }
 
-impl Schedule for Offline {
-    fn wants(&self) -> u64 {
+impl Transcriber for Offline {
+    fn next_frame(&self) -> u64 {
         self.seek + WINDOW_FRAMES as u64
     }
 
     fn update(
         &mut self,
-        run: &Run,
+        run: &AudioRun,
         engine: &Engine,
         settle: bool,
-    ) -> Result<Vec<Output>, EngineError> {
+    ) -> Result<Vec<TranscriptEvent>, EngineError> {
         let is_finished = run.is_finished();
         let (mut windows, end) =
             run.read(|track| (self.windows(track, settle, is_finished), track.end()));
@@ -245,9 +250,9 @@ impl Schedule for Offline {
             self.seek = end;
         }
         if settle && !is_open && self.seek >= end {
-            outputs.push(Output::Pause);
+            outputs.push(TranscriptEvent::EndOfUtterance);
         }
-        outputs.push(Output::Settled(FRAME * self.seek as u32));
+        outputs.push(TranscriptEvent::Watermark(FRAME * self.seek as u32));
         run.read(|track| track.release(self.seek));
         Ok(outputs)
     }

@@ -2,7 +2,8 @@
 //! The decoder on the kernels, with every instruction set that this machine has, against the reference decoder.
 
 use whisper_engine::decoder::{
-    Attention, Audio, Cache, Decoder, DecoderError, Hypothesis, Rules, Task,
+    Attention, DecodeSession, Decoder, DecoderError, EncodedWindow, Hypothesis, Task,
+    TokenSuppressor,
 };
 use whisper_engine::encoder::AudioFeatures;
 use whisper_kernels::Isa;
@@ -36,9 +37,9 @@ fn features(model: &Model) -> AudioFeatures {
 }
 
 /// What a decoder says to [`TOKENS`] in parts of these sizes: all logits, and the attention.
-fn say(decoder: &Decoder, audio: &Audio, parts: &[usize]) -> (Vec<f32>, Attention) {
+fn say(decoder: &Decoder, audio: &EncodedWindow, parts: &[usize]) -> (Vec<f32>, Attention) {
     let mut attention = Attention::new(audio.frames());
-    let (mut cache, mut logits, mut from) = (Cache::default(), Vec::new(), 0);
+    let (mut cache, mut logits, mut from) = (DecodeSession::default(), Vec::new(), 0);
     for part in parts {
         let tokens = &TOKENS[from..from + part];
         logits.extend(
@@ -138,7 +139,7 @@ fn a_prompt_longer_than_a_block_is_fed_whole() {
     let decoder = Decoder::new(&model).unwrap();
     let audio = decoder.listen(&features).unwrap();
     let mut attention = Attention::new(audio.frames());
-    let (mut cache, mut found, mut logits) = (Cache::default(), Vec::new(), Vec::new());
+    let (mut cache, mut found, mut logits) = (DecodeSession::default(), Vec::new(), Vec::new());
     decoder
         .forward(&tokens, &mut cache, &audio, Some(&mut attention))
         .unwrap();
@@ -159,31 +160,31 @@ fn what_does_not_fit_is_refused() {
     let decoder = Decoder::new(&model).unwrap();
     let mut features = features(&model);
     let audio = decoder.listen(&features).unwrap();
-    let forward = |tokens: &[u32], cache: &mut Cache, audio: &Audio| {
+    let forward = |tokens: &[u32], cache: &mut DecodeSession, audio: &EncodedWindow| {
         decoder.forward(tokens, cache, audio, None)
     };
     assert!(matches!(
-        forward(&[1; 449], &mut Cache::default(), &audio),
+        forward(&[1; 449], &mut DecodeSession::default(), &audio),
         Err(DecoderError::TooLong { tokens: 449, .. })
     ));
     assert!(matches!(
-        forward(&[60000], &mut Cache::default(), &audio),
+        forward(&[60000], &mut DecodeSession::default(), &audio),
         Err(DecoderError::UnknownToken(60000))
     ));
     let other = Decoder::with_isa(&model, Isa::Portable).unwrap();
     let heard = other.listen(&features).unwrap();
     assert!(matches!(
-        forward(&[1], &mut Cache::default(), &heard),
+        forward(&[1], &mut DecodeSession::default(), &heard),
         Err(DecoderError::Foreign)
     ));
-    let mut cache = Cache::default();
+    let mut cache = DecodeSession::default();
     other.forward(&[1], &mut cache, &heard, None).unwrap();
     assert!(matches!(
         forward(&[1], &mut cache, &audio),
         Err(DecoderError::Foreign)
     ));
     // All positions may be used, and no more.
-    let mut cache = Cache::default();
+    let mut cache = DecodeSession::default();
     forward(&[1; 447], &mut cache, &audio).unwrap();
     forward(&[1], &mut cache, &audio).unwrap();
     assert!(forward(&[1], &mut cache, &audio).is_err());
@@ -196,7 +197,7 @@ fn a_text_that_is_decoded_beside_others_is_the_one_that_it_is_alone() {
     let Some(model) = model() else {
         return;
     };
-    let rules = Rules::new(&model.tokenizer);
+    let rules = TokenSuppressor::new(&model.tokenizer);
     let mut features = features(&model);
     for isa in Isa::available() {
         let decoder = Decoder::with_isa(&model, isa).unwrap();

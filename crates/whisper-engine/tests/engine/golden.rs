@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use ndarray::{Array2, Array3};
 use serde::Deserialize;
-use whisper_engine::decoder::{Attention, Cache, Decoder, Rules, Task};
+use whisper_engine::decoder::{Attention, DecodeSession, Decoder, Task, TokenSuppressor};
 use whisper_engine::encoder::cpu::CpuEncoder;
 use whisper_engine::encoder::{AudioFeatures, Encoder};
 use whisper_kernels::Isa;
@@ -120,7 +120,12 @@ fn decoded(
     let decoder = Decoder::new(model).unwrap();
     let audio = decoder.listen(features).unwrap();
     let found = decoder
-        .logits(tokens, &mut Cache::default(), &audio, Some(&mut of_kernels))
+        .logits(
+            tokens,
+            &mut DecodeSession::default(),
+            &audio,
+            Some(&mut of_kernels),
+        )
         .unwrap();
     [
         ("reference", expected, of_reference, REFERENCE),
@@ -201,10 +206,11 @@ fn one_token_at_a_time_gives_the_logits_of_one_batch() {
     let decoder = Decoder::new(&model).unwrap();
     let audio = decoder.listen(&features).unwrap();
     let tokens = [50257, 50362, 843, 523, 616, 5891];
-    let logits =
-        |tokens: &[u32], cache: &mut Cache| decoder.logits(tokens, cache, &audio, None).unwrap();
-    let batch = logits(&tokens, &mut Cache::default());
-    let mut cache = Cache::default();
+    let logits = |tokens: &[u32], cache: &mut DecodeSession| {
+        decoder.logits(tokens, cache, &audio, None).unwrap()
+    };
+    let batch = logits(&tokens, &mut DecodeSession::default());
+    let mut cache = DecodeSession::default();
     let mut single = logits(&tokens[..3], &mut cache);
     for token in &tokens[3..] {
         single.extend(logits(&[*token], &mut cache));
@@ -231,7 +237,7 @@ fn greedy_decoding_says_what_the_reference_says() {
             ))
             .unwrap();
         let tokens = tokens(name);
-        let rules = Rules::new(&model.tokenizer);
+        let rules = TokenSuppressor::new(&model.tokenizer);
         let task = Task {
             audio: &audio,
             prompt: &tokens.prompt,

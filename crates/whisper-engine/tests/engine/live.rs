@@ -4,8 +4,10 @@
 use std::time::Duration;
 
 use whisper_engine::engine::{Device, Engine};
-use whisper_engine::stream::{Live, LiveOptions, Output, Policy, Request, Schedule, Tally, Word};
-use whisper_frontend::Run;
+use whisper_engine::stream::{
+    Live, LiveCounters, LiveOptions, Policy, TranscribeOptions, Transcriber, TranscriptEvent, Word,
+};
+use whisper_frontend::AudioRun;
 use whisper_frontend::Samples;
 use whisper_frontend::mel::Analyzer;
 use whisper_model::Model;
@@ -18,7 +20,7 @@ struct Heard {
     words: Vec<(Duration, Word)>,
     pauses: Vec<Duration>,
     settled: Duration,
-    tally: Tally,
+    tally: LiveCounters,
 }
 
 impl Heard {
@@ -54,35 +56,35 @@ fn listen(samples: &[u8], model: &str, options: LiveOptions) -> Heard {
 fn listen_with(samples: &[u8], detected: &[u8], model: &str, options: LiveOptions) -> Heard {
     let path = Model::find(model).unwrap_or_else(|error| panic!("{error}"));
     let engine = Engine::shared(&path, Device::Cpu, 0).unwrap_or_else(|error| panic!("{error}"));
-    let run = Run::new(engine.model().config.n_mels);
+    let run = AudioRun::new(engine.model().config.n_mels);
     let (mut analyzer, mut voice) = (
         Analyzer::new(engine.model().config.n_mels),
         whisper_engine::voice::detector().unwrap(),
     );
-    let request = Request {
+    let request = TranscribeOptions {
         language: Some("en".into()),
-        ..Request::default()
+        ..TranscribeOptions::default()
     };
     let mut live = Live::new(request, engine.model(), options);
     let mut heard = Heard {
         words: vec![],
         pauses: vec![],
         settled: Duration::ZERO,
-        tally: Tally::default(),
+        tally: LiveCounters::default(),
     };
     let mut now = Duration::ZERO;
-    let mut keep = |outputs: Vec<Output>, now| {
+    let mut keep = |outputs: Vec<TranscriptEvent>, now| {
         for output in outputs {
             match output {
-                Output::Words(words) => heard
+                TranscriptEvent::Words(words) => heard
                     .words
                     .extend(words.into_iter().map(|word| (now, word))),
-                Output::Pause => heard.pauses.push(now),
-                Output::Settled(until) => {
+                TranscriptEvent::EndOfUtterance => heard.pauses.push(now),
+                TranscriptEvent::Watermark(until) => {
                     assert!(until >= heard.settled, "settled time goes back");
                     heard.settled = until;
                 }
-                Output::Language(_) | Output::Partial { .. } => {}
+                TranscriptEvent::Language(_) | TranscriptEvent::Partial { .. } => {}
             }
         }
     };
@@ -101,7 +103,7 @@ fn listen_with(samples: &[u8], detected: &[u8], model: &str, options: LiveOption
     });
     run.finish();
     keep(live.update(&run, &engine, true).unwrap(), now);
-    heard.tally = live.take_tally();
+    heard.tally = live.take_counters();
     println!("{:?}\n{}", heard.tally, heard.text());
     heard
 }
@@ -135,7 +137,7 @@ fn guards_refuse_most_of_what_a_model_writes_where_nobody_speaks() {
         vad_threshold: 0.0,
         ..steady()
     };
-    let mut tally = Tally::default();
+    let mut tally = LiveCounters::default();
     let (mut words, mut clips) = (0, 0);
     for name in [
         "music-vibe-ace",
@@ -272,6 +274,6 @@ fn nothing_is_printed_when_nobody_speaks() {
 #[test]
 fn silence_is_never_encoded() {
     let heard = listen(&vec![0; 32_000 * 10], "tiny.en", steady());
-    assert_eq!(heard.tally, Tally::default());
+    assert_eq!(heard.tally, LiveCounters::default());
     assert!(heard.settled >= Duration::from_millis(9990));
 }

@@ -2,8 +2,8 @@
 //! The offline schedule on real speech that is longer than a window.
 
 use whisper_engine::engine::{Device, Engine};
-use whisper_engine::stream::{Offline, Output, Request, Schedule, Word};
-use whisper_frontend::Run;
+use whisper_engine::stream::{Offline, TranscribeOptions, Transcriber, TranscriptEvent, Word};
+use whisper_frontend::AudioRun;
 use whisper_frontend::Samples;
 use whisper_frontend::mel::Analyzer;
 use whisper_model::Model;
@@ -13,26 +13,26 @@ fn listen(samples: &[u8], piece: usize) -> Vec<Word> {
     let path = Model::find("tiny.en").unwrap_or_else(|error| panic!("{error}"));
     let engine = Engine::shared(&path, Device::Cpu, 0).unwrap_or_else(|error| panic!("{error}"));
     let n_mels = engine.model().config.n_mels;
-    let (run, mut analyzer) = (Run::new(n_mels), Analyzer::new(n_mels));
-    let mut offline = Offline::new(Request::default(), engine.model());
+    let (run, mut analyzer) = (AudioRun::new(n_mels), Analyzer::new(n_mels));
+    let mut offline = Offline::new(TranscribeOptions::default(), engine.model());
     let mut words = Vec::new();
-    let mut keep = |outputs: Vec<Output>| {
+    let mut keep = |outputs: Vec<TranscriptEvent>| {
         for output in outputs {
-            if let Output::Words(more) = output {
+            if let TranscriptEvent::Words(more) = output {
                 words.extend(more);
             }
         }
     };
     for piece in samples.chunks(2 * piece) {
         run.write(|track| analyzer.push(Samples::S16Le(piece), track));
-        if run.read(|track| track.end()) >= offline.wants() {
+        if run.read(|track| track.end()) >= offline.next_frame() {
             keep(offline.update(&run, &engine, false).unwrap());
         }
     }
     run.write(|track| analyzer.finish(track));
     run.finish();
     let end = run.read(|track| track.end());
-    while offline.wants() <= end {
+    while offline.next_frame() <= end {
         keep(offline.update(&run, &engine, true).unwrap());
     }
     keep(offline.update(&run, &engine, true).unwrap());

@@ -9,7 +9,7 @@ use realfft::{RealFftPlanner, RealToComplex};
 use super::filterbank::{BINS, Filterbank};
 use super::frames::{Frames, completed, end_of, until_edge};
 use super::log10::log10_floored;
-use super::{HOP, N_FFT, Track};
+use super::{HOP, MelRing, N_FFT};
 use crate::Samples;
 
 /// Streaming log-mel analysis of one run at a time.
@@ -57,7 +57,7 @@ impl Analyzer {
     /// only if `track` has no room for the next row; go on with the rest when it has.
     ///
     /// `track` has this analyzer's number of bands.
-    pub fn push(&mut self, samples: Samples<'_>, track: &mut Track) -> usize {
+    pub fn push(&mut self, samples: Samples<'_>, track: &mut MelRing) -> usize {
         debug_assert_eq!(track.n_mels(), self.filterbank.n_mels());
         let mut rest = samples;
         while !rest.is_empty() {
@@ -82,7 +82,7 @@ impl Analyzer {
     ///
     /// True when all rows are there. False if `track` has no room: call again when it has (two rows always do).
     /// After that only [`reset`](Self::reset) makes sense.
-    pub fn finish(&mut self, track: &mut Track) -> bool {
+    pub fn finish(&mut self, track: &mut MelRing) -> bool {
         let rows = self.position.div_ceil(HOP as u64);
         let unpadded = rows.checked_sub(1).map_or(0, end_of);
         let missing = *self.ending.get_or_insert(unpadded) - self.position;

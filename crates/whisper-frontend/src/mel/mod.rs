@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: MPL-2.0
 //! Log-mel spectrogram as Whisper defines it (openai/whisper `audio.py`), computed as audio arrives.
 //!
-//! [`Analyzer`] turns samples into rows, one per 10 ms, at their final place in a [`Track`];
-//! [`Track::pack_window`] applies Whisper's per-window normalisation on the way to the encoder.
+//! [`Analyzer`] turns samples into rows, one per 10 ms, at their final place in a [`MelRing`];
+//! [`MelRing::pack_window`] applies Whisper's per-window normalisation on the way to the encoder.
 
 mod analyzer;
 mod filterbank;
 mod frames;
 mod log10;
-mod track;
+mod ring;
 mod window;
 
 pub use analyzer::Analyzer;
-pub use track::{Track, TrackMemory};
+pub use ring::{MelRing, MelRingMemory};
 
 /// Samples per second that Whisper hears.
 pub const SAMPLE_RATE: u32 = 16_000;

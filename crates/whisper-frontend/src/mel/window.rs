@@ -3,12 +3,12 @@
 
 use ndarray::{ArrayView2, ArrayViewMut2, Axis, Zip};
 
-use super::{SILENCE, Track};
+use super::{MelRing, SILENCE};
 
 /// Decades below the window's loudest value that count: 80 dB.
 const RANGE: f32 = 8.0;
 
-impl Track {
+impl MelRing {
     /// Packs rows `[from, from + frames)` into `out`, (window frames, n_mels), as the encoder wants them: clamped to
     /// at least the window's maximum − 8, then (x + 4) / 4, so that values end near ±1.
     ///
@@ -56,12 +56,12 @@ fn maximum(rows: ArrayView2<'_, f32>) -> f32 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::track::tests::{fill, track};
+    use super::super::ring::tests::{fill, track};
     use super::*;
     use ndarray::Array2;
 
     /// First band of the window that `track` packs.
-    fn packed(track: &Track, from: u64, frames: usize, rows: usize) -> Vec<f32> {
+    fn packed(track: &MelRing, from: u64, frames: usize, rows: usize) -> Vec<f32> {
         let mut out = Array2::from_elem((rows, track.n_mels()), f32::NAN);
         track.pack_window(from, frames, out.view_mut());
         assert!(

@@ -8,7 +8,7 @@ pub use silero::{SileroError, Weights as SileroWeights};
 use std::sync::Arc;
 
 use crate::Samples;
-use crate::mel::{HOP, Track};
+use crate::mel::{HOP, MelRing};
 
 /// Samples that `earshot` takes at once, 16 ms.
 const EARSHOT_BLOCK: usize = 256;
@@ -101,7 +101,7 @@ impl VoiceDetector {
 
     /// Takes the run's next samples, and tells `track` about the rows whose middle lies in blocks that are complete:
     /// up to 32 ms behind the rows.
-    pub fn push(&mut self, samples: Samples<'_>, track: &mut Track) {
+    pub fn push(&mut self, samples: Samples<'_>, track: &mut MelRing) {
         let length = self.net.block();
         let mut rest = samples;
         while !rest.is_empty() {
@@ -126,7 +126,7 @@ impl VoiceDetector {
     }
 
     /// Ends the run: its last rows are as the block before them.
-    pub fn finish(&mut self, track: &mut Track) {
+    pub fn finish(&mut self, track: &mut MelRing) {
         self.tell(track.end(), track);
     }
 
@@ -140,7 +140,7 @@ impl VoiceDetector {
         self.hint = false;
     }
 
-    fn tell(&mut self, until: u64, track: &mut Track) {
+    fn tell(&mut self, until: u64, track: &mut MelRing) {
         for _ in self.rows..until {
             track.push_voice(self.last);
         }
@@ -151,12 +151,12 @@ impl VoiceDetector {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mel::{Analyzer, TrackMemory};
+    use crate::mel::{Analyzer, MelRingMemory};
     use crate::pool::Pool;
 
-    fn track(rows: usize) -> Track {
-        Track::new(
-            Pool::new(1, move || TrackMemory::new(rows, 80)).acquire(),
+    fn track(rows: usize) -> MelRing {
+        MelRing::new(
+            Pool::new(1, move || MelRingMemory::new(rows, 80)).acquire(),
             80,
         )
     }

@@ -6,21 +6,21 @@ use std::path::{Path, PathBuf};
 
 use ndarray::Array2;
 use whisper_frontend::Samples;
-use whisper_frontend::mel::{Analyzer, HOP, N_FFT, SILENCE, Track, TrackMemory, WINDOW_FRAMES};
+use whisper_frontend::mel::{Analyzer, HOP, MelRing, MelRingMemory, N_FFT, SILENCE, WINDOW_FRAMES};
 use whisper_frontend::pool::Pool;
 
 /// Sizes of the buffers in which every signal is fed.
 const FEEDS: [usize; 5] = [1, 7, 160, 441, 48_000];
 
-fn track(rows: usize, n_mels: usize) -> Track {
-    Track::new(
-        Pool::new(1, move || TrackMemory::new(rows, n_mels)).acquire(),
+fn track(rows: usize, n_mels: usize) -> MelRing {
+    MelRing::new(
+        Pool::new(1, move || MelRingMemory::new(rows, n_mels)).acquire(),
         n_mels,
     )
 }
 
 /// All rows that are in `track`, (rows, n_mels).
-fn rows(track: &Track) -> Array2<f32> {
+fn rows(track: &MelRing) -> Array2<f32> {
     let (head, tail) = track.views(0, usize::MAX);
     ndarray::concatenate![ndarray::Axis(0), head, tail]
 }
@@ -215,7 +215,7 @@ fn a_full_track_stops_the_analysis_and_nothing_is_lost_or_read_twice() {
     let expected = analyse(&signal, 80, Format::F32, 1, signal.len());
     let (mut analyzer, mut track) = (Analyzer::new(80), track(3, 80));
     let mut seen = Vec::new();
-    let take = |track: &mut Track, seen: &mut Vec<f32>| {
+    let take = |track: &mut MelRing, seen: &mut Vec<f32>| {
         let (head, tail) = track.views(track.start(), 2);
         seen.extend(head.iter().chain(&tail));
         track.release(track.start() + 2);

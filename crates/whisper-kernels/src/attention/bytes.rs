@@ -10,10 +10,10 @@ use crate::buffer::{self, Buffer, CACHE_LINE};
 use crate::bytes::{
     ByteWeights, Bytes, MOST, QUAD, ZERO, inverse, offset, scale, signed, size, stride,
 };
-use crate::gemm::{Sink, Tiles};
+use crate::epilogue::{Identity, ToFloats, ToValues};
+use crate::gemm::{Epilogue, Tiles};
 use crate::linear::{Linear, ValueRows};
-use crate::sink::{Identity, ToFloats, ToValues};
-use crate::{Kernel, Operation};
+use crate::{GemmKernel, SimdOp};
 
 pub struct ByteBlock<K: Bytes> {
     /// Rows as [`Linear::prepare`] makes them.
@@ -51,18 +51,18 @@ impl<K: Bytes> Block<K> for ByteBlock<K> {
         let room = &mut room[..Self::room(self.rows, depth)];
         let [queries, keys, values] = from;
         // Keys are rounded as queries are, and in their place: they are not there yet.
-        keys.pour(kernel, ToValues::new(room, stride, Identity));
+        keys.for_each_tile(kernel, ToValues::new(room, stride, Identity));
         ByteWeights::prepare(kernel, value_rows(room, depth), &mut self.queries);
-        kernel.vectorize(PutKeys {
+        kernel.dispatch(PutKeys {
             rows: &self.queries,
             to: &mut self.keys,
         });
-        queries.pour(kernel, ToValues::new(room, stride, Identity));
+        queries.for_each_tile(kernel, ToValues::new(room, stride, Identity));
         ByteWeights::prepare(kernel, value_rows(room, depth), &mut self.queries);
-        values.pour(kernel, ToValues::new(room, stride, Identity));
+        values.for_each_tile(kernel, ToValues::new(room, stride, Identity));
         // A column has one scale: rows that do not count may have no part in it.
         room[count * stride..].fill(K::Value::default());
-        kernel.vectorize(PutValues {
+        kernel.dispatch(PutValues {
             rows: value_rows(room, depth),
             to: &mut self.values,
         });
@@ -95,13 +95,13 @@ impl<K: Bytes> Block<K> for ByteBlock<K> {
         kernel.round_bytes(x, to);
     }
 
-    fn mix(&self, kernel: K, weights: &[u8], count: usize, sink: impl Sink<K>) {
+    fn apply_values(&self, kernel: K, weights: &[u8], count: usize, sink: impl Epilogue<K>) {
         self.values.multiply(kernel, weights, count, sink);
     }
 }
 
 /// All rows of a room for rows `depth` wide.
-fn value_rows<K: Kernel>(values: &[K::Value], depth: usize) -> ValueRows<'_, K> {
+fn value_rows<K: GemmKernel>(values: &[K::Value], depth: usize) -> ValueRows<'_, K> {
     ValueRows {
         values,
         depth,
@@ -115,7 +115,7 @@ struct PutKeys<'a, K: Bytes> {
     to: &'a mut ByteWeights<K>,
 }
 
-impl<K: Bytes> Operation<K> for PutKeys<'_, K> {
+impl<K: Bytes> SimdOp<K> for PutKeys<'_, K> {
     type Output = ();
 
     #[inline(always)]
@@ -123,7 +123,7 @@ impl<K: Bytes> Operation<K> for PutKeys<'_, K> {
         let Self { rows, to } = self;
         for (key, row) in rows.chunks_exact(stride(to.depth)).enumerate() {
             let first = to.place(key, 0);
-            let quads = to.values[first..].chunks_mut(QUAD * K::COLUMNS);
+            let quads = to.values[first..].chunks_mut(QUAD * K::NR);
             let mut sum = 0;
             for (to, from) in quads.zip(row[..to.depth].chunks_exact(QUAD)) {
                 for (to, from) in to.iter_mut().zip(from) {
@@ -144,7 +144,7 @@ struct PutValues<'a, K: Bytes> {
     to: &'a mut ByteWeights<K>,
 }
 
-impl<K: Bytes> Operation<K> for PutValues<'_, K> {
+impl<K: Bytes> SimdOp<K> for PutValues<'_, K> {
     type Output = ();
 
     #[inline(always)]
@@ -172,9 +172,9 @@ impl<K: Bytes> Operation<K> for PutValues<'_, K> {
                 *factor = inverse(*factor);
             }
             let factor = kernel.load(&factors);
-            let (panel, lane) = (column / K::COLUMNS, column % K::COLUMNS);
-            let panel = &mut self.to.values[panel * depth * K::COLUMNS..][..count * K::COLUMNS];
-            for (quad, to) in panel.chunks_exact_mut(QUAD * K::COLUMNS).enumerate() {
+            let (panel, lane) = (column / K::NR, column % K::NR);
+            let panel = &mut self.to.values[panel * depth * K::NR..][..count * K::NR];
+            for (quad, to) in panel.chunks_exact_mut(QUAD * K::NR).enumerate() {
                 let mut bytes = [[0; 16]; QUAD];
                 for (i, bytes) in bytes.iter_mut().enumerate() {
                     kernel.round_bytes(kernel.mul_add(row(quad * QUAD + i), factor, zero), bytes);

@@ -2,13 +2,13 @@
 //! Attention in the kernel's own values.
 
 use super::Block;
-use crate::Kernel;
+use crate::GemmKernel;
 use crate::buffer::Buffer;
-use crate::gemm::{Gemm, Rows, Sink, Tiles};
-use crate::pack::Panels;
-use crate::sink::{Identity, Keys, ToFloats, ToValues, Values};
+use crate::epilogue::{Identity, Keys, ToFloats, ToValues, Values};
+use crate::gemm::{Epilogue, Gemm, Rows, Tiles};
+use crate::pack::PackedBView;
 
-pub struct ValueBlock<K: Kernel> {
+pub struct ValueBlock<K: GemmKernel> {
     rows: usize,
     head_width: usize,
     /// (rows, head width)
@@ -19,7 +19,7 @@ pub struct ValueBlock<K: Kernel> {
     values: Buffer<K::Value>,
 }
 
-impl<K: Kernel> Block<K> for ValueBlock<K> {
+impl<K: GemmKernel> Block<K> for ValueBlock<K> {
     type Weight = K::Value;
     const RANGE: f32 = 0.0;
 
@@ -41,11 +41,11 @@ impl<K: Kernel> Block<K> for ValueBlock<K> {
     fn fill<T: Tiles<K>>(&mut self, kernel: K, _: usize, from: [T; 3], _: &mut [K::Value]) {
         let [queries, keys, values] = from;
         let head_width = self.head_width;
-        queries.pour(
+        queries.for_each_tile(
             kernel,
             ToValues::new(&mut self.queries, head_width, Identity),
         );
-        keys.pour(
+        keys.for_each_tile(
             kernel,
             Keys {
                 out: &mut self.keys,
@@ -53,7 +53,7 @@ impl<K: Kernel> Block<K> for ValueBlock<K> {
                 first: 0,
             },
         );
-        values.pour(
+        values.for_each_tile(
             kernel,
             Values {
                 out: &mut self.values,
@@ -64,13 +64,13 @@ impl<K: Kernel> Block<K> for ValueBlock<K> {
     }
 
     fn score(&self, kernel: K, queries: &Self, first: usize, count: usize, scores: &mut [f32]) {
-        kernel.vectorize(Gemm {
+        kernel.dispatch(Gemm {
             left: Rows {
                 values: &queries.queries[first * self.head_width..],
                 stride: self.head_width,
                 count,
             },
-            right: Panels::contiguous(&self.keys, &[], self.head_width),
+            right: PackedBView::contiguous(&self.keys, &[], self.head_width),
             sink: ToFloats {
                 out: scores,
                 width: self.rows,
@@ -91,14 +91,14 @@ impl<K: Kernel> Block<K> for ValueBlock<K> {
         kernel.narrow(x, to);
     }
 
-    fn mix(&self, kernel: K, weights: &[K::Value], count: usize, sink: impl Sink<K>) {
-        kernel.vectorize(Gemm {
+    fn apply_values(&self, kernel: K, weights: &[K::Value], count: usize, sink: impl Epilogue<K>) {
+        kernel.dispatch(Gemm {
             left: Rows {
                 values: weights,
                 stride: self.rows,
                 count,
             },
-            right: Panels::side_by_side(&self.values, self.head_width, self.rows),
+            right: PackedBView::side_by_side(&self.values, self.head_width, self.rows),
             sink,
         });
     }

@@ -8,7 +8,7 @@ use std::marker::PhantomData;
 use super::{Avx2, Products, has_avx2, narrow_integers, on_avx2};
 use crate::attention::ByteBlock;
 use crate::bytes::{ByteWeights, Bytes};
-use crate::{Lanes, Operation};
+use crate::{SimdF32, SimdOp};
 
 /// What AVX-VNNI adds to AVX2 and FMA.
 #[derive(Clone, Copy, Debug)]
@@ -26,9 +26,9 @@ impl Products for Vnni {
     const NAME: &'static str = "avx2-vnni";
 
     #[inline(always)]
-    fn vectorize<O: Operation<Avx2<Self>>>(kernel: Avx2<Self>, operation: O) -> O::Output {
+    fn dispatch<O: SimdOp<Avx2<Self>>>(kernel: Avx2<Self>, operation: O) -> O::Output {
         #[target_feature(enable = "avx2,fma,avxvnni")]
-        fn run<O: Operation<Avx2<Vnni>>>(kernel: Avx2<Vnni>, operation: O) -> O::Output {
+        fn run<O: SimdOp<Avx2<Vnni>>>(kernel: Avx2<Vnni>, operation: O) -> O::Output {
             operation.run(kernel)
         }
         on_avx2!(run(kernel, operation))

@@ -17,7 +17,7 @@ use half::bf16;
 
 use super::products::{Products, has_bf16};
 use super::{Avx512, Generation};
-use crate::Lanes;
+use crate::SimdF32;
 use crate::attention::ValueBlock;
 use crate::bytes::ByteWeights;
 
@@ -161,7 +161,7 @@ impl Products for Amx {
     type SumTile = [[__m512i; 2]; 2 * ROWS];
     type Linear = ByteWeights<Avx512<Self>>;
     type Attention = ValueBlock<Avx512<Self>>;
-    const DEPTH: usize = ROW_BYTES / size_of::<bf16>();
+    const K_ALIGN: usize = ROW_BYTES / size_of::<bf16>();
     const BYTE_DEPTH: usize = ROW_BYTES;
     const NAME: &'static str = "amx";
 

@@ -11,7 +11,7 @@ use super::{Avx512, Generation, has_avx512, on_avx512};
 use crate::attention::{Block, ByteBlock};
 use crate::bytes::{self, ByteWeights, Bytes, QUAD};
 use crate::linear::Linear;
-use crate::{Kernel, Lanes, Operation, Tile, product};
+use crate::{GemmKernel, SimdF32, SimdOp, Tile, product};
 
 pub(super) fn has_bf16() -> bool {
     has_avx512() && is_x86_feature_detected!("avx512bf16") && is_x86_feature_detected!("avx512vnni")
@@ -29,21 +29,21 @@ pub trait Products: Generation + Sized {
     type SumTile: Tile<__m512i>;
     type Linear: Linear<Avx512<Self>>;
     type Attention: Block<Avx512<Self>>;
-    /// [`Kernel::DEPTH`]
-    const DEPTH: usize;
+    /// [`GemmKernel::K_ALIGN`]
+    const K_ALIGN: usize;
     /// [`Bytes::BYTE_DEPTH`]
     const BYTE_DEPTH: usize;
     const NAME: &'static str;
 
-    /// [`Kernel::begin`]
+    /// [`GemmKernel::begin`]
     #[inline(always)]
     fn begin(_: Avx512<Self>) {}
 
-    /// [`Kernel::end`]
+    /// [`GemmKernel::end`]
     #[inline(always)]
     fn end(_: Avx512<Self>) {}
 
-    /// [`Kernel::multiply`]
+    /// [`GemmKernel::multiply`]
     ///
     /// # Safety
     /// As there.
@@ -84,12 +84,12 @@ impl Products for bf16 {
     type SumTile = [[__m512i; 2]; 12];
     type Linear = ByteWeights<Avx512<Self>>;
     type Attention = ByteBlock<Avx512<Self>>;
-    const DEPTH: usize = 2;
+    const K_ALIGN: usize = 2;
     const BYTE_DEPTH: usize = QUAD;
     const NAME: &'static str = "avx512-bf16";
 }
 
-impl<P: Products> Kernel for Avx512<P> {
+impl<P: Products> GemmKernel for Avx512<P> {
     type Value = bf16;
     type Operand = __m512bh;
     type Tile = P::Tile;
@@ -97,14 +97,14 @@ impl<P: Products> Kernel for Avx512<P> {
     type Linear = P::Linear;
     type Attention = P::Attention;
     /// `vdpbf16ps` adds the products of two neighbours.
-    const GROUP: usize = 2;
-    const DEPTH: usize = P::DEPTH;
+    const K_GROUP: usize = 2;
+    const K_ALIGN: usize = P::K_ALIGN;
     const NAME: &'static str = P::NAME;
 
     #[inline(always)]
-    fn vectorize<O: Operation<Self>>(self, operation: O) -> O::Output {
+    fn dispatch<O: SimdOp<Self>>(self, operation: O) -> O::Output {
         #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,avx512vnni")]
-        fn run<P: Products, O: Operation<Avx512<P>>>(kernel: Avx512<P>, operation: O) -> O::Output {
+        fn run<P: Products, O: SimdOp<Avx512<P>>>(kernel: Avx512<P>, operation: O) -> O::Output {
             operation.run(kernel)
         }
         on_avx512!(run(self, operation))

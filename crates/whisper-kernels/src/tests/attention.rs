@@ -5,9 +5,9 @@ use super::*;
 use crate::attention::{Attend, Block, ByteBlock, Scratch, ValueBlock};
 use crate::buffer::Buffer;
 use crate::bytes::Bytes;
+use crate::decoder_attention::{DecoderAttention, scores_width};
+use crate::epilogue::{Keys, Transfer, Values};
 use crate::gemm::Rows;
-use crate::recall::{Recall, scores_width};
-use crate::sink::{Keys, Transfer, Values};
 
 const WIDTH: usize = 64;
 const BLOCK: usize = 96;
@@ -36,7 +36,7 @@ impl Head {
     }
 
     /// (queries, head width)
-    fn attend<K: Kernel, B: Block<K>>(&self, kernel: K) -> Vec<f32> {
+    fn attend<K: GemmKernel, B: Block<K>>(&self, kernel: K) -> Vec<f32> {
         let mut room = Buffer::new(B::room(BLOCK, WIDTH));
         let blocks = (0..self.context.div_ceil(BLOCK)).map(|block| {
             let count = BLOCK.min(self.context - block * BLOCK);
@@ -56,7 +56,7 @@ impl Head {
         let mut mixed = Vec::new();
         for queries in &blocks {
             let mut out = vec![K::Value::default(); BLOCK * WIDTH];
-            kernel.vectorize(Attend {
+            kernel.dispatch(Attend {
                 queries,
                 blocks: blocks.iter().step_by(1),
                 context: self.context,
@@ -70,7 +70,7 @@ impl Head {
     }
 
     /// Compares with plain loops.
-    fn check<K: Kernel, B: Block<K>>(&self, kernel: K, tolerance: f64) {
+    fn check<K: GemmKernel, B: Block<K>>(&self, kernel: K, tolerance: f64) {
         let [q, k, v] = &self.rows;
         let expected = Expected::new::<K>(q, k, v, WIDTH);
         let found = self.attend::<K, B>(kernel);
@@ -90,7 +90,7 @@ const CONTEXTS: [usize; 5] = [1, 31, 96, 100, 193];
 fn attention_over_any_number_of_keys_is_that_of_plain_loops() {
     struct Values<'a>(&'a Head);
     impl Promise for Values<'_> {
-        fn check<K: Kernel>(&self, kernel: K) {
+        fn check<K: GemmKernel>(&self, kernel: K) {
             let tolerance = 2e-5 + rounding::<K>(1.0);
             self.0.check::<K, ValueBlock<K>>(kernel, tolerance);
         }
@@ -140,7 +140,7 @@ struct Expected {
 
 impl Expected {
     /// Rows as they are after rounding to the kernel's values.
-    fn new<K: Kernel>(q: &[f32], k: &[f32], v: &[f32], width: usize) -> Self {
+    fn new<K: GemmKernel>(q: &[f32], k: &[f32], v: &[f32], width: usize) -> Self {
         let [q, k, v] = [q, k, v].map(|x| x.iter().map(|x| rounded::<K>(*x)).collect());
         Self { width, q, k, v }
     }
@@ -175,7 +175,7 @@ struct Remembering {
 }
 
 impl Promise for Remembering {
-    fn check<K: Kernel>(&self, kernel: K) {
+    fn check<K: GemmKernel>(&self, kernel: K) {
         const WIDTH: usize = 64;
         let Self { past, count } = *self;
         let context = past + count;
@@ -190,7 +190,7 @@ impl Promise for Remembering {
         // In two parts, the second of which begins anywhere.
         for (first, rows) in [(0, past), (past, count)] {
             let part = first * WIDTH..(first + rows) * WIDTH;
-            kernel.vectorize(Transfer {
+            kernel.dispatch(Transfer {
                 from: &k[part.clone()],
                 stride: WIDTH,
                 columns: 0..WIDTH,
@@ -201,7 +201,7 @@ impl Promise for Remembering {
                     first,
                 },
             });
-            kernel.vectorize(Transfer {
+            kernel.dispatch(Transfer {
                 from: &v[part],
                 stride: WIDTH,
                 columns: 0..WIDTH,
@@ -213,14 +213,14 @@ impl Promise for Remembering {
                 },
             });
         }
-        let padding = vec![0.0; tile_rows::<K>() * WIDTH];
+        let padding = vec![0.0; mr::<K>() * WIDTH];
         let queries = values::<K>(&[&q[past * WIDTH..], &padding].concat());
         let expected = Expected::new::<K>(&q, &k, &v, WIDTH);
         for causal in [Some(past), None] {
             let mut out = vec![f32::NAN; count * WIDTH];
             let mut looks = vec![f32::NAN; count * context];
-            let room = tile_rows::<K>() * scores_width::<K>(context);
-            kernel.vectorize(Recall {
+            let room = mr::<K>() * scores_width::<K>(context);
+            kernel.dispatch(DecoderAttention {
                 queries: Rows {
                     values: &queries,
                     stride: WIDTH,

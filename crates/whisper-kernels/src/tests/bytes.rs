@@ -4,8 +4,8 @@
 use super::*;
 use crate::buffer::stride;
 use crate::bytes::{ByteWeights, Bytes};
+use crate::epilogue::ToFloats;
 use crate::linear::{Linear, ValueRows};
-use crate::sink::ToFloats;
 
 /// Numbers in 127 steps of the largest one, `zero` being added while they are rounded: in f32, since numbers halfway
 /// between two steps are frequent.
@@ -28,7 +28,7 @@ fn check<K: Bytes>(kernel: K) {
         let bias = random.floats(columns);
         let right = ByteWeights::<K>::new(&weight, &bias, depth, 0.5);
 
-        let whole = rows.next_multiple_of(tile_rows::<K>());
+        let whole = rows.next_multiple_of(mr::<K>());
         let mut values = vec![K::Value::default(); whole * stride::<K::Value>(depth)];
         for (to, from) in values
             .chunks_exact_mut(stride::<K::Value>(depth))
@@ -82,7 +82,7 @@ fn a_product_of_bytes_is_that_of_plain_loops_with_the_rounded_numbers() {
 #[test]
 fn the_largest_sums_are_kept() {
     fn check<K: Bytes>(kernel: K) {
-        let (depth, rows) = (5120, tile_rows::<K>());
+        let (depth, rows) = (5120, mr::<K>());
         let right = ByteWeights::<K>::new(&vec![-3.0; depth], &[1.0], depth, 1.0);
         let values = vec![K::value(2.0); rows * stride::<K::Value>(depth)];
         let mut room = vec![0; ByteWeights::<K>::room(rows, depth)];

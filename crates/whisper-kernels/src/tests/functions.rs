@@ -23,7 +23,7 @@ struct Map<'a, A> {
 }
 
 trait Function {
-    fn apply<L: Lanes>(&self, lanes: L, x: L::Vector) -> L::Vector;
+    fn apply<L: SimdF32>(&self, lanes: L, x: L::Vector) -> L::Vector;
 }
 
 struct Exp2;
@@ -31,19 +31,19 @@ struct ExactGelu;
 
 impl Function for Exp2 {
     #[inline(always)]
-    fn apply<L: Lanes>(&self, lanes: L, x: L::Vector) -> L::Vector {
+    fn apply<L: SimdF32>(&self, lanes: L, x: L::Vector) -> L::Vector {
         math::exp2(lanes, x)
     }
 }
 
 impl Function for ExactGelu {
     #[inline(always)]
-    fn apply<L: Lanes>(&self, lanes: L, x: L::Vector) -> L::Vector {
+    fn apply<L: SimdF32>(&self, lanes: L, x: L::Vector) -> L::Vector {
         math::gelu(lanes, x)
     }
 }
 
-impl<K: Kernel, A: Function> Operation<K> for Map<'_, A> {
+impl<K: GemmKernel, A: Function> SimdOp<K> for Map<'_, A> {
     type Output = ();
 
     #[inline(always)]
@@ -57,14 +57,14 @@ impl<K: Kernel, A: Function> Operation<K> for Map<'_, A> {
 struct Functions;
 
 impl Promise for Functions {
-    fn check<K: Kernel>(&self, kernel: K) {
+    fn check<K: GemmKernel>(&self, kernel: K) {
         let x: Vec<f32> = (-4000..4000).map(|i| i as f32 / 257.0).collect();
         let (mut exp2, mut gelu) = (x.clone(), x.clone());
-        kernel.vectorize(Map {
+        kernel.dispatch(Map {
             x: &mut exp2,
             function: Exp2,
         });
-        kernel.vectorize(Map {
+        kernel.dispatch(Map {
             x: &mut gelu,
             function: ExactGelu,
         });
@@ -75,7 +75,7 @@ impl Promise for Functions {
         }
 
         let mut far = [f32::NEG_INFINITY, -1e30, -200.0, -126.5].repeat(K::LANES);
-        kernel.vectorize(Map {
+        kernel.dispatch(Map {
             x: &mut far,
             function: Exp2,
         });
@@ -84,7 +84,7 @@ impl Promise for Functions {
             assert_close::<K>(y.into(), least, 3e-6 * least, "what is far below");
         }
         let mut whole: Vec<f32> = (-100..100).map(|i| i as f32).collect();
-        kernel.vectorize(Map {
+        kernel.dispatch(Map {
             x: &mut whole,
             function: Exp2,
         });
@@ -93,7 +93,7 @@ impl Promise for Functions {
             assert_close::<K>((*y).into(), exact, 3e-6 * exact, "2 to a whole number");
         }
         let mut ends = [-1e20, -40.0, 40.0, 1e20].repeat(K::LANES);
-        kernel.vectorize(Map {
+        kernel.dispatch(Map {
             x: &mut ends,
             function: ExactGelu,
         });
@@ -115,7 +115,7 @@ fn exp2_and_gelu_are_exact_to_a_few_millionths() {
 struct Normalisation;
 
 impl Promise for Normalisation {
-    fn check<K: Kernel>(&self, kernel: K) {
+    fn check<K: GemmKernel>(&self, kernel: K) {
         let (rows, width, stride) = (5, 96, 99);
         let mut random = Random(9);
         let x: Vec<f32> = random
@@ -129,7 +129,7 @@ impl Promise for Normalisation {
         };
         let mut out = vec![K::Value::default(); rows * stride];
         let mut floats = vec![0.0; 2 * width];
-        kernel.vectorize(Normalize {
+        kernel.dispatch(Normalize {
             norm: &norm,
             x: &x,
             out: &mut out,

@@ -30,7 +30,7 @@ mod quantized;
 
 /// Something that every kernel promises.
 trait Promise {
-    fn check<K: Kernel>(&self, kernel: K);
+    fn check<K: GemmKernel>(&self, kernel: K);
 
     fn check_all(&self) {
         self.check(portable::Portable);
@@ -76,17 +76,17 @@ impl Random {
     }
 }
 
-fn values<K: Kernel>(x: &[f32]) -> Vec<K::Value> {
+fn values<K: GemmKernel>(x: &[f32]) -> Vec<K::Value> {
     x.iter().map(|x| K::value(*x)).collect()
 }
 
 /// What `x` is after rounding to the kernel's values.
-fn rounded<K: Kernel>(x: f32) -> f64 {
+fn rounded<K: GemmKernel>(x: f32) -> f64 {
     f64::from(K::value(x).into())
 }
 
 /// Rounding of a result to the kernel's values: 2^-9 for bf16, where x has at most `size`.
-fn rounding<K: Kernel>(size: f64) -> f64 {
+fn rounding<K: GemmKernel>(size: f64) -> f64 {
     size * if size_of::<K::Value>() == 2 {
         1.0 / 256.0
     } else {
@@ -95,7 +95,7 @@ fn rounding<K: Kernel>(size: f64) -> f64 {
 }
 
 #[track_caller]
-fn assert_close<K: Kernel>(found: f64, expected: f64, tolerance: f64, what: &str) {
+fn assert_close<K: GemmKernel>(found: f64, expected: f64, tolerance: f64, what: &str) {
     let error = (found - expected).abs();
     assert!(
         error <= tolerance,

@@ -3,9 +3,9 @@
 
 use super::functions::exact_gelu;
 use super::*;
+use crate::epilogue::{AddTo, Gelu, GeluPlus, Identity, ToFloats, ToValues};
 use crate::gemm::{Gemm, Rows};
-use crate::pack::Packed;
-use crate::sink::{AddTo, Gelu, GeluPlus, Identity, ToFloats, ToValues};
+use crate::pack::PackedB;
 
 /// A product with everything that may be odd, and its expected result.
 struct Product {
@@ -17,10 +17,10 @@ struct Product {
 }
 
 impl Product {
-    fn new<K: Kernel>(rows: usize, columns: usize, depth: usize, stride: usize) -> Self {
+    fn new<K: GemmKernel>(rows: usize, columns: usize, depth: usize, stride: usize) -> Self {
         let mut random = Random(rows as u64 * 31 + columns as u64 * 7 + depth as u64);
-        let whole_depth = depth.next_multiple_of(K::DEPTH);
-        let left_len = (rows.next_multiple_of(tile_rows::<K>()) - 1) * stride + whole_depth;
+        let whole_depth = depth.next_multiple_of(K::K_ALIGN);
+        let left_len = (rows.next_multiple_of(mr::<K>()) - 1) * stride + whole_depth;
         Self {
             depth,
             stride,
@@ -30,7 +30,7 @@ impl Product {
         }
     }
 
-    fn expected<K: Kernel>(&self, row: usize, column: usize) -> f64 {
+    fn expected<K: GemmKernel>(&self, row: usize, column: usize) -> f64 {
         let weight = &self.weight[column * self.depth..][..self.depth];
         let left = &self.left[row * self.stride..];
         let sum: f64 = weight
@@ -54,14 +54,14 @@ const ODD: [(usize, usize, usize, usize); 5] = [
 struct Multiplication;
 
 impl Promise for Multiplication {
-    fn check<K: Kernel>(&self, kernel: K) {
+    fn check<K: GemmKernel>(&self, kernel: K) {
         for (rows, columns, depth, stride) in ODD {
             let product = Product::new::<K>(rows, columns, depth, stride);
-            let packed = Packed::<K>::new(&product.weight, &product.bias, depth, 1.0);
-            let width = columns.next_multiple_of(K::COLUMNS);
+            let packed = PackedB::<K>::new(&product.weight, &product.bias, depth, 1.0);
+            let width = columns.next_multiple_of(K::NR);
             let mut out = vec![f32::NAN; rows * width];
             let left = values::<K>(&product.left);
-            kernel.vectorize(Gemm {
+            kernel.dispatch(Gemm {
                 left: Rows {
                     values: &left,
                     stride,
@@ -97,10 +97,10 @@ fn a_product_of_any_size_and_stride_is_that_of_plain_loops() {
 struct Writing;
 
 impl Promise for Writing {
-    fn check<K: Kernel>(&self, kernel: K) {
-        let (rows, columns, depth) = (tile_rows::<K>() * 2, 64, 48);
+    fn check<K: GemmKernel>(&self, kernel: K) {
+        let (rows, columns, depth) = (mr::<K>() * 2, 64, 48);
         let product = Product::new::<K>(rows, columns, depth, depth);
-        let packed = Packed::<K>::new(&product.weight, &product.bias, depth, 1.0);
+        let packed = PackedB::<K>::new(&product.weight, &product.bias, depth, 1.0);
         let left = values::<K>(&product.left);
         let table = Random(5).floats(rows * columns);
         let (mut added, mut activated) = (table.clone(), vec![0.0; rows * columns]);
@@ -115,7 +115,7 @@ impl Promise for Writing {
         };
         let right = packed.all();
         let width = columns;
-        kernel.vectorize(Gemm {
+        kernel.dispatch(Gemm {
             left: left(),
             right,
             sink: AddTo {
@@ -123,7 +123,7 @@ impl Promise for Writing {
                 width,
             },
         });
-        kernel.vectorize(Gemm {
+        kernel.dispatch(Gemm {
             left: left(),
             right,
             sink: GeluPlus {
@@ -132,12 +132,12 @@ impl Promise for Writing {
                 width,
             },
         });
-        kernel.vectorize(Gemm {
+        kernel.dispatch(Gemm {
             left: left(),
             right,
             sink: ToValues::new(&mut plain, width, Identity),
         });
-        kernel.vectorize(Gemm {
+        kernel.dispatch(Gemm {
             left: left(),
             right,
             sink: ToValues::new(&mut gelu, width, Gelu),

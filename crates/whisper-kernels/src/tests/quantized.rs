@@ -2,8 +2,8 @@
 //! Multiplication by weights of 8 bits.
 
 use super::*;
-use crate::quantized::{Digits, Product, Quantized, Round};
-use crate::sink::ToFloats;
+use crate::epilogue::ToFloats;
+use crate::quantized::{Product, Quantized, QuantizedRows, Round};
 
 /// Numbers in groups whose sizes differ a hundredfold, as weights of real models do.
 fn uneven(random: &mut Random, len: usize) -> Vec<f32> {
@@ -34,22 +34,22 @@ fn rounded_weights(x: &[f32]) -> Vec<(f64, f64)> {
 }
 
 /// `left` (rows, depth) times the weights, and how wide a row of the result is.
-fn product<K: Kernel>(
+fn product<K: GemmKernel>(
     kernel: K,
     left: &[f32],
     depth: usize,
     right: &Quantized<K>,
 ) -> (Vec<f32>, usize) {
     let rows = left.len() / depth;
-    let mut digits = Digits::new::<K>(rows, depth);
-    kernel.vectorize(Round {
+    let mut digits = QuantizedRows::new::<K>(rows, depth);
+    kernel.dispatch(Round {
         rows: left,
         depth,
         out: &mut digits,
     });
     let width = right.all().columns();
     let mut out = vec![f32::NAN; rows * width];
-    kernel.vectorize(Product {
+    kernel.dispatch(Product {
         left: &digits,
         count: rows,
         right: right.all(),
@@ -64,7 +64,7 @@ fn product<K: Kernel>(
 struct Multiplication;
 
 impl Promise for Multiplication {
-    fn check<K: Kernel>(&self, kernel: K) {
+    fn check<K: GemmKernel>(&self, kernel: K) {
         let sizes = [
             (1, 1, 1),
             (1, 70, 130),
@@ -110,7 +110,7 @@ fn a_product_with_weights_of_8_bits_is_that_of_plain_loops_with_the_rounded_weig
 struct Embedding;
 
 impl Promise for Embedding {
-    fn check<K: Kernel>(&self, _: K) {
+    fn check<K: GemmKernel>(&self, _: K) {
         let (columns, depth) = (37, 130);
         let weight = uneven(&mut Random(2), columns * depth);
         let mut embedding = Quantized::<K>::new(columns, depth);
@@ -137,7 +137,7 @@ fn an_output_gives_back_its_weights_to_half_a_step_of_their_group() {
 struct Extremes;
 
 impl Promise for Extremes {
-    fn check<K: Kernel>(&self, kernel: K) {
+    fn check<K: GemmKernel>(&self, kernel: K) {
         // The largest sums there are, and rows of nothing.
         let depth = 192;
         let mut right = Quantized::<K>::new(2, depth);

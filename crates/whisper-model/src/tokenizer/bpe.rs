@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use fancy_regex::Regex;
 
-use crate::error::Fault;
+use crate::error::ParseError;
 
 /// GPT-2's split of text into pieces that are encoded one by one (`encoder.py` of openai/gpt-2).
 const PIECES: &str = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+";
@@ -23,12 +23,12 @@ pub(super) struct Bpe {
 
 impl Bpe {
     /// From the text tokens by number. Each single byte must be among them, so that every text has an encoding.
-    pub fn new(tokens: Vec<Box<[u8]>>) -> Result<Self, Fault> {
+    pub fn new(tokens: Vec<Box<[u8]>>) -> Result<Self, ParseError> {
         let mut ranks = HashMap::with_capacity(tokens.len());
         for (number, token) in (0..).zip(&tokens) {
             // The multilingual vocabulary has one empty token, which nothing can be encoded to.
             if !token.is_empty() && ranks.insert(token.clone(), number).is_some() {
-                return Err(Fault::malformed(format!(
+                return Err(ParseError::malformed(format!(
                     "token {number} of the vocabulary is there twice"
                 )));
             }
@@ -36,11 +36,12 @@ impl Bpe {
         if let Some(byte) =
             (0..=255).find(|byte: &u8| !ranks.contains_key(std::slice::from_ref(byte)))
         {
-            return Err(Fault::malformed(format!(
+            return Err(ParseError::malformed(format!(
                 "the vocabulary has no token for the byte {byte:#04x}"
             )));
         }
-        let pieces = Regex::new(PIECES).map_err(|error| Fault::unsupported(error.to_string()))?;
+        let pieces =
+            Regex::new(PIECES).map_err(|error| ParseError::unsupported(error.to_string()))?;
         Ok(Bpe {
             tokens,
             ranks,

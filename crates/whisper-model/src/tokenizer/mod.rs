@@ -7,7 +7,7 @@ mod non_speech;
 mod special;
 mod vocabulary;
 
-use super::error::Fault;
+use super::error::ParseError;
 
 use bpe::Bpe;
 pub use special::Special;
@@ -26,7 +26,7 @@ pub struct Tokenizer {
 
 impl Tokenizer {
     /// From a vocabulary and the number of rows of the token embedding, which must agree.
-    pub(super) fn new(vocabulary: Vocabulary, rows: usize) -> Result<Self, Fault> {
+    pub(super) fn new(vocabulary: Vocabulary, rows: usize) -> Result<Self, ParseError> {
         let special = Special::locate(&vocabulary, rows)?;
         let bpe = Bpe::new(vocabulary.into_text(special.eot))?;
         let non_speech = non_speech::tokens(|text| bpe.encode(text));
@@ -41,7 +41,7 @@ impl Tokenizer {
     ///
     /// # Errors
     /// Tokens that are not Whisper's in number, or that do not merge.
-    pub fn from_bytes(tokens: Vec<Box<[u8]>>, rows: usize) -> Result<Self, Fault> {
+    pub fn from_bytes(tokens: Vec<Box<[u8]>>, rows: usize) -> Result<Self, ParseError> {
         Self::new(Vocabulary::from_bytes(tokens), rows)
     }
 

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use super::Vocabulary;
 use super::language;
-use crate::error::Fault;
+use crate::error::ParseError;
 
 /// Numbers of the special tokens.
 ///
@@ -38,9 +38,9 @@ const UNNUMBERED: u32 = 8;
 impl Special {
     /// From the place of the end token and the number of rows of the embedding, checked against the names that the
     /// vocabulary has (ggml files name no special tokens).
-    pub(super) fn locate(vocabulary: &Vocabulary, rows: usize) -> Result<Self, Fault> {
+    pub(super) fn locate(vocabulary: &Vocabulary, rows: usize) -> Result<Self, ParseError> {
         let mismatch = || {
-            Fault::malformed(format!(
+            ParseError::malformed(format!(
                 "the vocabulary ({} tokens) does not belong to the weights ({rows} tokens)",
                 vocabulary.len()
             ))
@@ -62,7 +62,7 @@ impl Special {
             .into_iter()
             .find(|(token, name)| !vocabulary.allows(*token, name))
         {
-            Some((token, name)) => Err(Fault::malformed(format!(
+            Some((token, name)) => Err(ParseError::malformed(format!(
                 "token {token} of the vocabulary is not {}",
                 name[0]
             ))),

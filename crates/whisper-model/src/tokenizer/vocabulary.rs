@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use serde::Deserialize;
 
 use crate::config::MAX_VOCAB;
-use crate::error::Fault;
+use crate::error::ParseError;
 
 const END_OF_TEXT: &[u8] = b"<|endoftext|>";
 
@@ -22,20 +22,20 @@ impl Vocabulary {
     }
 
     /// CTranslate2's `vocabulary.json`: a list of byte-level strings.
-    pub fn from_json_list(json: &[u8]) -> Result<Self, Fault> {
+    pub fn from_json_list(json: &[u8]) -> Result<Self, ParseError> {
         let tokens: Vec<String> = serde_json::from_slice(json).map_err(unexpected)?;
         Self::from_byte_level(tokens.iter().map(String::as_str))
     }
 
     /// CTranslate2's `vocabulary.txt`: byte-level strings, one a line. A token may be empty, so that lines count.
-    pub fn from_lines(text: &[u8]) -> Result<Self, Fault> {
+    pub fn from_lines(text: &[u8]) -> Result<Self, ParseError> {
         let text = std::str::from_utf8(text).map_err(unexpected)?;
         let text = text.strip_suffix('\n').unwrap_or(text);
         Self::from_byte_level(text.split('\n'))
     }
 
     /// `vocab.json` of a slow Hugging Face tokenizer: strings to numbers. The special tokens are elsewhere.
-    pub fn from_vocab_json(json: &[u8]) -> Result<Self, Fault> {
+    pub fn from_vocab_json(json: &[u8]) -> Result<Self, ParseError> {
         Self::from_numbered(
             serde_json::from_slice(json).map_err(unexpected)?,
             Vec::new(),
@@ -43,12 +43,12 @@ impl Vocabulary {
     }
 
     /// `tokenizer.json` of a fast Hugging Face tokenizer: the vocabulary and added tokens.
-    pub fn from_tokenizer_json(json: &[u8]) -> Result<Self, Fault> {
+    pub fn from_tokenizer_json(json: &[u8]) -> Result<Self, ParseError> {
         let file: TokenizerFile = serde_json::from_slice(json).map_err(unexpected)?;
         Self::from_numbered(file.model.vocab, file.added_tokens)
     }
 
-    fn from_byte_level<'a>(tokens: impl Iterator<Item = &'a str>) -> Result<Self, Fault> {
+    fn from_byte_level<'a>(tokens: impl Iterator<Item = &'a str>) -> Result<Self, ParseError> {
         let bytes = byte_level_bytes();
         let decode = |token: &str| {
             token
@@ -58,7 +58,7 @@ impl Vocabulary {
         };
         let tokens = tokens.enumerate().map(|(number, token)| {
             decode(token).ok_or_else(|| {
-                Fault::malformed(format!("token {number} ({token:?}) is not byte-level"))
+                ParseError::malformed(format!("token {number} ({token:?}) is not byte-level"))
             })
         });
         // One token more than may be is enough to be refused.
@@ -66,7 +66,10 @@ impl Vocabulary {
         Ok(Vocabulary { tokens })
     }
 
-    fn from_numbered(vocab: HashMap<String, u32>, added: Vec<AddedToken>) -> Result<Self, Fault> {
+    fn from_numbered(
+        vocab: HashMap<String, u32>,
+        added: Vec<AddedToken>,
+    ) -> Result<Self, ParseError> {
         let listed = vocab.len() + added.len();
         let mut tokens: Vec<Option<&str>> = vec![None; listed.min(MAX_VOCAB)];
         let numbered = vocab
@@ -78,9 +81,9 @@ impl Vocabulary {
             // Numbers without gaps are below the count; the end token may be listed in both places.
             let slot = tokens.get_mut(number as usize);
             let slot =
-                slot.ok_or_else(|| Fault::malformed(format!("token {number} of {listed}")))?;
+                slot.ok_or_else(|| ParseError::malformed(format!("token {number} of {listed}")))?;
             if slot.is_some_and(|other| other != token) {
-                return Err(Fault::malformed(format!(
+                return Err(ParseError::malformed(format!(
                     "two tokens have the number {number}"
                 )));
             }
@@ -88,7 +91,7 @@ impl Vocabulary {
         }
         let count = tokens.iter().take_while(|token| token.is_some()).count();
         if tokens[count..].iter().any(Option::is_some) {
-            return Err(Fault::malformed(format!("there is no token {count}")));
+            return Err(ParseError::malformed(format!("there is no token {count}")));
         }
         Self::from_byte_level(tokens.into_iter().flatten())
     }
@@ -139,8 +142,8 @@ struct TokenizerModel {
     vocab: HashMap<String, u32>,
 }
 
-fn unexpected(error: impl std::fmt::Display) -> Fault {
-    Fault::malformed(format!("not a vocabulary: {error}"))
+fn unexpected(error: impl std::fmt::Display) -> ParseError {
+    ParseError::malformed(format!("not a vocabulary: {error}"))
 }
 
 /// GPT-2's printable stand-ins for bytes: Latin-1 characters that print stand for themselves, the others are numbered

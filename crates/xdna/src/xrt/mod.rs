@@ -13,7 +13,7 @@ mod shim;
 
 use std::time::Duration;
 
-pub use self::places::Places;
+pub use self::places::SearchPaths;
 
 use self::buffer::{Arena, XrtBuffer};
 use self::handle::{Handle, device_count, xrt_version};
@@ -41,7 +41,7 @@ pub struct XrtDevice {
 
 impl XrtDevice {
     /// Looks for NPU, runtime and overlay, and loads the overlay. The error says what is missing and what to do.
-    pub fn open(places: &Places) -> Result<Self, NpuError> {
+    pub fn open(places: &SearchPaths) -> Result<Self, NpuError> {
         let hardware = places.hardware()?;
         let shim = places.load_shim()?;
         let overlay = places.overlay()?;

@@ -19,7 +19,7 @@ const XDNA2: u32 = 0x17f0;
 const XDNA1: u32 = 0x1502;
 
 /// Where to look.
-pub struct Places {
+pub struct SearchPaths {
     /// Linux's directory of accelerators.
     pub accelerators: PathBuf,
     /// Files of the shim, tried in turn.
@@ -35,7 +35,7 @@ pub struct Hardware {
     pub address: String,
 }
 
-impl Places {
+impl SearchPaths {
     /// `$WHISPERNPU_XRT_SHIM` and `$WHISPERNPU_XCLBIN` if they are set. Else the shim is looked for in `whispernpu/`
     /// beside the plugin's directory, then by the dynamic loader; the overlay in `whispernpu/` below the XDG
     /// `data_directories`, XDG's, which include `~/.local/share` and `/usr/share`.
@@ -171,8 +171,8 @@ mod tests {
         root
     }
 
-    fn places(root: &Path) -> Places {
-        Places {
+    fn places(root: &Path) -> SearchPaths {
+        SearchPaths {
             accelerators: root.join("accel"),
             shims: vec![root.join(SHIM)],
             overlays: vec![root.join("a").join(OVERLAY), root.join("b").join(OVERLAY)],
@@ -213,7 +213,7 @@ mod tests {
             .split_whitespace()
             .find(|word| word.contains("/libc.so"))
             .expect("libc");
-        let foreign = Places {
+        let foreign = SearchPaths {
             shims: vec![libc.into()],
             ..places
         };

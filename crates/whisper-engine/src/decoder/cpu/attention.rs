@@ -6,21 +6,21 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::graph::{CpuGraph, Piece, contribute, multiply};
-use super::heard::Hearing;
-use super::memory::{BLOCK, Memory, Scratch};
-use super::stream::Stream;
+use super::cross_kv::Hearing;
+use super::graph::{CpuGraph, TokenBatch, contribute, multiply};
+use super::kv_cache::{BLOCK, KvCache, Scratch};
+use super::residual::Stream;
 use super::weights::{CrossHead, SelfHead};
 use crate::decoder::Attention;
-use whisper_kernels::Kernel;
+use whisper_kernels::GemmKernel;
+use whisper_kernels::decoder_attention::{DecoderAttention, scores_width};
+use whisper_kernels::epilogue::{Identity, Keys, ToFloats, ToValues, Transfer, Values};
 use whisper_kernels::gemm::Rows;
-use whisper_kernels::recall::{Recall, scores_width};
-use whisper_kernels::sink::{Identity, Keys, ToFloats, ToValues, Transfer, Values};
 
 /// Each piece, and which rows are its own.
-fn with_rows<'a, K: Kernel>(
-    pieces: &'a [Piece<'a, K>],
-) -> impl Iterator<Item = (&'a Piece<'a, K>, Range<usize>)> {
+fn with_rows<'a, K: GemmKernel>(
+    pieces: &'a [TokenBatch<'a, K>],
+) -> impl Iterator<Item = (&'a TokenBatch<'a, K>, Range<usize>)> {
     pieces.iter().scan(0, |end, piece| {
         let start = *end;
         *end += piece.tokens.len();
@@ -28,16 +28,16 @@ fn with_rows<'a, K: Kernel>(
     })
 }
 
-impl<K: Kernel> CpuGraph<K> {
+impl<K: GemmKernel> CpuGraph<K> {
     /// Every head of layer `index`: what the tokens say to those before them.
     pub(super) fn attend_self(
         &self,
         index: usize,
-        pieces: &[Piece<'_, K>],
-        memory: &mut Memory<K>,
+        pieces: &[TokenBatch<'_, K>],
+        memory: &mut KvCache<K>,
     ) {
         let (kernel, width, head_width) = (self.kernel, self.config.text_state, self.head_width());
-        let text_len = Memory::<K>::capacity(&self.config) * head_width;
+        let text_len = KvCache::<K>::capacity(&self.config) * head_width;
         let head_len = memory.texts * text_len;
         let layer = index * self.config.text_heads * head_len..;
         let Stream { parts, digits, .. } = &mut memory.stream;
@@ -53,7 +53,8 @@ impl<K: Kernel> CpuGraph<K> {
             .for_each(|(head, scratch, part, keys, values)| {
                 let SelfHead { q, k, v, out } = head;
                 let count = pieces.iter().map(|piece| piece.tokens.len()).sum();
-                let texts = |piece: &Piece<K>| piece.text * text_len..(piece.text + 1) * text_len;
+                let texts =
+                    |piece: &TokenBatch<K>| piece.text * text_len..(piece.text + 1) * text_len;
                 let sink = ToValues::new(&mut scratch.queries, head_width, Identity);
                 multiply(kernel, digits, count, q.all(), sink);
 
@@ -65,7 +66,7 @@ impl<K: Kernel> CpuGraph<K> {
                         head_width,
                         first: piece.past,
                     };
-                    kernel.vectorize(transfer(rows, own, head_width, sink));
+                    kernel.dispatch(transfer(rows, own, head_width, sink));
                 }
                 multiply(kernel, digits, count, v.all(), floats(rows, head_width));
                 for (piece, own) in with_rows(pieces) {
@@ -74,7 +75,7 @@ impl<K: Kernel> CpuGraph<K> {
                         head_width,
                         first: piece.past,
                     };
-                    kernel.vectorize(transfer(rows, own, head_width, sink));
+                    kernel.dispatch(transfer(rows, own, head_width, sink));
                 }
 
                 for (piece, own) in with_rows(pieces) {
@@ -95,8 +96,8 @@ impl<K: Kernel> CpuGraph<K> {
     pub(super) fn attend_audio(
         &self,
         index: usize,
-        pieces: &[Piece<'_, K>],
-        memory: &mut Memory<K>,
+        pieces: &[TokenBatch<'_, K>],
+        memory: &mut KvCache<K>,
         attention: Option<&mut Attention>,
     ) {
         let (kernel, width, head_width) = (self.kernel, self.config.text_state, self.head_width());
@@ -167,14 +168,14 @@ fn transfer<S>(rows: &[f32], own: Range<usize>, head_width: usize, sink: S) -> T
 }
 
 /// What some tokens of a text look at with one head.
-struct Look<'a, K: Kernel> {
+struct Look<'a, K: GemmKernel> {
     keys: &'a [K::Value],
     values: &'a [K::Value],
     context: usize,
     past: Option<usize>,
 }
 
-impl<K: Kernel> Look<'_, K> {
+impl<K: GemmKernel> Look<'_, K> {
     /// What the queries of the rows `own` find, to these rows of `scratch.rows`.
     fn recall(
         self,
@@ -184,7 +185,7 @@ impl<K: Kernel> Look<'_, K> {
         scratch: &mut Scratch<K>,
         looks: &mut [f32],
     ) {
-        kernel.vectorize(Recall {
+        kernel.dispatch(DecoderAttention {
             queries: Rows {
                 values: &scratch.queries[own.start * head_width..],
                 stride: head_width,

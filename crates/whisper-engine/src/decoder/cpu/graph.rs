@@ -8,19 +8,19 @@ use std::ops::Range;
 use rayon::prelude::*;
 use smallvec::SmallVec;
 
-use super::heard::{Heard, Hearing};
-use super::memory::{BLOCK, Memory, Scratch};
-use super::stream::{Parts, Stream, round};
+use super::cross_kv::{CrossKvCache, Hearing};
+use super::kv_cache::{BLOCK, KvCache, Scratch};
+use super::residual::{Parts, Stream, round};
 use super::weights::{Layer, Slice, Weights};
-use crate::decoder::graph::{Audio, Cache, Graph, Step, alignment_heads};
+use crate::decoder::graph::{DecodeSession, EncodedWindow, Graph, Step, alignment_heads};
 use crate::decoder::{Attention, DecoderError, MOST_TEXTS};
 use crate::encoder::AudioFeatures;
 use whisper_frontend::pool::{Pool, Pooled};
-use whisper_kernels::Kernel;
-use whisper_kernels::gemm::Sink;
+use whisper_kernels::GemmKernel;
+use whisper_kernels::epilogue::{GeluFloats, ToFloats};
+use whisper_kernels::gemm::Epilogue;
 use whisper_kernels::norm::Norm;
-use whisper_kernels::quantized::{Digits, Outputs, Product};
-use whisper_kernels::sink::{GeluFloats, ToFloats};
+use whisper_kernels::quantized::{Outputs, Product, QuantizedRows};
 use whisper_model::{Config, Model, ModelError};
 
 /// Memories that are kept for reuse: a live update and an offline stream's windows may be decoded in turns.
@@ -28,18 +28,18 @@ const KEPT: usize = 2;
 /// Outputs of the vocabulary, in panels, that one task computes.
 const PANELS: usize = 64;
 
-pub struct CpuGraph<K: Kernel> {
+pub struct CpuGraph<K: GemmKernel> {
     pub(super) kernel: K,
     pub(super) config: Config,
     pub(super) weights: Weights<K>,
     pub(super) alignment_heads: Vec<(usize, usize)>,
     /// For one text, and for [`MOST_TEXTS`].
-    memories: [Pool<Memory<K>>; 2],
-    windows: Pool<Heard<K>>,
+    memories: [Pool<KvCache<K>>; 2],
+    windows: Pool<CrossKvCache<K>>,
 }
 
 /// Tokens of one text that pass through the layers together.
-pub(super) struct Piece<'a, K: Kernel> {
+pub(super) struct TokenBatch<'a, K: GemmKernel> {
     /// Which text of the cache.
     pub text: usize,
     pub tokens: &'a [u32],
@@ -48,11 +48,11 @@ pub(super) struct Piece<'a, K: Kernel> {
     pub hearing: Hearing<'a, K>,
 }
 
-impl<K: Kernel> CpuGraph<K> {
+impl<K: GemmKernel> CpuGraph<K> {
     pub fn new(kernel: K, model: &Model) -> Result<Self, ModelError> {
         let config = model.config.clone();
         let head_width = config.text_state / config.text_heads;
-        if !head_width.is_multiple_of(K::COLUMNS) {
+        if !head_width.is_multiple_of(K::NR) {
             let what = format!("attention heads {head_width} wide, Whisper models have 64");
             return Err(ModelError::Unsupported {
                 path: model.path.clone(),
@@ -62,19 +62,19 @@ impl<K: Kernel> CpuGraph<K> {
         let window = config.clone();
         let memories = [1, MOST_TEXTS].map(|texts| {
             let config = config.clone();
-            Pool::new(KEPT, move || Memory::new(&config, texts))
+            Pool::new(KEPT, move || KvCache::new(&config, texts))
         });
         Ok(Self {
             kernel,
             weights: Weights::load(model)?,
             alignment_heads: alignment_heads(&config),
             memories,
-            windows: Pool::new(MOST_TEXTS, move || Heard::new(&window)),
+            windows: Pool::new(MOST_TEXTS, move || CrossKvCache::new(&window)),
             config,
         })
     }
 
-    fn memory<'a>(&self, cache: &'a mut Cache) -> Result<&'a mut Memory<K>, DecoderError> {
+    fn memory<'a>(&self, cache: &'a mut DecodeSession) -> Result<&'a mut KvCache<K>, DecoderError> {
         let texts = cache.texts();
         assert!(texts <= MOST_TEXTS);
         let lend = || {
@@ -82,7 +82,7 @@ impl<K: Kernel> CpuGraph<K> {
             memory.clear();
             memory
         };
-        Ok(&mut **cache.memory::<Pooled<Memory<K>>>(lend)?)
+        Ok(&mut **cache.memory::<Pooled<KvCache<K>>>(lend)?)
     }
 
     pub(super) fn head_width(&self) -> usize {
@@ -94,9 +94,9 @@ impl<K: Kernel> CpuGraph<K> {
         &self,
         text: usize,
         tokens: &'a [u32],
-        cache: &Cache,
-        audio: &'a Audio,
-    ) -> Result<Piece<'a, K>, DecoderError> {
+        cache: &DecodeSession,
+        audio: &'a EncodedWindow,
+    ) -> Result<TokenBatch<'a, K>, DecoderError> {
         let (past, context) = (cache.len(text), self.config.text_ctx);
         if past + tokens.len() > context {
             return Err(DecoderError::TooLong {
@@ -107,8 +107,8 @@ impl<K: Kernel> CpuGraph<K> {
         if let Some(token) = tokens.iter().find(|t| **t as usize >= self.config.vocab) {
             return Err(DecoderError::UnknownToken(*token));
         }
-        let heard: &Pooled<Heard<K>> = audio.operands()?;
-        Ok(Piece {
+        let heard: &Pooled<CrossKvCache<K>> = audio.operands()?;
+        Ok(TokenBatch {
             text,
             tokens,
             past,
@@ -120,7 +120,7 @@ impl<K: Kernel> CpuGraph<K> {
     }
 
     /// The tokens as rows of the residual stream.
-    fn embed(&self, pieces: &[Piece<'_, K>], x: &mut [f32]) {
+    fn embed(&self, pieces: &[TokenBatch<'_, K>], x: &mut [f32]) {
         let width = self.config.text_state;
         let mut rows = x.chunks_exact_mut(width);
         for piece in pieces {
@@ -137,8 +137,8 @@ impl<K: Kernel> CpuGraph<K> {
     /// At most [`BLOCK`] tokens through all layers: of one text, or one token of each of some. `attention` of a text alone.
     fn feed(
         &self,
-        pieces: &[Piece<'_, K>],
-        memory: &mut Memory<K>,
+        pieces: &[TokenBatch<'_, K>],
+        memory: &mut KvCache<K>,
         mut attention: Option<&mut Attention>,
     ) {
         let count = pieces.iter().map(|piece| piece.tokens.len()).sum();
@@ -155,20 +155,20 @@ impl<K: Kernel> CpuGraph<K> {
         self.settle(memory, count, &self.weights.norm, Parts::All);
     }
 
-    fn settle(&self, memory: &mut Memory<K>, count: usize, norm: &Norm, parts: Parts) {
+    fn settle(&self, memory: &mut KvCache<K>, count: usize, norm: &Norm, parts: Parts) {
         memory.stream.settle(self.kernel, count, norm, parts);
     }
 
     /// As [`Graph::project`], at most [`BLOCK`] tokens.
-    fn project_block(&self, memory: &mut Memory<K>, tokens: Range<usize>, logits: &mut [f32]) {
+    fn project_block(&self, memory: &mut KvCache<K>, tokens: Range<usize>, logits: &mut [f32]) {
         let (kernel, width, vocab) = (self.kernel, self.config.text_state, self.config.vocab);
-        let (count, at_once) = (tokens.len(), PANELS * K::COLUMNS);
+        let (count, at_once) = (tokens.len(), PANELS * K::NR);
         let digits = &mut memory.stream.digits;
         let hidden = &memory.hidden[tokens.start * width..tokens.end * width];
         round(kernel, hidden, width, digits);
         memory
             .logits
-            .resize(count * vocab.next_multiple_of(K::COLUMNS), 0.0);
+            .resize(count * vocab.next_multiple_of(K::NR), 0.0);
         let tasks = memory.logits.par_chunks_mut(count * at_once).enumerate();
         tasks.for_each(|(task, out)| {
             let right = self.weights.embedding.panels(task * PANELS, PANELS);
@@ -185,7 +185,7 @@ impl<K: Kernel> CpuGraph<K> {
         });
     }
 
-    fn feed_forward(&self, layer: &Layer<K>, count: usize, memory: &mut Memory<K>) {
+    fn feed_forward(&self, layer: &Layer<K>, count: usize, memory: &mut KvCache<K>) {
         let (kernel, width, slice_width) =
             (self.kernel, self.config.text_state, 4 * self.head_width());
         let Stream { parts, digits, .. } = &mut memory.stream;
@@ -212,34 +212,34 @@ impl<K: Kernel> CpuGraph<K> {
     }
 }
 
-impl<K: Kernel> Graph for CpuGraph<K> {
+impl<K: GemmKernel> Graph for CpuGraph<K> {
     fn vocab(&self) -> usize {
         self.config.vocab
     }
 
-    fn listen(&self, features: &AudioFeatures) -> Result<Audio, DecoderError> {
+    fn listen(&self, features: &AudioFeatures) -> Result<EncodedWindow, DecoderError> {
         let frames = features.context;
         if frames == 0 || frames > self.config.audio_ctx {
             return Err(DecoderError::Frames(frames));
         }
         let mut window = self.windows.acquire();
         window.fill(self.kernel, &self.config, features)?;
-        Ok(Audio::new(frames, window))
+        Ok(EncodedWindow::new(frames, window))
     }
 
     fn forward(
         &self,
         text: usize,
         tokens: &[u32],
-        cache: &mut Cache,
-        audio: &Audio,
+        cache: &mut DecodeSession,
+        audio: &EncodedWindow,
         mut attention: Option<&mut Attention>,
     ) -> Result<(), DecoderError> {
         let whole = self.piece(text, tokens, cache, audio)?;
         let memory = self.memory(cache)?;
         let rows = BLOCK * self.config.text_state;
         for (block, tokens) in tokens.chunks(BLOCK).enumerate() {
-            let piece = Piece {
+            let piece = TokenBatch {
                 tokens,
                 past: whole.past + block * BLOCK,
                 ..whole
@@ -251,7 +251,7 @@ impl<K: Kernel> Graph for CpuGraph<K> {
         Ok(())
     }
 
-    fn step(&self, steps: &[Step], cache: &mut Cache) -> Result<(), DecoderError> {
+    fn step(&self, steps: &[Step], cache: &mut DecodeSession) -> Result<(), DecoderError> {
         let pieces = steps.iter().map(|step| {
             let token = std::slice::from_ref(&step.token);
             self.piece(step.text, token, cache, step.audio)
@@ -266,7 +266,7 @@ impl<K: Kernel> Graph for CpuGraph<K> {
 
     fn project(
         &self,
-        cache: &mut Cache,
+        cache: &mut DecodeSession,
         tokens: Range<usize>,
         logits: &mut Vec<f32>,
     ) -> Result<(), DecoderError> {
@@ -281,14 +281,14 @@ impl<K: Kernel> Graph for CpuGraph<K> {
     }
 }
 
-pub(super) fn multiply<K: Kernel>(
+pub(super) fn multiply<K: GemmKernel>(
     kernel: K,
-    left: &Digits,
+    left: &QuantizedRows,
     count: usize,
     right: Outputs<'_, K>,
-    sink: impl Sink<K>,
+    sink: impl Epilogue<K>,
 ) {
-    kernel.vectorize(Product {
+    kernel.dispatch(Product {
         left,
         count,
         right,
@@ -297,12 +297,12 @@ pub(super) fn multiply<K: Kernel>(
 }
 
 /// What `count` rows of one head, `depth` wide, add to the residual stream.
-pub(super) fn contribute<K: Kernel>(
+pub(super) fn contribute<K: GemmKernel>(
     kernel: K,
     rows: &[f32],
     depth: usize,
     count: usize,
-    digits: &mut Digits,
+    digits: &mut QuantizedRows,
     out: Outputs<'_, K>,
     part: &mut [f32],
 ) {

@@ -10,14 +10,14 @@
 //! rounds, `attention` two of them, and `graph` the order of all this.
 
 mod attention;
+mod cross_kv;
 mod graph;
-mod heard;
-mod memory;
-mod stream;
+mod kv_cache;
+mod residual;
 mod weights;
 
 use super::graph::Graph;
-use whisper_kernels::{ForKernel, Isa, Kernel, UnknownIsa};
+use whisper_kernels::{ForKernel, GemmKernel, Isa, UnknownIsa};
 use whisper_model::{Model, ModelError};
 
 /// The graph for one instruction set.
@@ -30,7 +30,7 @@ struct Load<'a>(&'a Model);
 impl ForKernel for Load<'_> {
     type Output = Result<Box<dyn Graph>, ModelError>;
 
-    fn run<K: Kernel>(self, kernel: K) -> Self::Output {
+    fn run<K: GemmKernel>(self, kernel: K) -> Self::Output {
         Ok(Box::new(graph::CpuGraph::new(kernel, self.0)?))
     }
 }

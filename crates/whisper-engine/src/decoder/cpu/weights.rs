@@ -4,7 +4,7 @@
 use std::f32::consts::LOG2_E;
 use std::ops::Range;
 
-use whisper_kernels::Kernel;
+use whisper_kernels::GemmKernel;
 use whisper_kernels::norm::Norm;
 use whisper_kernels::quantized::Quantized;
 use whisper_model::{Model, ModelError};
@@ -12,7 +12,7 @@ use whisper_model::{Model, ModelError};
 /// Rows of the embedding that are converted at once when it is loaded.
 const ROWS_AT_ONCE: usize = 1024;
 
-pub struct Weights<K: Kernel> {
+pub struct Weights<K: GemmKernel> {
     /// Tokens by d: looked up for what is fed, and multiplied by for the logits.
     pub embedding: Quantized<K>,
     /// (text_ctx, d)
@@ -21,7 +21,7 @@ pub struct Weights<K: Kernel> {
     pub norm: Norm,
 }
 
-pub struct Layer<K: Kernel> {
+pub struct Layer<K: GemmKernel> {
     pub self_norm: Norm,
     pub self_heads: Vec<SelfHead<K>>,
     pub cross_norm: Norm,
@@ -30,8 +30,8 @@ pub struct Layer<K: Kernel> {
     pub slices: Vec<Slice<K>>,
 }
 
-/// Queries carry the factor log2 e / √(head width), as [`whisper_kernels::recall::Recall`] wants them.
-pub struct SelfHead<K: Kernel> {
+/// Queries carry the factor log2 e / √(head width), as [`whisper_kernels::decoder_attention::DecoderAttention`] wants them.
+pub struct SelfHead<K: GemmKernel> {
     pub q: Quantized<K>,
     pub k: Quantized<K>,
     pub v: Quantized<K>,
@@ -39,18 +39,18 @@ pub struct SelfHead<K: Kernel> {
     pub out: Quantized<K>,
 }
 
-pub struct CrossHead<K: Kernel> {
+pub struct CrossHead<K: GemmKernel> {
     pub q: Quantized<K>,
     pub out: Quantized<K>,
 }
 
 /// A head's share of the feed-forward half.
-pub struct Slice<K: Kernel> {
+pub struct Slice<K: GemmKernel> {
     pub fc1: Quantized<K>,
     pub fc2: Quantized<K>,
 }
 
-impl<K: Kernel> Weights<K> {
+impl<K: GemmKernel> Weights<K> {
     pub fn load(model: &Model) -> Result<Self, ModelError> {
         let config = &model.config;
         Ok(Self {
@@ -66,7 +66,7 @@ impl<K: Kernel> Weights<K> {
     }
 }
 
-impl<K: Kernel> Layer<K> {
+impl<K: GemmKernel> Layer<K> {
     fn load(model: &Model, index: usize) -> Result<Self, ModelError> {
         let (width, heads) = (model.config.text_state, model.config.text_heads);
         let head_width = width / heads;
@@ -137,7 +137,7 @@ impl Linear {
     }
 
     /// Some outputs, multiplied by `scale`.
-    fn outputs<K: Kernel>(&self, range: Range<usize>, scale: f32) -> Quantized<K> {
+    fn outputs<K: GemmKernel>(&self, range: Range<usize>, scale: f32) -> Quantized<K> {
         let mut part = Quantized::new(range.len(), self.inputs);
         let mut row = vec![0.0; self.inputs];
         for (column, output) in range.enumerate() {
@@ -151,7 +151,7 @@ impl Linear {
     }
 
     /// What some inputs contribute to all outputs. The first share brings the bias.
-    fn inputs<K: Kernel>(&self, range: Range<usize>) -> Quantized<K> {
+    fn inputs<K: GemmKernel>(&self, range: Range<usize>) -> Quantized<K> {
         let mut part = Quantized::new(self.bias.len(), range.len());
         for (column, row) in self.weight.chunks_exact(self.inputs).enumerate() {
             let bias = if range.start == 0 {
@@ -165,7 +165,7 @@ impl Linear {
     }
 }
 
-fn embedding<K: Kernel>(model: &Model) -> Result<Quantized<K>, ModelError> {
+fn embedding<K: GemmKernel>(model: &Model) -> Result<Quantized<K>, ModelError> {
     let weight = model.weight("model.decoder.embed_tokens.weight")?;
     let (vocab, width) = (weight.shape[0], weight.shape[1]);
     let mut embedding = Quantized::new(vocab, width);

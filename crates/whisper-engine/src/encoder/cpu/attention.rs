@@ -8,11 +8,11 @@ use rayon::prelude::*;
 use super::graph::rows_of;
 use super::workspace::{BLOCK, Scratches, Workspace};
 use whisper_kernels::attention::Attend;
-use whisper_kernels::{Kernel, tile_rows};
+use whisper_kernels::{GemmKernel, mr};
 use whisper_model::Config;
 
 /// Every head's queries of the blocks that begin in `rows` against all its keys and values.
-pub(in crate::encoder) fn attend<K: Kernel>(
+pub(in crate::encoder) fn attend<K: GemmKernel>(
     kernel: K,
     config: &Config,
     workspace: &mut Workspace<K>,
@@ -30,9 +30,9 @@ pub(in crate::encoder) fn attend<K: Kernel>(
         if !rows.contains(&(block * BLOCK)) {
             return;
         }
-        let len = rows_of(block, context).next_multiple_of(tile_rows::<K>()) * head_width;
+        let len = rows_of(block, context).next_multiple_of(mr::<K>()) * head_width;
         scratches.with(|scratch| {
-            kernel.vectorize(Attend {
+            kernel.dispatch(Attend {
                 queries: &heads[block * config.audio_heads + head],
                 blocks: heads[head..].iter().step_by(config.audio_heads),
                 context,

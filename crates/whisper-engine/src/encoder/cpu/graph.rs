@@ -13,18 +13,18 @@ use super::stem::convolve;
 use super::weights::{Slice, Weights};
 use super::workspace::{BLOCK, Scratch, Scratches, Workspace};
 use crate::encoder::{AudioFeatures, EncoderError};
-use whisper_kernels::Kernel;
+use whisper_kernels::GemmKernel;
 use whisper_kernels::attention::Block;
 use whisper_kernels::buffer::stride;
+use whisper_kernels::epilogue::{AddTo, Gelu, ToFloats, ToValues};
 use whisper_kernels::gemm::{Gemm, Rows};
 use whisper_kernels::linear::{Linear, ValueRows};
 use whisper_kernels::norm::{Norm, Normalize};
-use whisper_kernels::pack::Packed;
-use whisper_kernels::sink::{AddTo, Gelu, ToFloats, ToValues};
+use whisper_kernels::pack::PackedB;
 use whisper_model::{Config, Model, ModelError};
 
 /// The encoder for one instruction set.
-pub struct Graph<K: Kernel> {
+pub struct Graph<K: GemmKernel> {
     kernel: K,
     config: Config,
     weights: Weights<K>,
@@ -49,11 +49,11 @@ pub(in crate::encoder) fn rows_of(block: usize, rows: usize) -> usize {
     rows.saturating_sub(block * BLOCK).min(BLOCK)
 }
 
-impl<K: Kernel> Graph<K> {
+impl<K: GemmKernel> Graph<K> {
     pub fn new(kernel: K, model: &Model) -> Result<Self, ModelError> {
         let config = model.config.clone();
         let head_width = config.audio_state / config.audio_heads;
-        if !head_width.is_multiple_of(K::COLUMNS) {
+        if !head_width.is_multiple_of(K::NR) {
             let what = format!("attention heads {head_width} wide, Whisper models have 64");
             return Err(ModelError::Unsupported {
                 path: model.path.clone(),
@@ -132,7 +132,7 @@ impl<K: Kernel> Graph<K> {
                         stride,
                         count,
                     };
-                    kernel.vectorize(Gemm {
+                    kernel.dispatch(Gemm {
                         left,
                         right: layer.out.all(),
                         sink: AddTo { out: x, width },
@@ -195,7 +195,7 @@ impl<K: Kernel> Graph<K> {
     }
 
     /// `out = normed Wᵀ + b`, (context, d).
-    fn project_across(&self, packed: &Packed<K>, context: usize, out: &mut [f32]) {
+    fn project_across(&self, packed: &PackedB<K>, context: usize, out: &mut [f32]) {
         let (kernel, width) = (self.kernel, self.config.audio_state);
         let stride = stride::<K::Value>(width);
         out[..context * width]
@@ -209,7 +209,7 @@ impl<K: Kernel> Graph<K> {
                     stride,
                     count: rows_of(block, context),
                 };
-                kernel.vectorize(Gemm {
+                kernel.dispatch(Gemm {
                     left,
                     right: packed.all(),
                     sink: ToFloats { out, width },
@@ -218,7 +218,7 @@ impl<K: Kernel> Graph<K> {
     }
 }
 
-impl<K: Kernel> Encode for Graph<K> {
+impl<K: GemmKernel> Encode for Graph<K> {
     fn encode(
         &mut self,
         mel: &Array2<f32>,
@@ -290,7 +290,7 @@ fn normed_blocks<V: Send>(normed: &mut [V], width: usize) -> rayon::slice::Chunk
     normed.par_chunks_mut(BLOCK * stride::<V>(width))
 }
 
-pub(super) fn normalize<K: Kernel>(
+pub(super) fn normalize<K: GemmKernel>(
     kernel: K,
     norm: &Norm,
     x: &[f32],
@@ -298,7 +298,7 @@ pub(super) fn normalize<K: Kernel>(
     floats: &mut [f32],
 ) {
     let stride = stride::<K::Value>(norm.weight.len());
-    kernel.vectorize(Normalize {
+    kernel.dispatch(Normalize {
         norm,
         x,
         out,
@@ -308,7 +308,7 @@ pub(super) fn normalize<K: Kernel>(
 }
 
 /// `x += fc2(GELU(fc1(rows)))`
-fn expand_and_contract<K: Kernel>(
+fn expand_and_contract<K: GemmKernel>(
     kernel: K,
     slice: &Slice<K>,
     count: usize,

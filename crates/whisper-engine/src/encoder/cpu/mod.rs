@@ -15,7 +15,7 @@ use ndarray::{Array2, ArrayViewMut2};
 use self::graph::{Encode, Graph};
 use super::{AudioFeatures, Encoder, EncoderError};
 use whisper_frontend::mel::WINDOW_FRAMES;
-use whisper_kernels::{ForKernel, Isa, Kernel};
+use whisper_kernels::{ForKernel, GemmKernel, Isa};
 use whisper_model::{Model, ModelError};
 
 /// Whisper's encoder on the machine's own vector units.
@@ -49,7 +49,7 @@ struct Load<'a>(&'a Model);
 impl ForKernel for Load<'_> {
     type Output = Result<Box<dyn Encode>, ModelError>;
 
-    fn run<K: Kernel>(self, kernel: K) -> Self::Output {
+    fn run<K: GemmKernel>(self, kernel: K) -> Self::Output {
         Ok(Box::new(Graph::new(kernel, self.0)?))
     }
 }

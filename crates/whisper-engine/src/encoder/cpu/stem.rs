@@ -6,13 +6,13 @@ use rayon::prelude::*;
 use super::graph::{normalize, row_blocks, rows_of};
 use super::weights::Stem;
 use super::workspace::{BLOCK, Workspace};
+use whisper_kernels::epilogue::{Gelu, GeluPlus, ToValues};
 use whisper_kernels::gemm::{Gemm, Rows};
 use whisper_kernels::norm::Norm;
-use whisper_kernels::sink::{Gelu, GeluPlus, ToValues};
-use whisper_kernels::{Kernel, Operation};
+use whisper_kernels::{GemmKernel, SimdOp};
 
 /// Both convolutions, and `first_norm` of what comes of them, to the workspace.
-pub(in crate::encoder) fn convolve<K: Kernel>(
+pub(in crate::encoder) fn convolve<K: GemmKernel>(
     kernel: K,
     stem_weights: &Stem<K>,
     first_norm: Option<&Norm>,
@@ -24,7 +24,7 @@ pub(in crate::encoder) fn convolve<K: Kernel>(
     let frames = 2 * context;
 
     let (_, rows) = workspace.mel.split_at_mut(n_mels);
-    kernel.vectorize(Narrow {
+    kernel.dispatch(Narrow {
         from: &mel[..frames * n_mels],
         to: rows,
     });
@@ -37,7 +37,7 @@ pub(in crate::encoder) fn convolve<K: Kernel>(
         .take(frames.div_ceil(BLOCK))
         .with_max_len(1)
         .for_each(|(block, stem)| {
-            kernel.vectorize(Gemm {
+            kernel.dispatch(Gemm {
                 left: Rows {
                     values: &mel[block * BLOCK * n_mels..],
                     stride: n_mels,
@@ -53,7 +53,7 @@ pub(in crate::encoder) fn convolve<K: Kernel>(
     row_blocks(&mut workspace.x, &mut workspace.normed, width, context).for_each(
         |(block, (x, normed))| {
             let rows = rows_of(block, context);
-            kernel.vectorize(Gemm {
+            kernel.dispatch(Gemm {
                 left: Rows {
                     values: &stem[2 * block * BLOCK * width..],
                     stride: 2 * width,
@@ -79,7 +79,7 @@ struct Narrow<'a, V> {
     to: &'a mut [V],
 }
 
-impl<K: Kernel> Operation<K> for Narrow<'_, K::Value> {
+impl<K: GemmKernel> SimdOp<K> for Narrow<'_, K::Value> {
     type Output = ();
 
     #[inline(always)]

@@ -3,38 +3,38 @@
 
 use std::f32::consts::LOG2_E;
 
-use whisper_kernels::Kernel;
+use whisper_kernels::GemmKernel;
 use whisper_kernels::linear::Linear;
 use whisper_kernels::norm::Norm;
-use whisper_kernels::pack::Packed;
+use whisper_kernels::pack::PackedB;
 use whisper_model::{Config, Model, ModelError};
 
 /// What turns mel rows into the first layer's input.
-pub struct Stem<K: Kernel> {
+pub struct Stem<K: GemmKernel> {
     /// Outputs by (place in the window of 3, input): the order of time-major rows.
-    pub conv1: Packed<K>,
-    pub conv2: Packed<K>,
+    pub conv1: PackedB<K>,
+    pub conv2: PackedB<K>,
     /// (audio_ctx, d)
     pub positions: Vec<f32>,
     width: usize,
     n_mels: usize,
 }
 
-pub struct Weights<K: Kernel> {
+pub struct Weights<K: GemmKernel> {
     pub stem: Stem<K>,
     pub layers: Vec<Layer<K>>,
     pub norm: Norm,
     /// Key and value projections of each decoder layer's cross-attention.
-    pub cross: Vec<(Packed<K>, Packed<K>)>,
+    pub cross: Vec<(PackedB<K>, PackedB<K>)>,
 }
 
-pub struct Layer<K: Kernel> {
+pub struct Layer<K: GemmKernel> {
     pub attention_norm: Norm,
     /// Scaled by log2 e / √(head width), as [`whisper_kernels::attention::Attend`] wants its queries.
-    pub q: Packed<K>,
-    pub k: Packed<K>,
-    pub v: Packed<K>,
-    pub out: Packed<K>,
+    pub q: PackedB<K>,
+    pub k: PackedB<K>,
+    pub v: PackedB<K>,
+    pub out: PackedB<K>,
     pub feed_forward_norm: Norm,
     /// Slices of the hidden width; what they give adds up.
     pub feed_forward: Vec<Slice<K>>,
@@ -44,7 +44,7 @@ pub struct Layer<K: Kernel> {
 ///
 /// In the fastest format. With 8 bits in the projections of attention too, the cosine to the reference would fall
 /// below 0.999 (base: 0.9977).
-pub struct Slice<K: Kernel> {
+pub struct Slice<K: GemmKernel> {
     pub fc1: K::Linear,
     pub fc2: K::Linear,
 }
@@ -54,7 +54,7 @@ const SLICE_BYTES: usize = 2 << 20;
 /// Slices are so many hidden outputs wide, or a multiple.
 const SLICE_STEP: usize = 64;
 
-impl<K: Kernel> Stem<K> {
+impl<K: GemmKernel> Stem<K> {
     pub fn load(model: &Model) -> Result<Self, ModelError> {
         Ok(Self {
             conv1: convolution(model, "model.encoder.conv1")?,
@@ -76,7 +76,7 @@ impl<K: Kernel> Stem<K> {
     }
 }
 
-impl<K: Kernel> Weights<K> {
+impl<K: GemmKernel> Weights<K> {
     pub fn load(model: &Model) -> Result<Self, ModelError> {
         let config = &model.config;
         let cross = |i| {
@@ -99,7 +99,7 @@ impl<K: Kernel> Weights<K> {
     }
 }
 
-impl<K: Kernel> Layer<K> {
+impl<K: GemmKernel> Layer<K> {
     fn load(model: &Model, index: usize) -> Result<Self, ModelError> {
         let name = format!("model.encoder.layers.{index}");
         let head_width = model.config.audio_state / model.config.audio_heads;
@@ -120,7 +120,7 @@ impl<K: Kernel> Layer<K> {
 }
 
 /// How wide slices are: all alike.
-pub fn slice_width<K: Kernel>(config: &Config) -> usize {
+pub fn slice_width<K: GemmKernel>(config: &Config) -> usize {
     let (width, hidden) = (config.audio_state, 4 * config.audio_state);
     let bytes = |slice: usize| 2 * width * slice * size_of::<<K::Linear as Linear<K>>::Element>();
     let parts = (1..=hidden / SLICE_STEP).filter(|parts| hidden.is_multiple_of(parts * SLICE_STEP));
@@ -130,7 +130,7 @@ pub fn slice_width<K: Kernel>(config: &Config) -> usize {
         .unwrap_or(hidden)
 }
 
-fn slices<K: Kernel>(model: &Model, layer: &str) -> Result<Vec<Slice<K>>, ModelError> {
+fn slices<K: GemmKernel>(model: &Model, layer: &str) -> Result<Vec<Slice<K>>, ModelError> {
     let floats =
         |name: &str| Ok::<_, ModelError>(model.weight(&format!("{layer}.{name}"))?.to_f32());
     let (fc1, fc2) = (floats("fc1.weight")?, floats("fc2.weight")?);
@@ -157,7 +157,11 @@ fn slices<K: Kernel>(model: &Model, layer: &str) -> Result<Vec<Slice<K>>, ModelE
 }
 
 /// `name.weight`, and `name.bias` where the model has one (Whisper's key projections have none).
-fn linear<K: Kernel, L: Linear<K>>(model: &Model, name: &str, scale: f32) -> Result<L, ModelError> {
+fn linear<K: GemmKernel, L: Linear<K>>(
+    model: &Model,
+    name: &str,
+    scale: f32,
+) -> Result<L, ModelError> {
     let weight = model.weight(&format!("{name}.weight"))?;
     let bias = format!("{name}.bias");
     let bias = if model.has_weight(&bias) {
@@ -169,7 +173,7 @@ fn linear<K: Kernel, L: Linear<K>>(model: &Model, name: &str, scale: f32) -> Res
 }
 
 /// (out, in, 3) in the file; a row of the left operand has all inputs of one frame, then those of the next.
-fn convolution<K: Kernel>(model: &Model, name: &str) -> Result<Packed<K>, ModelError> {
+fn convolution<K: GemmKernel>(model: &Model, name: &str) -> Result<PackedB<K>, ModelError> {
     let weight = model.weight(&format!("{name}.weight"))?;
     let (inputs, taps) = (weight.shape[1], weight.shape[2]);
     let values = weight.to_f32();
@@ -180,7 +184,7 @@ fn convolution<K: Kernel>(model: &Model, name: &str) -> Result<Packed<K>, ModelE
         })
         .collect();
     let bias = model.weight(&format!("{name}.bias"))?.to_f32();
-    Ok(Packed::new(&by_frame, &bias, inputs * taps, 1.0))
+    Ok(PackedB::new(&by_frame, &bias, inputs * taps, 1.0))
 }
 
 pub fn norm(model: &Model, name: &str) -> Result<Norm, ModelError> {

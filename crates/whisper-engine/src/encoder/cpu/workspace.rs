@@ -4,7 +4,7 @@
 use std::sync::{Mutex, PoisonError};
 
 use super::weights::slice_width;
-use whisper_kernels::Kernel;
+use whisper_kernels::GemmKernel;
 use whisper_kernels::attention::{self, Block};
 use whisper_kernels::buffer::{Buffer, stride};
 use whisper_kernels::linear::Linear;
@@ -14,9 +14,9 @@ use whisper_model::Config;
 pub const BLOCK: usize = 96;
 
 /// Activations of a whole window. All row counts are rounded up to whole blocks.
-pub struct Workspace<K: Kernel> {
+pub struct Workspace<K: GemmKernel> {
     /// (1 + frames + 1, n_mels): a row of zeros before and after the frames, as the convolution pads; and what the last
-    /// row of its left operand lacks to [`Kernel::DEPTH`].
+    /// row of its left operand lacks to [`GemmKernel::K_ALIGN`].
     pub mel: Buffer<K::Value>,
     /// (1 + frames + 1, d): the first convolution's output, padded alike for the second one.
     pub stem: Buffer<K::Value>,
@@ -30,12 +30,12 @@ pub struct Workspace<K: Kernel> {
     pub mixed: Buffer<K::Value>,
 }
 
-impl<K: Kernel> Workspace<K> {
+impl<K: GemmKernel> Workspace<K> {
     pub fn new(config: &Config) -> Self {
         let (rows, width) = (config.audio_ctx.next_multiple_of(BLOCK), config.audio_state);
         let frames = 2 * rows;
         Self {
-            mel: Buffer::new((frames + 2) * config.n_mels + K::DEPTH),
+            mel: Buffer::new((frames + 2) * config.n_mels + K::K_ALIGN),
             stem: Buffer::new((frames + 2) * width),
             x: Buffer::new(rows * width),
             normed: Buffer::new(rows * stride::<K::Value>(width)),
@@ -48,7 +48,7 @@ impl<K: Kernel> Workspace<K> {
 }
 
 /// What one task needs besides, small enough for the second-level cache.
-pub struct Scratch<K: Kernel> {
+pub struct Scratch<K: GemmKernel> {
     pub attention: attention::Scratch<K>,
     /// What [`Block::fill`] needs.
     pub head: Buffer<K::Value>,
@@ -60,7 +60,7 @@ pub struct Scratch<K: Kernel> {
     pub left: Buffer<<K::Linear as Linear<K>>::Element>,
 }
 
-impl<K: Kernel> Scratch<K> {
+impl<K: GemmKernel> Scratch<K> {
     fn new(config: &Config) -> Self {
         let head_width = config.audio_state / config.audio_heads;
         let slice = slice_width::<K>(config);
@@ -75,12 +75,12 @@ impl<K: Kernel> Scratch<K> {
 }
 
 /// Scratches that no task is using; as many exist as tasks have ever run at once.
-pub struct Scratches<K: Kernel> {
+pub struct Scratches<K: GemmKernel> {
     config: Config,
     idle: Mutex<Vec<Scratch<K>>>,
 }
 
-impl<K: Kernel> Scratches<K> {
+impl<K: GemmKernel> Scratches<K> {
     pub fn new(config: &Config) -> Self {
         Self {
             config: config.clone(),

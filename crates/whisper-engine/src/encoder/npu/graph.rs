@@ -8,7 +8,7 @@
 //! | fc1 and GELU, then fc2 | the normalised rows | four times as wide, then as wide |
 //!
 //! and one for the cross-attention keys and values of each two decoder layers. All but attention's look at the keys of
-//! the other rows takes each row by itself. So a window of more than [`lane::LANE_ROWS`] rows is cut into two lanes, which
+//! the other rows takes each row by itself. So a window of more than [`row_half::LANE_ROWS`] rows is cut into two lanes, which
 //! take turns: while one is on the device, the CPU finishes what the device made of the other, and prepares what it gets
 //! next. The rows of a shorter window have the device and the CPU in turn, up to the cross-attention's keys and values,
 //! which are widened while the next ones are computed.
@@ -18,13 +18,13 @@ use std::mem::swap;
 
 use ndarray::Array2;
 
-use super::host::{Host, contiguous, hand_out, head_width, strided};
-use super::lane::{LANE_ROWS, Lane};
-use super::products::{Products, Resident, Step, unsuited};
+use super::cpu_stage::{CpuStage, contiguous, head_width, strided, unpack_cross_kv};
+use super::products::{DeviceWeights, Products, Step, unsuited};
+use super::row_half::{LANE_ROWS, RowHalf};
 use crate::encoder::cpu::graph::Encode;
 use crate::encoder::cpu::weights::{Stem, norm};
 use crate::encoder::{AudioFeatures, CrossKv, EncoderError};
-use whisper_kernels::Kernel;
+use whisper_kernels::GemmKernel;
 use whisper_kernels::norm::Norm;
 use whisper_model::{Config, Model};
 use xdna::contract::Epilogue;
@@ -36,16 +36,16 @@ const LAYERS_TOGETHER: usize = 2;
 /// What the residual stream is normalised by, and the first product of that.
 struct Entry {
     norm: Norm,
-    right: Resident,
+    right: DeviceWeights,
 }
 
 struct Layer {
     /// Queries, keys and values side by side; queries scaled as [`whisper_kernels::attention::Attend`] wants them.
     qkv: Entry,
-    out: Resident,
+    out: DeviceWeights,
     feed_forward_norm: Norm,
-    fc1: Resident,
-    fc2: Resident,
+    fc1: DeviceWeights,
+    fc2: DeviceWeights,
 }
 
 impl Layer {
@@ -75,7 +75,11 @@ impl Layer {
 }
 
 /// Keys and values of the cross-attention of decoder layer `first` and those after it, side by side.
-fn load_cross(model: &Model, first: usize, products: &mut Products) -> Result<Resident, NpuError> {
+fn load_cross(
+    model: &Model,
+    first: usize,
+    products: &mut Products,
+) -> Result<DeviceWeights, NpuError> {
     let layers = first..model.config.text_layers.min(first + LAYERS_TOGETHER);
     let parts = layers.flat_map(|layer| {
         ["k_proj", "v_proj"].map(|part| {
@@ -87,21 +91,21 @@ fn load_cross(model: &Model, first: usize, products: &mut Products) -> Result<Re
 }
 
 /// The encoder for one instruction set of the CPU and any device.
-pub struct Graph<K: Kernel> {
+pub struct Graph<K: GemmKernel> {
     stem: Stem<K>,
     layers: Vec<Layer>,
     /// Keys and values of the first decoder layers.
     heard: Entry,
     /// Those of the others.
-    cross: Vec<Resident>,
-    bench: Bench<K>,
+    cross: Vec<DeviceWeights>,
+    bench: LanePipeline<K>,
 }
 
-impl<K: Kernel> Graph<K> {
+impl<K: GemmKernel> Graph<K> {
     pub fn new(kernel: K, model: &Model, device: Box<dyn NpuDevice>) -> Result<Self, NpuError> {
         let config = &model.config;
         let refused = |what: &str| Err(NpuError::Unsuited(what.into()));
-        if !head_width(config).is_multiple_of(K::COLUMNS) {
+        if !head_width(config).is_multiple_of(K::NR) {
             return refused("its attention heads are not 64 wide");
         }
         if config.audio_ctx > 2 * LANE_ROWS {
@@ -121,12 +125,12 @@ impl<K: Kernel> Graph<K> {
             layers,
             heard,
             cross: cross.collect::<Result<_, _>>()?,
-            bench: Bench::new(kernel, config, products)?,
+            bench: LanePipeline::new(kernel, config, products)?,
         })
     }
 }
 
-impl<K: Kernel> Encode for Graph<K> {
+impl<K: GemmKernel> Encode for Graph<K> {
     fn encode(
         &mut self,
         mel: &Array2<f32>,
@@ -150,18 +154,18 @@ impl<K: Kernel> Encode for Graph<K> {
 }
 
 /// The CPU, the device, and the lanes that go back and forth between them.
-struct Bench<K: Kernel> {
-    host: Host<K>,
+struct LanePipeline<K: GemmKernel> {
+    host: CpuStage<K>,
     products: Products,
-    lanes: [Lane; 2],
+    lanes: [RowHalf; 2],
 }
 
-impl<K: Kernel> Bench<K> {
+impl<K: GemmKernel> LanePipeline<K> {
     fn new(kernel: K, config: &Config, mut products: Products) -> Result<Self, NpuError> {
-        let mut lane = || Lane::new(&mut products, config.audio_state);
+        let mut lane = || RowHalf::new(&mut products, config.audio_state);
         Ok(Self {
             lanes: [lane()?, lane()?],
-            host: Host::new(kernel, config),
+            host: CpuStage::new(kernel, config),
             products,
         })
     }
@@ -207,7 +211,7 @@ impl<K: Kernel> Bench<K> {
         })
     }
 
-    /// The feed-forward half, up to where [`Bench::enter`] leaves the lanes. The last normalised rows go to `hidden`, too.
+    /// The feed-forward half, up to where [`LanePipeline::enter`] leaves the lanes. The last normalised rows go to `hidden`, too.
     fn feed_forward(
         &mut self,
         layer: &Layer,
@@ -236,7 +240,7 @@ impl<K: Kernel> Bench<K> {
     /// each product is handed out while the next one is computed to the other lane's buffer.
     fn project_across<'a>(
         &mut self,
-        cross: impl Iterator<Item = &'a Resident>,
+        cross: impl Iterator<Item = &'a DeviceWeights>,
         out: &mut [CrossKv],
     ) -> Result<(), EncoderError> {
         let Self {
@@ -255,14 +259,14 @@ impl<K: Kernel> Bench<K> {
                 if let Some((before, of)) = last.replace((layers(part), *rows)) {
                     let step = Step::new(&***left, right, &**free);
                     products.run(rows.len(), &[step], || {
-                        hand_out(&mut **done, of, &mut out[before])
+                        unpack_cross_kv(&mut **done, of, &mut out[before])
                     })?;
                     swap(&mut done, &mut free);
                 }
             }
         }
         last.map_or(Ok(()), |(layers, rows)| {
-            hand_out(&mut **done, rows, &mut out[layers])
+            unpack_cross_kv(&mut **done, rows, &mut out[layers])
         })
     }
 }

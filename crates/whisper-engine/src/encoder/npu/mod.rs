@@ -17,10 +17,10 @@
 //!
 //! [`open`] is the way in. It takes the model of the array where [`VARIABLE`] asks for it.
 
+mod cpu_stage;
 mod graph;
-mod host;
-mod lane;
 mod products;
+mod row_half;
 mod rows;
 
 use ndarray::{Array2, ArrayViewMut2};
@@ -28,7 +28,7 @@ use ndarray::{Array2, ArrayViewMut2};
 use super::cpu::graph::Encode;
 use super::{AudioFeatures, Encoder, EncoderError};
 use whisper_frontend::mel::WINDOW_FRAMES;
-use whisper_kernels::{ForKernel, Isa, Kernel};
+use whisper_kernels::{ForKernel, GemmKernel, Isa};
 use whisper_model::Model;
 use xdna::device::{NpuDevice, NpuError};
 
@@ -64,7 +64,7 @@ struct Load<'a> {
 impl ForKernel for Load<'_> {
     type Output = Result<Box<dyn Encode>, NpuError>;
 
-    fn run<K: Kernel>(self, kernel: K) -> Self::Output {
+    fn run<K: GemmKernel>(self, kernel: K) -> Self::Output {
         Ok(Box::new(graph::Graph::new(
             kernel,
             self.model,
@@ -97,7 +97,7 @@ impl Encoder for NpuEncoder {
         self.description.clone()
     }
 
-    fn leaves_cores(&self) -> bool {
+    fn runs_off_cpu(&self) -> bool {
         true
     }
 }

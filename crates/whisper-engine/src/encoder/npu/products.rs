@@ -44,14 +44,14 @@ impl Matrix {
 }
 
 /// A right operand on the device.
-pub struct Resident {
+pub struct DeviceWeights {
     buffer: Box<dyn NpuBuffer>,
     depth: usize,
     columns: usize,
     epilogue: Epilogue,
 }
 
-impl Resident {
+impl DeviceWeights {
     /// The product of `rows` rows, rounded up to whole passes.
     fn product(&self, rows: usize) -> Result<Product, NpuError> {
         let rows = rows.next_multiple_of(PASS_ROWS);
@@ -67,12 +67,16 @@ struct Stream {
 /// One product of a submission.
 pub struct Step<'a> {
     left: &'a dyn NpuBuffer,
-    right: &'a Resident,
+    right: &'a DeviceWeights,
     product: &'a dyn NpuBuffer,
 }
 
 impl<'a> Step<'a> {
-    pub fn new(left: &'a dyn NpuBuffer, right: &'a Resident, product: &'a dyn NpuBuffer) -> Self {
+    pub fn new(
+        left: &'a dyn NpuBuffer,
+        right: &'a DeviceWeights,
+        product: &'a dyn NpuBuffer,
+    ) -> Self {
         Self {
             left,
             right,
@@ -105,7 +109,7 @@ impl Products {
         model: &Model,
         parts: impl Iterator<Item = (String, f32)>,
         epilogue: Epilogue,
-    ) -> Result<Resident, NpuError> {
+    ) -> Result<DeviceWeights, NpuError> {
         let mut matrix = Matrix::default();
         for (name, scale) in parts {
             matrix.append(model, &name, scale).map_err(unsuited)?;
@@ -119,7 +123,7 @@ impl Products {
         };
         pack(&product, &linear, buffer.bytes_mut());
         buffer.sync_to_device(0..product.right_bytes())?;
-        Ok(Resident {
+        Ok(DeviceWeights {
             buffer,
             depth,
             columns,

@@ -3,10 +3,10 @@
 
 use half::bf16;
 
-use whisper_kernels::gemm::{Sink, Tiles};
+use whisper_kernels::epilogue::Transfer;
+use whisper_kernels::gemm::{Epilogue, Tiles};
 use whisper_kernels::norm::{Norm, normalize};
-use whisper_kernels::sink::Transfer;
-use whisper_kernels::{Kernel, MOST_COLUMNS, Operation};
+use whisper_kernels::{GemmKernel, MAX_NR, SimdOp};
 use xdna::arithmetic::{Even, Rounding};
 
 /// To the first bytes of `to`, rounded.
@@ -49,11 +49,11 @@ impl Part<'_> {
     }
 }
 
-impl<K: Kernel> Tiles<K> for Part<'_> {
-    fn pour(self, kernel: K, sink: impl Sink<K>) {
+impl<K: GemmKernel> Tiles<K> for Part<'_> {
+    fn for_each_tile(self, kernel: K, sink: impl Epilogue<K>) {
         let mut floats = vec![0.0; self.count * self.width];
         self.to_floats(&mut floats);
-        kernel.vectorize(Transfer {
+        kernel.dispatch(Transfer {
             from: &floats,
             stride: self.width,
             columns: 0..self.width,
@@ -70,12 +70,12 @@ pub struct NormalizeRow<'a, W> {
     pub write: W,
 }
 
-impl<K: Kernel, W: FnMut(usize, &[f32])> Operation<K> for NormalizeRow<'_, W> {
+impl<K: GemmKernel, W: FnMut(usize, &[f32])> SimdOp<K> for NormalizeRow<'_, W> {
     type Output = ();
 
     #[inline(always)]
     fn run(mut self, kernel: K) {
-        let mut lanes = [0.0; MOST_COLUMNS];
+        let mut lanes = [0.0; MAX_NR];
         normalize(kernel, self.norm, self.x, |at, y| {
             kernel.store(y, &mut lanes);
             (self.write)(at, &lanes[..K::LANES]);

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MPL-2.0
-//! What becomes of what an update heard: words that are final, a guess for the next update, or nothing.
+//! What becomes of what an update heard: words that are final, a draft for the next update, or nothing.
 
-use super::guards::{self, Refusal};
-use super::place::{Place, frame, time};
+use super::guards::{self, RejectReason};
 use super::policy::{Update, Writing};
 use super::utterance::{Placed, Utterance};
-use super::{Live, Output, Run, Word};
-use crate::decoder::{Followed, TimedWord, is_boilerplate};
+use super::word_timer::{Place, frame, time};
+use super::{AudioRun, Live, TranscriptEvent, Word};
+use crate::decoder::{AlignAttResult, TimedWord, is_known_hallucination};
 use whisper_model::Tokenizer;
 
 /// After so many refused updates the window begins anew.
@@ -17,12 +17,12 @@ impl Live {
     pub(super) fn judge(
         &mut self,
         utterance: &mut Utterance,
-        followed: Followed,
+        followed: AlignAttResult,
         update: Update,
         voiced: u64,
-        run: &Run,
+        run: &AudioRun,
         tokenizer: &Tokenizer,
-    ) -> Vec<Output> {
+    ) -> Vec<TranscriptEvent> {
         let writing = Writing {
             tokenizer,
             unspaced: self.context.is_unspaced(tokenizer),
@@ -30,22 +30,22 @@ impl Live {
         let content = (self.gate.position() - utterance.start) as usize / 2;
         let words = self.policy.final_words(
             &followed,
-            &utterance.guess,
+            &utterance.draft,
             content,
-            self.patience,
+            self.commit_delay,
             update,
             writing,
         );
         let count = words.last().map_or(0, |word| word.tokens.end);
         let text = tokenizer.decode(&followed.tokens[..count]);
         let mut refusal = guards::judge(&followed, voiced, update == Update::Last);
-        if refusal.is_none() && !utterance.has_text && is_boilerplate(&text) {
+        if refusal.is_none() && !utterance.has_text && is_known_hallucination(&text) {
             if update == Update::Regular {
                 // It may be the beginning of something.
                 return Vec::new();
             }
             if guards::is_invented(&text, &followed, voiced) {
-                refusal = Some(Refusal::Boilerplate);
+                refusal = Some(RejectReason::Boilerplate);
             }
         }
         if let Some(refusal) = refusal {
@@ -57,15 +57,15 @@ impl Live {
         utterance.attended = followed
             .attended
             .map(|frame| utterance.start + 2 * frame as u64);
-        utterance.guess = [&followed.tokens[count..], &followed.tail].concat();
+        utterance.draft = [&followed.tokens[count..], &followed.tail].concat();
         let words = self.place(utterance, &followed, words, run);
         let mut outputs = Vec::new();
         if !words.is_empty() {
-            outputs.push(Output::Words(words));
+            outputs.push(TranscriptEvent::Words(words));
         }
-        outputs.push(Output::Partial {
+        outputs.push(TranscriptEvent::Partial {
             stable: tokenizer.decode(&utterance.tokens).trim().to_owned(),
-            text: tokenizer.decode(&utterance.guess).trim().to_owned(),
+            text: tokenizer.decode(&utterance.draft).trim().to_owned(),
             start: time(self.settled),
         });
         outputs
@@ -75,9 +75,9 @@ impl Live {
     fn place(
         &mut self,
         utterance: &mut Utterance,
-        followed: &Followed,
+        followed: &AlignAttResult,
         words: Vec<TimedWord>,
-        run: &Run,
+        run: &AudioRun,
     ) -> Vec<Word> {
         let count = words.last().map_or(0, |word| word.tokens.end);
         let words = run.read(|track| {
@@ -101,18 +101,18 @@ impl Live {
         words.into_iter().map(|(word, _)| word).collect()
     }
 
-    fn refuse(&mut self, utterance: &mut Utterance, refusal: Refusal) {
+    fn refuse(&mut self, utterance: &mut Utterance, refusal: RejectReason) {
         match refusal {
-            Refusal::Silence => self.tally.refused_silence += 1,
-            Refusal::TooMuch => self.tally.refused_too_much += 1,
-            Refusal::Loop => self.tally.refused_loops += 1,
-            Refusal::Unsteady => self.tally.refused_unsteady += 1,
-            Refusal::Boilerplate => self.tally.refused_boilerplate += 1,
+            RejectReason::Silence => self.tally.refused_silence += 1,
+            RejectReason::TooMuch => self.tally.refused_too_much += 1,
+            RejectReason::Loop => self.tally.refused_loops += 1,
+            RejectReason::Unsteady => self.tally.refused_unsteady += 1,
+            RejectReason::Boilerplate => self.tally.refused_boilerplate += 1,
         }
         utterance.attended = None;
-        utterance.guess.clear();
+        utterance.draft.clear();
         utterance.refused += 1;
-        if refusal == Refusal::Loop || utterance.refused >= PATIENCE {
+        if refusal == RejectReason::Loop || utterance.refused >= PATIENCE {
             // What misled the model is in the text; the audio that is not committed is heard again.
             utterance.restart(self.settled);
         }

@@ -25,14 +25,14 @@ pub enum Change {
     Ended,
 }
 
-pub struct Gate {
+pub struct SpeechGate {
     threshold: f32,
     position: u64,
     speech: Option<Speech>,
     ignored: u64,
 }
 
-impl Gate {
+impl SpeechGate {
     /// Threshold 0 takes everything for speech.
     pub fn new(threshold: f32) -> Self {
         Self {
@@ -117,7 +117,7 @@ mod tests {
             .iter()
             .flat_map(|&(frames, p)| std::iter::repeat_n(p, frames))
             .collect();
-        let mut gate = Gate::new(threshold);
+        let mut gate = SpeechGate::new(threshold);
         let mut changes = Vec::new();
         while gate.position() < voice.len() as u64 {
             let change = gate.advance(voice.len() as u64, |frame| voice[frame as usize]);
@@ -143,7 +143,7 @@ mod tests {
     #[test]
     fn a_click_is_no_utterance() {
         assert_eq!(changes(0.5, &[(10, 0.1), (20, 0.9), (200, 0.1)]), []);
-        let mut gate = Gate::new(0.5);
+        let mut gate = SpeechGate::new(0.5);
         gate.advance(300, |frame| if frame < 20 { 0.9 } else { 0.0 });
         assert_eq!(
             (gate.speech(), gate.take_ignored(), gate.take_ignored()),

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MPL-2.0
 //! What is not printed although the model wrote it: text that nobody said.
 
-use crate::decoder::{Followed, Stop, is_boilerplate};
+use crate::decoder::{AlignAttResult, Stop, is_known_hallucination};
 
-/// Above this probability of no speech, a guess means that nobody speaks (openai/whisper `transcribe.py`).
+/// Above this probability of no speech, a draft means that nobody speaks (openai/whisper `transcribe.py`).
 const NO_SPEECH: f32 = 0.6;
-const GUESS: f32 = -1.0;
+const LOGPROB_THRESHOLD: f32 = -1.0;
 /// The same for utterances with little voice, where either is enough.
 const SHORT_NO_SPEECH: f32 = 0.45;
 const SHORT_GUESS: f32 = -0.7;
@@ -18,7 +18,7 @@ const BOILERPLATE_GUESS: f32 = -0.5;
 
 /// Why an update was thrown away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refusal {
+pub enum RejectReason {
     /// The model guesses, and hears nobody.
     Silence,
     /// More text than can be said in the time.
@@ -31,21 +31,21 @@ pub enum Refusal {
 }
 
 /// Judges what was added to an utterance of which `voiced` frames hold voice. `last` says that no update will follow.
-pub fn judge(followed: &Followed, voiced: u64, last: bool) -> Option<Refusal> {
+pub fn judge(followed: &AlignAttResult, voiced: u64, last: bool) -> Option<RejectReason> {
     match followed.stop {
-        Stop::TooMany => return Some(Refusal::TooMuch),
-        Stop::Loop => return Some(Refusal::Loop),
-        Stop::Rewound | Stop::Stuck => return Some(Refusal::Unsteady),
+        Stop::TooMany => return Some(RejectReason::TooMuch),
+        Stop::Loop => return Some(RejectReason::Loop),
+        Stop::Rewound | Stop::Stuck => return Some(RejectReason::Unsteady),
         Stop::EndOfText | Stop::EndOfAudio => {}
     }
-    let guess = followed.avg_logprob < GUESS && followed.no_speech > NO_SPEECH;
+    let draft = followed.avg_logprob < LOGPROB_THRESHOLD && followed.no_speech > NO_SPEECH;
     let doubtful = followed.no_speech > SHORT_NO_SPEECH || followed.avg_logprob < SHORT_GUESS;
-    (guess || (last && voiced < SHORT && doubtful)).then_some(Refusal::Silence)
+    (draft || (last && voiced < SHORT && doubtful)).then_some(RejectReason::Silence)
 }
 
 /// Whether an utterance is to be refused because all of it is a phrase that models invent.
-pub fn is_invented(text: &str, followed: &Followed, voiced: u64) -> bool {
-    is_boilerplate(text)
+pub fn is_invented(text: &str, followed: &AlignAttResult, voiced: u64) -> bool {
+    is_known_hallucination(text)
         && (followed.no_speech > BOILERPLATE_NO_SPEECH
             || voiced < BOILERPLATE_VOICE
             || followed.avg_logprob < BOILERPLATE_GUESS)
@@ -55,8 +55,8 @@ pub fn is_invented(text: &str, followed: &Followed, voiced: u64) -> bool {
 mod tests {
     use super::*;
 
-    fn followed(stop: Stop, avg_logprob: f32, no_speech: f32) -> Followed {
-        Followed {
+    fn followed(stop: Stop, avg_logprob: f32, no_speech: f32) -> AlignAttResult {
+        AlignAttResult {
             tokens: vec![1],
             probabilities: vec![0.5],
             begins: vec![0, 1],
@@ -72,10 +72,10 @@ mod tests {
     #[test]
     fn runaway_text_is_refused_whatever_it_says() {
         for (stop, refusal) in [
-            (Stop::TooMany, Refusal::TooMuch),
-            (Stop::Loop, Refusal::Loop),
-            (Stop::Rewound, Refusal::Unsteady),
-            (Stop::Stuck, Refusal::Unsteady),
+            (Stop::TooMany, RejectReason::TooMuch),
+            (Stop::Loop, RejectReason::Loop),
+            (Stop::Rewound, RejectReason::Unsteady),
+            (Stop::Stuck, RejectReason::Unsteady),
         ] {
             assert_eq!(judge(&followed(stop, -0.1, 0.0), 900, false), Some(refusal));
         }
@@ -87,15 +87,15 @@ mod tests {
         assert_eq!(judge(&followed(end, -0.2, 0.9), 900, true), None);
         assert_eq!(
             judge(&followed(end, -1.1, 0.7), 900, false),
-            Some(Refusal::Silence)
+            Some(RejectReason::Silence)
         );
         assert_eq!(
             judge(&followed(end, -0.2, 0.5), 60, true),
-            Some(Refusal::Silence)
+            Some(RejectReason::Silence)
         );
         assert_eq!(
             judge(&followed(end, -0.8, 0.1), 60, true),
-            Some(Refusal::Silence)
+            Some(RejectReason::Silence)
         );
         assert_eq!(judge(&followed(end, -0.8, 0.1), 60, false), None);
         assert_eq!(judge(&followed(end, -0.5, 0.2), 60, true), None);

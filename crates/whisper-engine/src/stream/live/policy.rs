@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
 //! Which words of an update are final.
 
-use crate::decoder::{Followed, Stop, TimedWord, split_words};
+use crate::decoder::{AlignAttResult, Stop, TimedWord, split_words};
 use whisper_model::{Config, Tokenizer};
 
 /// Words are left for later if they look at the last frames (20 ms) of the audio; of all audio that there will be, less.
@@ -31,7 +31,7 @@ pub enum Update {
 /// How an update tells what no more audio can change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Policy {
-    /// By where cross-attention looks (see [`crate::decoder::Follow`]).
+    /// By where cross-attention looks (see [`crate::decoder::AlignAttRequest`]).
     AlignAtt,
     /// By what two updates in a row agree on: LocalAgreement-2 (Liu, Spanakis, Niehues 2020; Macháček, Dabre, Bojar
     /// 2023, arXiv 2307.14743). Later by one update, and without a view into the model.
@@ -59,7 +59,7 @@ impl Policy {
     }
 
     /// Frames after which an unsure word is heard as well as it ever will be.
-    pub fn patience(config: &Config) -> usize {
+    pub fn commit_delay(config: &Config) -> usize {
         if config.text_layers > SMALL {
             FAR
         } else {
@@ -68,15 +68,15 @@ impl Policy {
     }
 
     /// The words of an update that are final. `before` is what the update before left for later, `content` counts the
-    /// frames of audio, `patience` those that an unsure word waits for.
+    /// frames of audio, `commit_delay` those that an unsure word waits for.
     ///
     /// In a pause an unsure word waits for the end of the utterance, a moment later: more words may yet make it clear.
     pub fn final_words(
         self,
-        followed: &Followed,
+        followed: &AlignAttResult,
         before: &[u32],
         content: usize,
-        patience: usize,
+        commit_delay: usize,
         update: Update,
         writing: Writing,
     ) -> Vec<TimedWord> {
@@ -100,7 +100,7 @@ impl Policy {
                     let age = content.saturating_sub(followed.begins[word.tokens.end]);
                     let enough = if is_agreed { SURE_TWICE } else { SURE };
                     let mut own = followed.probabilities[word.tokens.clone()].iter();
-                    (age >= patience && update == Update::Regular)
+                    (age >= commit_delay && update == Update::Regular)
                         || own.all(|probability| *probability >= enough)
                 }
             }
@@ -121,7 +121,7 @@ pub struct Writing<'a> {
 
 impl Writing<'_> {
     /// The words of an update that nothing can be added to; `closed` says that the text ended with the last one.
-    fn whole_words(self, followed: &Followed, closed: bool) -> Vec<TimedWord> {
+    fn whole_words(self, followed: &AlignAttResult, closed: bool) -> Vec<TimedWord> {
         let mut words = split_words(&followed.tokens, self.tokenizer, self.unspaced);
         let starts_word =
             |token: &u32| self.unspaced || self.tokenizer.bytes(*token).starts_with(b" ");
@@ -136,7 +136,7 @@ impl Writing<'_> {
     }
 
     /// Whether the word's last character misses bytes.
-    fn is_broken(self, followed: &Followed, word: &TimedWord) -> bool {
+    fn is_broken(self, followed: &AlignAttResult, word: &TimedWord) -> bool {
         let tokens = followed.tokens[word.tokens.clone()].iter();
         let bytes: Vec<u8> = tokens
             .flat_map(|&token| self.tokenizer.bytes(token))
@@ -152,11 +152,11 @@ mod tests {
     use test_support::small_tokenizer as small;
 
     /// "hello world wor", each token spoken for half a second and as sure as said; half a second more is silent.
-    fn followed(tokenizer: &Tokenizer, probabilities: [f32; 3]) -> Followed {
+    fn followed(tokenizer: &Tokenizer, probabilities: [f32; 3]) -> AlignAttResult {
         let words = ["hello", " world", " wor"].map(|word| tokenizer.encode(word));
         let count = words.iter().map(Vec::len).sum::<usize>();
         let sure = words.iter().zip(probabilities);
-        Followed {
+        AlignAttResult {
             tokens: words.concat(),
             probabilities: sure
                 .flat_map(|(word, probability)| vec![probability; word.len()])
@@ -179,7 +179,7 @@ mod tests {
         policy: Policy,
         probabilities: [f32; 3],
         before: &[&str],
-        patience: usize,
+        commit_delay: usize,
         update: Update,
     ) -> usize {
         let tokenizer = small();
@@ -190,7 +190,7 @@ mod tests {
             tokenizer: &tokenizer,
             unspaced: false,
         };
-        let words = policy.final_words(&followed, &before, content, patience, update, writing);
+        let words = policy.final_words(&followed, &before, content, commit_delay, update, writing);
         words.len()
     }
 

@@ -5,7 +5,7 @@
 pub const LONGEST: u64 = 2000;
 /// What is left of a window that was cut.
 const KEPT: u64 = 1000;
-/// Audio before a word that is kept with it: attention may place it late.
+/// EncodedWindow before a word that is kept with it: attention may place it late.
 const LEAD: u64 = 5;
 
 /// A committed word in the window.
@@ -25,7 +25,7 @@ pub struct Utterance {
     pub tokens: Vec<u32>,
     words: Vec<Placed>,
     /// What the last update would have gone on with: it was not sure yet.
-    pub guess: Vec<u32>,
+    pub draft: Vec<u32>,
     /// Frame that the last committed token looked at.
     pub attended: Option<u64>,
     /// Frame up to which audio was heard.
@@ -84,7 +84,7 @@ impl Utterance {
     /// What is said from `start` on, in the same window: nothing of it was heard.
     pub fn resume(self, start: u64) -> Self {
         Self {
-            guess: Vec::new(),
+            draft: Vec::new(),
             attended: None,
             heard: start,
             settled: start,
@@ -98,7 +98,7 @@ impl Utterance {
     pub fn restart(&mut self, start: u64) {
         self.start = start.max(self.start);
         self.words.clear();
-        self.guess.clear();
+        self.draft.clear();
         self.attended = None;
         self.refused = 0;
         self.tokens.clear();

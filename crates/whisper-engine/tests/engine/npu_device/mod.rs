@@ -13,7 +13,7 @@ use faulty::{Control, Counts, Fault, Faulty, Plan, STEPS, Step};
 use ndarray::{ArrayView2, s};
 use synthetic::Stored;
 use whisper_engine::encoder::cpu::CpuEncoder;
-use whisper_engine::encoder::guarded::{GuardedEncoder, Open};
+use whisper_engine::encoder::fallback::{FallbackEncoder, Open};
 use whisper_engine::encoder::npu::NpuEncoder;
 use whisper_engine::encoder::{AudioFeatures, Encoder};
 use whisper_model::Model;
@@ -50,14 +50,14 @@ fn on_device(model: &Model, control: &Control) -> Result<NpuEncoder, NpuError> {
 }
 
 /// The device with the CPU behind it, as the element has it.
-fn guarded(model: &Arc<Model>, control: &Control) -> Result<GuardedEncoder, String> {
+fn fallback(model: &Arc<Model>, control: &Control) -> Result<FallbackEncoder, String> {
     let (opened, control) = (model.clone(), control.clone());
     let open: Open = Arc::new(move || match on_device(&opened, &control) {
         Ok(encoder) => Ok(Box::new(encoder)),
         Err(error) => Err(error.to_string()),
     });
-    let guarded = GuardedEncoder::new(open, || Ok(Box::new(CpuEncoder::new(model)?)))?;
-    Ok(guarded.retrying_after(Duration::from_millis(5)))
+    let fallback = FallbackEncoder::new(open, || Ok(Box::new(CpuEncoder::new(model)?)))?;
+    Ok(fallback.retrying_after(Duration::from_millis(5)))
 }
 
 /// Encodes window `number`, which is like no other.
@@ -132,12 +132,12 @@ impl Bench {
     }
 
     /// Encodes a window, which must come out as the CPU has it: to the bit where the CPU did it, else nearly.
-    fn encode(&mut self, guarded: &mut GuardedEncoder, number: usize) {
-        let encoded = guarded.watch().health().encoded;
+    fn encode(&mut self, fallback: &mut FallbackEncoder, number: usize) {
+        let encoded = fallback.watch().health().encoded;
         let rows = self.context;
-        let found = encode_rows(guarded, &self.model, number, rows).expect("a window is lost");
+        let found = encode_rows(fallback, &self.model, number, rows).expect("a window is lost");
         let expected = encode_rows(self.cpu.as_mut(), &self.model, number, rows).unwrap();
-        let by_cpu = guarded.watch().health().encoded == encoded;
+        let by_cpu = fallback.watch().health().encoded == encoded;
         for (found, expected) in outputs(&found).iter().zip(&outputs(&expected)) {
             match by_cpu {
                 true => assert_eq!(found, expected, "window {number}"),
@@ -147,12 +147,12 @@ impl Bench {
     }
 
     /// Goes on with windows until the device encodes again.
-    fn recover(&mut self, guarded: &mut GuardedEncoder) {
-        let encoded = guarded.watch().health().encoded;
+    fn recover(&mut self, fallback: &mut FallbackEncoder) {
+        let encoded = fallback.watch().health().encoded;
         let deadline = Instant::now() + PATIENCE;
         for number in 100.. {
-            self.encode(guarded, number);
-            if guarded.watch().health().encoded > encoded {
+            self.encode(fallback, number);
+            if fallback.watch().health().encoded > encoded {
                 return;
             }
             assert!(Instant::now() < deadline, "the device never comes back");
@@ -175,20 +175,20 @@ fn whatever_step_fails_or_hangs_once_costs_no_window_and_the_device_comes_back()
                     times: ONCE,
                 };
                 let control = Control::with(plan);
-                let opened = guarded(&bench.model, &control);
+                let opened = fallback(&bench.model, &control);
                 if first < bench.opening.of(step) {
                     let reason = opened.err().expect("it opens all the same");
                     assert!(reason.contains("on purpose"), "{plan:?}: {reason}");
-                    guarded(&bench.model, &control).expect("the fault is over");
+                    fallback(&bench.model, &control).expect("the fault is over");
                     continue;
                 }
-                let mut guarded = opened.unwrap();
-                bench.encode(&mut guarded, 0);
-                let health = guarded.watch().health();
+                let mut fallback = opened.unwrap();
+                bench.encode(&mut fallback, 0);
+                let health = fallback.watch().health();
                 assert_eq!((health.encoded, health.failures), (0, 1), "{plan:?}");
                 assert!(health.active.starts_with("cpu"), "{plan:?}: {health:?}");
-                bench.recover(&mut guarded);
-                let health = guarded.watch().health();
+                bench.recover(&mut fallback);
+                let health = fallback.watch().health();
                 assert_eq!((health.failures, health.recoveries), (1, 1), "{plan:?}");
                 assert!(health.active.starts_with("npu"), "{plan:?}: {health:?}");
                 assert_eq!(
@@ -219,11 +219,11 @@ fn garbage_in_a_window_that_is_compared_is_found_wherever_it_comes_from() {
                     first,
                     times: ONCE,
                 };
-                let mut guarded = guarded(&bench.model, &Control::with(plan)).unwrap();
-                bench.encode(&mut guarded, 0);
-                let health = guarded.watch().health();
+                let mut fallback = fallback(&bench.model, &Control::with(plan)).unwrap();
+                bench.encode(&mut fallback, 0);
+                let health = fallback.watch().health();
                 assert_eq!((health.encoded, health.failures), (0, 1), "{plan:?}");
-                bench.recover(&mut guarded);
+                bench.recover(&mut fallback);
             }
         }
     }
@@ -240,12 +240,12 @@ fn a_device_that_never_works_again_is_tried_again_and_again_and_no_window_is_los
                 first: bench.opening.of(step),
                 times: ALWAYS,
             };
-            let mut guarded = guarded(&bench.model, &Control::with(plan)).unwrap();
+            let mut fallback = fallback(&bench.model, &Control::with(plan)).unwrap();
             let opens_again = bench.opening.of(step) == 0;
             let deadline = Instant::now() + PATIENCE;
             for number in 0.. {
-                bench.encode(&mut guarded, number);
-                let health = guarded.watch().health();
+                bench.encode(&mut fallback, number);
+                let health = fallback.watch().health();
                 assert_eq!(health.encoded, 0, "{plan:?}");
                 // Where it can be opened it fails in the stream each time, else it stays closed.
                 let enough = if opens_again { 3 } else { 1 };

@@ -7,21 +7,21 @@ use std::thread;
 use std::time::Duration;
 
 use ndarray::{Array2, ArrayViewMut2};
-use whisper_engine::decoder::{Audio, Cache, Decoder, DecoderError};
+use whisper_engine::decoder::{DecodeSession, Decoder, DecoderError, EncodedWindow};
 use whisper_engine::encoder::{AudioFeatures, Encoder, EncoderError};
 use whisper_engine::engine::Engine;
-use whisper_frontend::Run;
+use whisper_frontend::AudioRun;
 use whisper_frontend::mel::WINDOW_FRAMES;
 
 use super::faulty::{Control, Fault, Plan, Step};
-use super::{Bench, ONCE, PATIENCE, guarded, model, on_device};
+use super::{Bench, ONCE, PATIENCE, fallback, model, on_device};
 
 /// With the silence after them they make a window of two lanes.
 const FRAMES: usize = 600;
 
 /// A run of audio that is like no other.
-fn run(number: usize) -> Run {
-    let run = Run::new(80);
+fn run(number: usize) -> AudioRun {
+    let run = AudioRun::new(80);
     run.write(|track| {
         for frame in 0..FRAMES {
             let row = track.next_row().expect("room");
@@ -35,8 +35,8 @@ fn run(number: usize) -> Run {
 }
 
 /// A pass of the decoder's.
-fn logits(decoder: &Decoder, audio: Audio) -> Result<Vec<f32>, DecoderError> {
-    decoder.logits(&[1, 2, 3], &mut Cache::default(), &audio, None)
+fn logits(decoder: &Decoder, audio: EncodedWindow) -> Result<Vec<f32>, DecoderError> {
+    decoder.logits(&[1, 2, 3], &mut DecodeSession::default(), &audio, None)
 }
 
 fn hear(engine: &Engine, number: usize) -> Vec<f32> {
@@ -165,7 +165,7 @@ fn whatever_the_npu_fails_on_while_another_stream_is_decoded_no_stream_loses_a_w
                     first,
                     times: ONCE,
                 };
-                let encoder = guarded(&bench.model, &Control::with(plan)).unwrap();
+                let encoder = fallback(&bench.model, &Control::with(plan)).unwrap();
                 let watch = encoder.watch();
                 let engine =
                     Engine::with_encoder(bench.model.clone(), Box::new(encoder), 2).unwrap();
@@ -197,7 +197,7 @@ impl Busy {
 /// An encoder that hears nothing, and takes its time.
 struct Sleeper {
     input: Array2<f32>,
-    leaves_cores: bool,
+    runs_off_cpu: bool,
     busy: Arc<Busy>,
 }
 
@@ -216,19 +216,19 @@ impl Encoder for Sleeper {
         "asleep".into()
     }
 
-    fn leaves_cores(&self) -> bool {
-        self.leaves_cores
+    fn runs_off_cpu(&self) -> bool {
+        self.runs_off_cpu
     }
 }
 
 const STREAMS: usize = 5;
 
 /// Six windows of each of some streams: how many turns of others each turn waited for, and how many were at work at once.
-fn turns(leaves_cores: bool) -> (Vec<usize>, usize) {
+fn turns(runs_off_cpu: bool) -> (Vec<usize>, usize) {
     let busy = Arc::new(Busy::default());
     let encoder = Box::new(Sleeper {
         input: Array2::zeros((WINDOW_FRAMES, 80)),
-        leaves_cores,
+        runs_off_cpu,
         busy: busy.clone(),
     });
     let engine = Engine::with_encoder(model(), encoder, 2).unwrap();
@@ -254,8 +254,8 @@ fn two_streams_are_at_work_at_once_where_the_encoder_leaves_the_cores_and_else_o
 
 #[test]
 fn no_stream_is_passed_over() {
-    for leaves_cores in [true, false] {
-        let (waited, _) = turns(leaves_cores);
+    for runs_off_cpu in [true, false] {
+        let (waited, _) = turns(runs_off_cpu);
         // One turn of each other stream, and as many again, as a thread may be slow to ask.
         let fair = waited.iter().all(|turns| *turns <= 2 * STREAMS);
         assert!(fair, "{waited:?}");
@@ -267,7 +267,7 @@ fn a_stream_that_nobody_wants_any_more_costs_no_turn() {
     let busy = Arc::new(Busy::default());
     let encoder = Box::new(Sleeper {
         input: Array2::zeros((WINDOW_FRAMES, 80)),
-        leaves_cores: true,
+        runs_off_cpu: true,
         busy: busy.clone(),
     });
     let engine = Engine::with_encoder(model(), encoder, 1).unwrap();

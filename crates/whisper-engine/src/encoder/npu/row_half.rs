@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use super::products::{Products, Resident, Step};
+use super::products::{DeviceWeights, Products, Step};
 use crate::encoder::cpu::workspace::BLOCK;
 use xdna::contract::PASS_ROWS;
 use xdna::device::{NpuBuffer, NpuError};
@@ -14,7 +14,7 @@ const _: () = assert!(LANE_ROWS.is_multiple_of(PASS_ROWS) && LANE_ROWS.is_multip
 
 /// Rows of a window, and buffers of their own that they pass through: while the device has those of one lane, the CPU
 /// works on the other's.
-pub struct Lane {
+pub struct RowHalf {
     /// Empty if the window does not reach so far.
     pub rows: Range<usize>,
     /// Values of a row.
@@ -27,7 +27,7 @@ pub struct Lane {
     pub narrow: Box<dyn NpuBuffer>,
 }
 
-impl Lane {
+impl RowHalf {
     pub fn new(products: &mut Products, width: usize) -> Result<Self, NpuError> {
         let bytes = 2 * LANE_ROWS * width;
         Ok(Self {
@@ -47,15 +47,15 @@ impl Lane {
         }
     }
 
-    pub fn widen<'a>(&'a self, right: &'a Resident) -> Step<'a> {
+    pub fn widen<'a>(&'a self, right: &'a DeviceWeights) -> Step<'a> {
         Step::new(&*self.left, right, &*self.wide)
     }
 
-    pub fn project<'a>(&'a self, right: &'a Resident) -> Step<'a> {
+    pub fn project<'a>(&'a self, right: &'a DeviceWeights) -> Step<'a> {
         Step::new(&*self.left, right, &*self.narrow)
     }
 
-    pub fn contract<'a>(&'a self, right: &'a Resident) -> Step<'a> {
+    pub fn contract<'a>(&'a self, right: &'a DeviceWeights) -> Step<'a> {
         Step::new(&*self.wide, right, &*self.narrow)
     }
 }

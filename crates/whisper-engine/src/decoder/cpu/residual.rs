@@ -3,11 +3,11 @@
 
 use rayon::prelude::*;
 
-use super::memory::BLOCK;
+use super::kv_cache::BLOCK;
 use whisper_kernels::buffer::Buffer;
 use whisper_kernels::norm::{Norm, normalize};
-use whisper_kernels::quantized::{Digits, Round};
-use whisper_kernels::{Kernel, Operation, tile_rows};
+use whisper_kernels::quantized::{QuantizedRows, Round};
+use whisper_kernels::{GemmKernel, SimdOp, mr};
 
 /// The residual stream of a block of tokens.
 pub struct Stream {
@@ -18,7 +18,7 @@ pub struct Stream {
     /// (BLOCK, d): `x` normalised for what reads it next.
     pub normed: Buffer<f32>,
     /// The same, rounded.
-    pub digits: Digits,
+    pub digits: QuantizedRows,
 }
 
 /// Whether the round before left something to add.
@@ -29,12 +29,12 @@ pub enum Parts {
 }
 
 impl Stream {
-    pub fn new<K: Kernel>(width: usize, heads: usize) -> Self {
+    pub fn new<K: GemmKernel>(width: usize, heads: usize) -> Self {
         Self {
             x: Buffer::new(BLOCK * width),
             parts: Buffer::new(heads * BLOCK * width),
             normed: Buffer::new(BLOCK * width),
-            digits: Digits::new::<K>(BLOCK, width),
+            digits: QuantizedRows::new::<K>(BLOCK, width),
         }
     }
 
@@ -44,17 +44,17 @@ impl Stream {
     }
 
     /// Adds the parts to the first `count` rows, always in the same order, and normalises and rounds these.
-    pub fn settle<K: Kernel>(&mut self, kernel: K, count: usize, norm: &Norm, parts: Parts) {
+    pub fn settle<K: GemmKernel>(&mut self, kernel: K, count: usize, norm: &Norm, parts: Parts) {
         let width = norm.weight.len();
         let parts = match parts {
             Parts::None => &[],
             Parts::All => &self.parts[..],
         };
-        let rows = tile_rows::<K>() * width;
+        let rows = mr::<K>() * width;
         let x = self.x[..count * width].par_chunks_mut(rows);
         let normed = self.normed[..count * width].par_chunks_mut(rows);
         x.zip(normed).enumerate().for_each(|(tile, (x, normed))| {
-            kernel.vectorize(Settle {
+            kernel.dispatch(Settle {
                 norm,
                 parts,
                 stride: BLOCK * width,
@@ -73,8 +73,8 @@ impl Stream {
 }
 
 /// Rounds rows to the left operand of a multiplication.
-pub fn round<K: Kernel>(kernel: K, rows: &[f32], depth: usize, out: &mut Digits) {
-    kernel.vectorize(Round { rows, depth, out });
+pub fn round<K: GemmKernel>(kernel: K, rows: &[f32], depth: usize, out: &mut QuantizedRows) {
+    kernel.dispatch(Round { rows, depth, out });
 }
 
 /// `x += parts`, then `x` normalised, for some rows of a block.
@@ -89,7 +89,7 @@ struct Settle<'a> {
     normed: &'a mut [f32],
 }
 
-impl<K: Kernel> Operation<K> for Settle<'_> {
+impl<K: GemmKernel> SimdOp<K> for Settle<'_> {
     type Output = ();
 
     #[inline(always)]

@@ -14,7 +14,7 @@ use ndarray::{ArrayView2, ArrayViewMut2, s};
 use super::{AudioFeatures, Encoder, EncoderError};
 
 /// Cosine between the outputs of device and CPU from which on they say the same. Emulated NPU numbers reach 0.999.
-const LIKENESS: f64 = 0.99;
+const MIN_COSINE_SIMILARITY: f64 = 0.99;
 /// One window in so many is encoded on both.
 const CHECKED: u64 = 256;
 /// How long after a failure the device is opened anew; twice as long after each further one, up to the second.
@@ -35,16 +35,16 @@ pub struct Health {
     /// Windows that were compared.
     pub checks: u64,
     /// Least cosine of those.
-    pub least_likeness: Option<f64>,
+    pub least_cosine_similarity: Option<f64>,
     /// What runs now.
     pub active: String,
     /// What changed last, for users: why the CPU took over, or that the device is back.
-    pub news: Option<News>,
+    pub news: Option<StatusChange>,
 }
 
 /// A change of what runs.
 #[derive(Clone, Debug, PartialEq)]
-pub struct News {
+pub struct StatusChange {
     /// Counts them.
     pub number: u64,
     /// Whether it is bad.
@@ -54,9 +54,9 @@ pub struct News {
 
 /// [`Health`], to be looked at from anywhere.
 #[derive(Clone, Default)]
-pub struct Watch(Arc<Mutex<Health>>);
+pub struct HealthMonitor(Arc<Mutex<Health>>);
 
-impl Watch {
+impl HealthMonitor {
     pub fn health(&self) -> Health {
         self.lock().clone()
     }
@@ -71,7 +71,7 @@ impl Watch {
         let mut health = self.lock();
         let number = health.news.as_ref().map_or(0, |news| news.number) + 1;
         health.active = active;
-        health.news = Some(News {
+        health.news = Some(StatusChange {
             number,
             failure,
             text,
@@ -87,7 +87,7 @@ enum State {
     Opening(Receiver<Result<Box<dyn Encoder>, String>>),
 }
 
-pub struct GuardedEncoder {
+pub struct FallbackEncoder {
     state: State,
     cpu: Box<dyn Encoder>,
     open: Open,
@@ -97,10 +97,10 @@ pub struct GuardedEncoder {
     unchecked: Option<u64>,
     /// What the CPU makes of a window that is compared.
     expected: Option<AudioFeatures>,
-    watch: Watch,
+    watch: HealthMonitor,
 }
 
-impl GuardedEncoder {
+impl FallbackEncoder {
     /// Opens the device at once, and then the encoder behind it; the error is why that cannot be.
     pub fn new(
         open: Open,
@@ -108,7 +108,7 @@ impl GuardedEncoder {
     ) -> Result<Self, String> {
         let device = open()?;
         let cpu = cpu().map_err(|error| error.to_string())?;
-        let watch = Watch::default();
+        let watch = HealthMonitor::default();
         watch.lock().active = device.description();
         Ok(Self {
             state: State::Open(device),
@@ -129,7 +129,7 @@ impl GuardedEncoder {
         self
     }
 
-    pub fn watch(&self) -> Watch {
+    pub fn watch(&self) -> HealthMonitor {
         self.watch.clone()
     }
 
@@ -161,20 +161,25 @@ impl GuardedEncoder {
             return Ok(());
         }
         let rows = s![..context.min(out.context), ..];
-        let likeness = outputs(out)
+        let cosine_similarity = outputs(out)
             .zip(outputs(expected))
             .map(|(a, b)| cosine(a.slice_move(rows), b.slice_move(rows)))
             .fold(1.0, least);
         let mut health = self.watch.lock();
         health.checks += 1;
-        health.least_likeness = Some(health.least_likeness.unwrap_or(1.0).min(likeness));
+        health.least_cosine_similarity = Some(
+            health
+                .least_cosine_similarity
+                .unwrap_or(1.0)
+                .min(cosine_similarity),
+        );
         // Not the other way round: it may be no number.
-        if likeness >= LIKENESS {
+        if cosine_similarity >= MIN_COSINE_SIMILARITY {
             self.unchecked = Some(0);
             Ok(())
         } else {
             Err(format!(
-                "what it computes is not what the CPU does (cosine {likeness:.4})"
+                "what it computes is not what the CPU does (cosine {cosine_similarity:.4})"
             ))
         }
     }
@@ -238,7 +243,7 @@ impl GuardedEncoder {
     }
 }
 
-impl Encoder for GuardedEncoder {
+impl Encoder for FallbackEncoder {
     fn input(&mut self) -> ArrayViewMut2<'_, f32> {
         self.recover();
         match &mut self.state {
@@ -266,8 +271,8 @@ impl Encoder for GuardedEncoder {
         self.watch.lock().active.clone()
     }
 
-    fn leaves_cores(&self) -> bool {
-        matches!(&self.state, State::Open(device) if device.leaves_cores())
+    fn runs_off_cpu(&self) -> bool {
+        matches!(&self.state, State::Open(device) if device.runs_off_cpu())
     }
 }
 

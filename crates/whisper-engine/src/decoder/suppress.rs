@@ -5,14 +5,14 @@
 use whisper_model::Tokenizer;
 
 /// The rules for one window. They change logits, never tokens.
-pub struct Rules {
+pub struct TokenSuppressor {
     suppressed: Vec<u32>,
     blank: Vec<u32>,
     /// From this token on there are only timestamps.
     no_timestamps: u32,
 }
 
-impl Rules {
+impl TokenSuppressor {
     pub fn new(tokenizer: &Tokenizer) -> Self {
         let special = tokenizer.special();
         let mut suppressed = tokenizer.non_speech().to_vec();
@@ -69,7 +69,7 @@ mod tests {
     #[test]
     fn a_text_begins_with_no_blank_and_has_neither_marks_nor_times() {
         // A vocabulary of 4 words (0 is a space), eot 4, sot 5, no_timestamps 6, timestamps from 7 on.
-        let rules = Rules {
+        let rules = TokenSuppressor {
             suppressed: vec![3, 5],
             blank: vec![0, 4],
             no_timestamps: 6,

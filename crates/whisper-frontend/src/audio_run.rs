@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use once_cell::sync::Lazy;
 
-use crate::mel::{Track, TrackMemory};
+use crate::mel::{MelRing, MelRingMemory};
 use crate::pool::{Counters, Pool};
 
 /// Rows of a run's track, two and a half minutes: offline, all windows that are decoded together, and the next one.
@@ -16,13 +16,13 @@ const TRACK_ROWS: usize = 15_000;
 const TRACKS_KEPT: usize = 8;
 
 /// The process-wide pools of tracks, by number of mel bands.
-static TRACKS: Lazy<Mutex<HashMap<usize, Pool<TrackMemory>>>> = Lazy::new(Mutex::default);
+static TRACKS: Lazy<Mutex<HashMap<usize, Pool<MelRingMemory>>>> = Lazy::new(Mutex::default);
 
-fn tracks(n_mels: usize) -> Pool<TrackMemory> {
+fn tracks(n_mels: usize) -> Pool<MelRingMemory> {
     let mut pools = TRACKS
         .lock()
         .unwrap_or_else(|poisoned| poisoned.into_inner());
-    let make = move || TrackMemory::new(TRACK_ROWS, n_mels);
+    let make = move || MelRingMemory::new(TRACK_ROWS, n_mels);
     pools
         .entry(n_mels)
         .or_insert_with(|| Pool::new(TRACKS_KEPT, make))
@@ -34,7 +34,7 @@ pub fn track_counters(n_mels: usize) -> Counters {
     tracks(n_mels).counters()
 }
 
-/// Why [`Run::wait`] returned.
+/// Why [`AudioRun::wait`] returned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wake {
     /// The rows that were asked for are there.
@@ -55,22 +55,22 @@ enum Phase {
 }
 
 struct State {
-    track: Track,
+    track: MelRing,
     phase: Phase,
 }
 
 /// Mel rows of one run with the signals of its two sides.
 ///
 /// Locks are held for as long as it takes to write or read rows, never during inference.
-pub struct Run {
+pub struct AudioRun {
     state: Mutex<State>,
     changed: Condvar,
 }
 
-impl Run {
+impl AudioRun {
     /// An empty run whose rows lie in a track of the process-wide pool.
     pub fn new(n_mels: usize) -> Self {
-        let track = Track::new(tracks(n_mels).acquire(), n_mels);
+        let track = MelRing::new(tracks(n_mels).acquire(), n_mels);
         Self {
             state: Mutex::new(State {
                 track,
@@ -87,7 +87,7 @@ impl Run {
     }
 
     /// Lets `write` append rows, then wakes the worker.
-    pub fn write<R>(&self, write: impl FnOnce(&mut Track) -> R) -> R {
+    pub fn write<R>(&self, write: impl FnOnce(&mut MelRing) -> R) -> R {
         let mut state = self.lock();
         let written = write(&mut state.track);
         drop(state);
@@ -96,7 +96,7 @@ impl Run {
     }
 
     /// Lets `read` look at the rows; also to release those that are not needed any more.
-    pub fn read<R>(&self, read: impl FnOnce(&mut Track) -> R) -> R {
+    pub fn read<R>(&self, read: impl FnOnce(&mut MelRing) -> R) -> R {
         let mut state = self.lock();
         let read = read(&mut state.track);
         drop(state);

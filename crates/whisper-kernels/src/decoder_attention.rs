@@ -1,26 +1,26 @@
 // SPDX-License-Identifier: MPL-2.0
 //! Attention of few queries, a tile of them at a time, whose weights somebody may want to see: the decoder's.
 
+use super::epilogue::{ScaledFloats, ToFloats};
 use super::gemm::{Gemm, Rows};
 use super::math::{exp2, largest};
-use super::pack::Panels;
-use super::sink::{ScaledFloats, ToFloats};
-use super::{Kernel, MOST_TILE_ROWS, Operation, tile_rows};
+use super::pack::PackedBView;
+use super::{GemmKernel, MAX_MR, SimdOp, mr};
 
 /// Keys rounded up to whole panels.
-pub fn scores_width<K: Kernel>(context: usize) -> usize {
-    context.next_multiple_of(K::COLUMNS)
+pub fn scores_width<K: GemmKernel>(context: usize) -> usize {
+    context.next_multiple_of(K::NR)
 }
 
 /// `softmax2(q kᵀ) v`, where softmax2 has base 2 and the queries carry the factor log2 e / √(head width), for any
 /// number of queries, in f32; and the softened weights where
 /// somebody wants to see them.
-pub struct Recall<'a, K: Kernel> {
+pub struct DecoderAttention<'a, K: GemmKernel> {
     /// Rows as wide as the head.
     pub queries: Rows<'a, K>,
-    /// As [`super::sink::Keys`] writes them, whole panels.
+    /// As [`super::epilogue::Keys`] writes them, whole panels.
     pub keys: &'a [K::Value],
-    /// As [`super::sink::Values`] writes them; as many rows as `keys` has columns, the surplus finite.
+    /// As [`super::epilogue::Values`] writes them; as many rows as `keys` has columns, the surplus finite.
     pub values: &'a [K::Value],
     /// How many keys count.
     pub context: usize,
@@ -37,34 +37,35 @@ pub struct Recall<'a, K: Kernel> {
     pub weights: &'a mut [K::Value],
 }
 
-impl<K: Kernel> Operation<K> for Recall<'_, K> {
+impl<K: GemmKernel> SimdOp<K> for DecoderAttention<'_, K> {
     type Output = ();
 
     #[inline(always)]
     fn run(self, kernel: K) {
         let (width, head_width) = (scores_width::<K>(self.context), self.head_width);
-        let keys = Panels::contiguous(&self.keys[..width * head_width], &[], head_width);
-        let values = Panels::side_by_side(&self.values[..width * head_width], head_width, width);
+        let keys = PackedBView::contiguous(&self.keys[..width * head_width], &[], head_width);
+        let values =
+            PackedBView::side_by_side(&self.values[..width * head_width], head_width, width);
         let (scores, weights) = (self.scores, self.weights);
         let mut looks = self.looks.chunks_exact_mut(self.context);
-        let mut scales = [0.0; MOST_TILE_ROWS];
+        let mut scales = [0.0; MAX_MR];
         for (first, out) in (0..self.queries.count)
-            .step_by(tile_rows::<K>())
-            .zip(self.out.chunks_mut(tile_rows::<K>() * head_width))
+            .step_by(mr::<K>())
+            .zip(self.out.chunks_mut(mr::<K>() * head_width))
         {
-            let count = tile_rows::<K>().min(self.queries.count - first);
+            let count = mr::<K>().min(self.queries.count - first);
             // A tile that is not full is computed like a full one, except where there is one query in all.
             let rows = if self.queries.count == 1 {
                 1
             } else {
-                tile_rows::<K>()
+                mr::<K>()
             };
             let left = Rows {
                 values: &self.queries.values[first * self.queries.stride..],
                 stride: self.queries.stride,
                 count: rows,
             };
-            kernel.vectorize(Gemm {
+            kernel.dispatch(Gemm {
                 left,
                 right: keys,
                 sink: ToFloats {
@@ -96,7 +97,7 @@ impl<K: Kernel> Operation<K> for Recall<'_, K> {
                 stride: width,
                 count: rows,
             };
-            kernel.vectorize(Gemm {
+            kernel.dispatch(Gemm {
                 left,
                 right: values,
                 sink: ScaledFloats {
@@ -111,7 +112,7 @@ impl<K: Kernel> Operation<K> for Recall<'_, K> {
 
 /// `weights = 2^(scores - their maximum)`; returns their sum. With `KEEP` the scores become the weights too.
 #[inline(always)]
-fn soften<K: Kernel, const KEEP: bool>(
+fn soften<K: GemmKernel, const KEEP: bool>(
     kernel: K,
     scores: &mut [f32],
     weights: &mut [K::Value],

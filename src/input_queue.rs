@@ -7,8 +7,8 @@ use std::sync::{Arc, Condvar, Mutex};
 use gst::{ClockTime, FlowError};
 
 use crate::element::lock;
-use whisper_engine::stream::Request;
-use whisper_frontend::Run;
+use whisper_engine::stream::TranscribeOptions;
+use whisper_frontend::AudioRun;
 
 /// Runs that may wait for the worker: each holds up to two and a half minutes of rows, for which it takes 5 MB (80 mel
 /// bands).
@@ -19,17 +19,17 @@ const MAX_LIVE_RUNS: usize = 32;
 const MAX_ITEMS: usize = 1024;
 
 /// A run of audio, and what the worker has to know about it.
-pub struct Take {
-    pub run: Arc<Run>,
+pub struct QueuedRun {
+    pub run: Arc<AudioRun>,
     /// PTS of its first sample.
     pub base: ClockTime,
     /// Whether there is a hole, or nothing, before it.
     pub discont: bool,
-    pub request: Request,
+    pub request: TranscribeOptions,
 }
 
 pub enum Item {
-    Run(Take),
+    AudioRun(QueuedRun),
     Event {
         event: gst::Event,
         /// Position in the run before it, which goes on; `None` if it comes after that run's end.
@@ -47,7 +47,7 @@ pub enum Refused {
     Flow(FlowError),
 }
 
-pub struct Feed {
+pub struct InputQueue {
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -55,9 +55,9 @@ pub struct Feed {
 struct State {
     items: VecDeque<Item>,
     /// The run that the sink pad writes, or the last one it wrote.
-    writing: Option<Arc<Run>>,
+    writing: Option<Arc<AudioRun>>,
     /// The run that the worker reads.
-    reading: Option<Arc<Run>>,
+    reading: Option<Arc<AudioRun>>,
     epoch: Epoch,
     /// What the sink pad returns: an error while flushing or after downstream failed.
     flow: Result<(), FlowError>,
@@ -68,8 +68,8 @@ struct State {
 impl State {
     fn has_room_for(&self, item: &Item, wait: bool) -> bool {
         match item {
-            Item::Run(_) if wait => self.queued_runs() < MAX_RUNS,
-            Item::Run(_) => self.queued_runs() < MAX_LIVE_RUNS,
+            Item::AudioRun(_) if wait => self.queued_runs() < MAX_RUNS,
+            Item::AudioRun(_) => self.queued_runs() < MAX_LIVE_RUNS,
             Item::Event { .. } => self.items.len() < MAX_ITEMS,
         }
     }
@@ -77,13 +77,13 @@ impl State {
     fn queued_runs(&self) -> usize {
         self.items
             .iter()
-            .filter(|item| matches!(item, Item::Run(_)))
+            .filter(|item| matches!(item, Item::AudioRun(_)))
             .count()
     }
 
     fn cancel_runs(&mut self) {
         let queued = self.items.iter().filter_map(|item| match item {
-            Item::Run(take) => Some(&take.run),
+            Item::AudioRun(take) => Some(&take.run),
             Item::Event { .. } => None,
         });
         queued
@@ -95,7 +95,7 @@ impl State {
     }
 }
 
-impl Feed {
+impl InputQueue {
     pub fn new() -> Self {
         Self {
             state: Mutex::new(State {
@@ -131,11 +131,11 @@ impl Feed {
                         .wait(state)
                         .unwrap_or_else(|poisoned| poisoned.into_inner())
                 }
-                (false, Item::Run(_)) => return Err(Refused::Full),
+                (false, Item::AudioRun(_)) => return Err(Refused::Full),
                 (false, Item::Event { .. }) => break,
             }
         }
-        if let Item::Run(take) = &item {
+        if let Item::AudioRun(take) = &item {
             state.writing = Some(take.run.clone());
         }
         state.items.push_back(item);
@@ -153,7 +153,7 @@ impl Feed {
                 return None;
             }
             if let Some(item) = state.items.pop_front() {
-                if let Item::Run(take) = &item {
+                if let Item::AudioRun(take) = &item {
                     state.reading = Some(take.run.clone());
                 }
                 let epoch = state.epoch;
@@ -181,7 +181,7 @@ impl Feed {
         self.changed.notify_all();
         match item? {
             Item::Event { event, .. } => Some(event),
-            Item::Run(_) => None,
+            Item::AudioRun(_) => None,
         }
     }
 
@@ -232,15 +232,15 @@ mod tests {
     use std::time::Duration;
     use whisper_frontend::Wake;
 
-    fn run(base: u64) -> (Arc<Run>, Item) {
-        let run = Arc::new(Run::new(80));
-        let take = Take {
+    fn run(base: u64) -> (Arc<AudioRun>, Item) {
+        let run = Arc::new(AudioRun::new(80));
+        let take = QueuedRun {
             run: run.clone(),
             base: ClockTime::from_seconds(base),
             discont: false,
-            request: Request::default(),
+            request: TranscribeOptions::default(),
         };
-        (run, Item::Run(take))
+        (run, Item::AudioRun(take))
     }
 
     fn event(within: Option<u64>) -> Item {
@@ -254,7 +254,7 @@ mod tests {
 
     #[test]
     fn items_come_out_in_order_and_events_within_a_run_once_it_is_past_them() {
-        let feed = Feed::new();
+        let feed = InputQueue::new();
         feed.push(event(None), true).unwrap();
         feed.push(run(0).1, true).unwrap();
         feed.push(event(Some(5)), true).unwrap();
@@ -266,14 +266,14 @@ mod tests {
             feed.pop_passed(ClockTime::from_seconds(9)).is_none(),
             "the run is not read yet"
         );
-        assert!(matches!(feed.pop(), Some((0, Item::Run(_)))));
+        assert!(matches!(feed.pop(), Some((0, Item::AudioRun(_)))));
         assert!(feed.pop_passed(ClockTime::from_seconds(4)).is_none());
         assert!(feed.pop_passed(ClockTime::from_seconds(5)).is_some());
     }
 
     #[test]
     fn a_live_producer_is_refused_a_run_too_many_but_never_an_event() {
-        let feed = Feed::new();
+        let feed = InputQueue::new();
         for base in 0..MAX_LIVE_RUNS as u64 {
             feed.push(run(base).1, false).unwrap();
         }
@@ -286,7 +286,7 @@ mod tests {
 
     #[test]
     fn an_interruption_cancels_every_run_and_wakes_both_sides() {
-        let feed = Arc::new(Feed::new());
+        let feed = Arc::new(InputQueue::new());
         let (read, item) = run(0);
         feed.push(item, true).unwrap();
         feed.pop().unwrap();
@@ -318,7 +318,7 @@ mod tests {
 
     #[test]
     fn a_closed_feed_stays_closed() {
-        let feed = Feed::new();
+        let feed = InputQueue::new();
         feed.push(event(None), true).unwrap();
         feed.close(FlowError::Error);
         assert!(feed.pop().is_none());

@@ -10,8 +10,8 @@ use crate::pool::Pooled;
 ///
 /// Time-major: row r is `n_mels` adjacent values at slot r modulo the ring's capacity, and never moves. Windows that
 /// overlap are views of the same rows.
-pub struct Track {
-    memory: Pooled<TrackMemory>,
+pub struct MelRing {
+    memory: Pooled<MelRingMemory>,
     n_mels: usize,
     /// Rows in the ring.
     capacity: usize,
@@ -25,14 +25,14 @@ pub struct Track {
 const VOICE_AHEAD: usize = 4;
 
 /// What a track lies in, to be pooled.
-pub struct TrackMemory {
+pub struct MelRingMemory {
     /// (rows, n_mels)
     rows: Vec<f32>,
     /// Probability of voice, a ring like that of the rows; a little longer, as voice may be known before its row is.
     voice: Vec<f32>,
 }
 
-impl TrackMemory {
+impl MelRingMemory {
     /// For `rows` rows of `n_mels` bands.
     pub fn new(rows: usize, n_mels: usize) -> Self {
         Self {
@@ -42,9 +42,9 @@ impl TrackMemory {
     }
 }
 
-impl Track {
+impl MelRing {
     /// An empty track with as many rows of `n_mels` bands as there is memory for.
-    pub fn new(memory: Pooled<TrackMemory>, n_mels: usize) -> Self {
+    pub fn new(memory: Pooled<MelRingMemory>, n_mels: usize) -> Self {
         let rows = memory.rows.len().checked_div(n_mels).unwrap_or(0);
         let capacity = rows.min(memory.voice.len() - VOICE_AHEAD);
         Self {
@@ -155,15 +155,15 @@ pub(super) mod tests {
     use crate::pool::Pool;
 
     /// An empty track for `rows` rows of `n_mels` bands.
-    pub fn track(rows: usize, n_mels: usize) -> Track {
-        Track::new(
-            Pool::new(1, move || TrackMemory::new(rows, n_mels)).acquire(),
+    pub fn track(rows: usize, n_mels: usize) -> MelRing {
+        MelRing::new(
+            Pool::new(1, move || MelRingMemory::new(rows, n_mels)).acquire(),
             n_mels,
         )
     }
 
     /// Appends rows full of their own frame number, as many as fit.
-    pub fn fill(track: &mut Track, rows: usize) {
+    pub fn fill(track: &mut MelRing, rows: usize) {
         for _ in 0..rows {
             let frame = track.end() as f32;
             if let Some(row) = track.next_row() {
@@ -245,7 +245,7 @@ pub(super) mod tests {
         }
     }
 
-    fn frames_count(track: &Track) -> usize {
+    fn frames_count(track: &MelRing) -> usize {
         let (a, b) = track.views(0, 10);
         a.nrows() + b.nrows()
     }

@@ -7,7 +7,7 @@
 
 use super::alignment::{Attention, add_median_filtered, token_frames};
 use super::sampling::{argmax, log_sum_exp, probability};
-use super::{Audio, Cache, Decoder, DecoderError, Rules};
+use super::{DecodeSession, Decoder, DecoderError, EncodedWindow, TokenSuppressor};
 use whisper_model::Tokenizer;
 
 /// Attention that jumps back by more than this many 20 ms frames lost its place.
@@ -23,7 +23,7 @@ const CROWD: usize = 5;
 const FILTER_REACH: usize = 3;
 
 /// One update over a window whose beginning may have been decoded before.
-pub struct Follow<'a> {
+pub struct AlignAttRequest<'a> {
     /// Everything that is fed at once: context, start of transcript, no-timestamps token, committed text.
     pub prompt: &'a [u32],
     /// How many tokens at the end of `prompt` are text of this window.
@@ -31,7 +31,7 @@ pub struct Follow<'a> {
     /// What may come next, from the update before: fed with the prompt, and kept as far as the model would have written
     /// it anyway.
     pub draft: &'a [u32],
-    pub rules: &'a Rules,
+    pub rules: &'a TokenSuppressor,
     /// 20 ms frames of the window that hold audio.
     pub content: usize,
     /// Tokens that look at the last `margin` frames are left for later; `None` where attention does not tell.
@@ -60,7 +60,7 @@ pub enum Stop {
 
 /// Text that was added to a window.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Followed {
+pub struct AlignAttResult {
     /// Text tokens that follow the committed ones.
     pub tokens: Vec<u32>,
     pub probabilities: Vec<f32>,
@@ -85,13 +85,13 @@ impl Decoder {
     /// One batched pass over the prompt and the draft, then one pass a token from where the draft is wrong.
     pub fn follow(
         &self,
-        task: &Follow,
-        audio: &Audio,
+        task: &AlignAttRequest,
+        audio: &EncodedWindow,
         tokenizer: &Tokenizer,
-    ) -> Result<Followed, DecoderError> {
+    ) -> Result<AlignAttResult, DecoderError> {
         let special = tokenizer.special();
         let mut attention = Attention::new(audio.frames());
-        let mut cache = Cache::default();
+        let mut cache = DecodeSession::default();
         let fed = [task.prompt, task.draft].concat();
         self.forward(&fed, &mut cache, audio, Some(&mut attention))?;
         // Tokens that were fed last: what follows each of them can be asked for.
@@ -105,7 +105,7 @@ impl Decoder {
         self.row(&mut cache, sot, &mut logits)?;
         let no_speech = probability(&logits, special.no_speech);
 
-        let mut gaze = Gaze::new(task.content, audio.frames());
+        let mut gaze = AttentionTracker::new(task.content, audio.frames());
         let first_row = task.prompt.len().saturating_sub(1);
         (sot..first_row).for_each(|row| gaze.add(&attention, row));
         let mut row = first_row;
@@ -152,7 +152,7 @@ impl Decoder {
     }
 }
 
-impl Follow<'_> {
+impl AlignAttRequest<'_> {
     fn is_at_end(&self, frame: usize) -> bool {
         self.margin
             .is_some_and(|margin| self.content.saturating_sub(frame) <= margin)
@@ -176,7 +176,7 @@ impl Follow<'_> {
         logprobs: Vec<f32>,
         no_speech: f32,
         ended: Stop,
-    ) -> Followed {
+    ) -> AlignAttResult {
         let cut = frames.iter().position(|frame| self.is_at_end(*frame));
         let crowd = crowd(&begins[..=cut.unwrap_or(tokens.len())]);
         let unheard = crowd.map_or(0, |from| tokens.split_off(from).len());
@@ -184,7 +184,7 @@ impl Follow<'_> {
         let tail = tokens.split_off(kept);
         begins.truncate(kept + 1);
         let used = &logprobs[..(kept + 1).min(logprobs.len())];
-        Followed {
+        AlignAttResult {
             avg_logprob: used.iter().sum::<f32>() / used.len().max(1) as f32,
             probabilities: used[..kept].iter().map(|p| p.exp()).collect(),
             attended: kept.checked_sub(1).map(|last| frames[last]),
@@ -218,7 +218,7 @@ impl Follow<'_> {
 
 /// Which frame a token looks at, compared with all rows before: mean and variance of each head's weight on each frame
 /// are kept up to date (Welford), so that a row costs the same however many there were.
-struct Gaze {
+struct AttentionTracker {
     content: usize,
     /// Frames that are kept: the audio and the filter's reach.
     width: usize,
@@ -229,7 +229,7 @@ struct Gaze {
     squares: Vec<f32>,
 }
 
-impl Gaze {
+impl AttentionTracker {
     fn new(content: usize, frames: usize) -> Self {
         let content = content.min(frames);
         Self {
@@ -336,7 +336,7 @@ mod tests {
     fn a_row_looks_where_it_differs_from_those_before() {
         let peaks = [10, 30, 50, 70];
         let attention = attention(&peaks, 100);
-        let mut gaze = Gaze::new(90, 100);
+        let mut gaze = AttentionTracker::new(90, 100);
         (0..peaks.len()).for_each(|row| gaze.add(&attention, row));
         for (row, peak) in peaks.into_iter().enumerate() {
             let frame = gaze.frame(&attention, row);
@@ -347,7 +347,7 @@ mod tests {
     #[test]
     fn running_mean_and_deviation_are_those_of_all_rows() {
         let attention = attention(&[3, 9, 4, 17], 20);
-        let mut gaze = Gaze::new(20, 20);
+        let mut gaze = AttentionTracker::new(20, 20);
         (0..4).for_each(|row| gaze.add(&attention, row));
         for frame in 0..20 {
             let column: Vec<f32> = (0..4).map(|row| attention.row(0, row)[frame]).collect();
@@ -361,10 +361,10 @@ mod tests {
     #[test]
     fn only_frames_that_hold_audio_are_looked_at() {
         let attention = attention(&[5, 80], 100);
-        let mut gaze = Gaze::new(40, 100);
+        let mut gaze = AttentionTracker::new(40, 100);
         (0..2).for_each(|row| gaze.add(&attention, row));
         assert!(gaze.frame(&attention, 1) < 40);
-        let mut empty = Gaze::new(0, 0);
+        let mut empty = AttentionTracker::new(0, 0);
         empty.add(&Attention::new(0), 0);
         assert_eq!(empty.frame(&Attention::new(0), 0), 0);
     }
@@ -395,8 +395,8 @@ mod tests {
 
     #[test]
     fn tokens_are_cut_where_one_looks_at_the_end_and_refused_where_attention_jumps() {
-        let rules = Rules::none();
-        let task = |attended| Follow {
+        let rules = TokenSuppressor::none();
+        let task = |attended| AlignAttRequest {
             prompt: &[],
             committed: 0,
             rules: &rules,

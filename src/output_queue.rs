@@ -7,7 +7,7 @@ use std::sync::{Condvar, Mutex};
 use gst::ClockTime;
 
 use crate::element::lock;
-use crate::feed::Epoch;
+use crate::input_queue::Epoch;
 use captions::Cue;
 
 /// Items that may wait to be pushed before the worker has to.
@@ -37,7 +37,7 @@ pub enum Item {
 #[derive(Debug, PartialEq, Eq)]
 pub struct Stale;
 
-pub struct Outbox {
+pub struct OutputQueue {
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -48,7 +48,7 @@ struct State {
     interrupted: bool,
 }
 
-impl Outbox {
+impl OutputQueue {
     pub fn new() -> Self {
         Self {
             state: Mutex::new(State {
@@ -129,7 +129,7 @@ mod tests {
 
     #[test]
     fn what_was_made_before_a_flush_does_not_come_out_after_it() {
-        let outbox = Outbox::new();
+        let outbox = OutputQueue::new();
         outbox.push(0, gap(0)).unwrap();
         outbox.interrupt(1);
         assert!(outbox.pop().is_none());
@@ -141,11 +141,12 @@ mod tests {
 
     #[test]
     fn a_full_outbox_makes_the_worker_wait_until_there_is_room_or_a_flush() {
-        let outbox = Arc::new(Outbox::new());
+        let outbox = Arc::new(OutputQueue::new());
         for second in 0..MAX_ITEMS as u64 {
             outbox.push(0, gap(second)).unwrap();
         }
-        let waiting = |outbox: Arc<Outbox>| std::thread::spawn(move || outbox.push(0, gap(99)));
+        let waiting =
+            |outbox: Arc<OutputQueue>| std::thread::spawn(move || outbox.push(0, gap(99)));
         let first = waiting(outbox.clone());
         assert!(outbox.pop().is_some());
         assert_eq!(first.join().unwrap(), Ok(()));

@@ -5,20 +5,20 @@ use rayon::prelude::*;
 
 use crate::decoder::DecoderError;
 use crate::encoder::AudioFeatures;
-use whisper_kernels::Kernel;
+use whisper_kernels::GemmKernel;
 use whisper_kernels::buffer::Buffer;
-use whisper_kernels::recall::scores_width;
-use whisper_kernels::sink::{Keys, Transfer, Values};
+use whisper_kernels::decoder_attention::scores_width;
+use whisper_kernels::epilogue::{Keys, Transfer, Values};
 use whisper_model::Config;
 
 /// Cross-attention operands of one window: (layers, heads, audio_ctx in whole panels, head width), in the layouts of
-/// [`whisper_kernels::sink::Keys`] and [`whisper_kernels::sink::Values`].
-pub struct Heard<K: Kernel> {
+/// [`whisper_kernels::epilogue::Keys`] and [`whisper_kernels::epilogue::Values`].
+pub struct CrossKvCache<K: GemmKernel> {
     pub keys: Buffer<K::Value>,
     pub values: Buffer<K::Value>,
 }
 
-impl<K: Kernel> Heard<K> {
+impl<K: GemmKernel> CrossKvCache<K> {
     pub fn new(config: &Config) -> Self {
         let len = config.text_layers * scores_width::<K>(config.audio_ctx) * config.text_state;
         Self {
@@ -49,7 +49,7 @@ impl<K: Kernel> Heard<K> {
             let whole = cross.k.as_slice().zip(cross.v.as_slice());
             let (k, v) = whole.ok_or(DecoderError::Foreign)?;
             let columns = head * head_width..(head + 1) * head_width;
-            kernel.vectorize(Transfer {
+            kernel.dispatch(Transfer {
                 from: &k[..frames * width],
                 stride: width,
                 columns: columns.clone(),
@@ -60,7 +60,7 @@ impl<K: Kernel> Heard<K> {
                     first: 0,
                 },
             });
-            kernel.vectorize(Transfer {
+            kernel.dispatch(Transfer {
                 from: &v[..frames * width],
                 stride: width,
                 columns,
@@ -77,16 +77,16 @@ impl<K: Kernel> Heard<K> {
 }
 
 /// A window, and how many of its rows count.
-pub struct Hearing<'a, K: Kernel> {
-    pub heard: &'a Heard<K>,
+pub struct Hearing<'a, K: GemmKernel> {
+    pub heard: &'a CrossKvCache<K>,
     pub frames: usize,
 }
 
 // Not derived: that would ask for `K`'s own bounds in vain.
-impl<K: Kernel> Clone for Hearing<'_, K> {
+impl<K: GemmKernel> Clone for Hearing<'_, K> {
     fn clone(&self) -> Self {
         *self
     }
 }
 
-impl<K: Kernel> Copy for Hearing<'_, K> {}
+impl<K: GemmKernel> Copy for Hearing<'_, K> {}

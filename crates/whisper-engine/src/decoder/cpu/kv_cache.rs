@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MPL-2.0
 //! What belongs to the texts of some windows, allocated once and lent to window after window.
 
-use super::stream::Stream;
+use super::residual::Stream;
 use crate::decoder::MOST_TEXTS;
 use whisper_kernels::buffer::Buffer;
-use whisper_kernels::quantized::Digits;
-use whisper_kernels::recall::scores_width;
-use whisper_kernels::{Kernel, tile_rows};
+use whisper_kernels::decoder_attention::scores_width;
+use whisper_kernels::quantized::QuantizedRows;
+use whisper_kernels::{GemmKernel, mr};
 use whisper_model::Config;
 
 /// Tokens that pass through the layers at once: a multiple of every kernel's tile rows.
@@ -14,11 +14,11 @@ pub const BLOCK: usize = 96;
 const _: () = assert!(MOST_TEXTS <= BLOCK);
 
 /// The decoder's memory of the tokens of some texts, and room for those that pass through.
-pub struct Memory<K: Kernel> {
+pub struct KvCache<K: GemmKernel> {
     /// How many.
     pub texts: usize,
-    /// (layers, heads, texts, [`Memory::capacity`], head width), in the layouts of [`whisper_kernels::sink::Keys`] and
-    /// [`whisper_kernels::sink::Values`].
+    /// (layers, heads, texts, [`KvCache::capacity`], head width), in the layouts of [`whisper_kernels::epilogue::Keys`] and
+    /// [`whisper_kernels::epilogue::Values`].
     pub keys: Buffer<K::Value>,
     pub values: Buffer<K::Value>,
     /// (text_ctx, d): the tokens fed last, after the last normalisation.
@@ -33,7 +33,7 @@ pub struct Memory<K: Kernel> {
 }
 
 /// What the task of one head needs.
-pub struct Scratch<K: Kernel> {
+pub struct Scratch<K: GemmKernel> {
     /// (BLOCK, head width)
     pub queries: Buffer<K::Value>,
     /// (tile rows, keys)
@@ -43,10 +43,10 @@ pub struct Scratch<K: Kernel> {
     /// (BLOCK, 4 head widths): attention's result, or a slice of the feed-forward half's hidden rows.
     pub rows: Buffer<f32>,
     /// The same, rounded.
-    pub digits: Digits,
+    pub digits: QuantizedRows,
 }
 
-impl<K: Kernel> Memory<K> {
+impl<K: GemmKernel> KvCache<K> {
     pub fn new(config: &Config, texts: usize) -> Self {
         let (width, heads) = (config.text_state, config.text_heads);
         let cached = config.text_layers * texts * Self::capacity(config) * width;
@@ -64,7 +64,7 @@ impl<K: Kernel> Memory<K> {
 
     /// Tokens of a text that the keys and values have room for: all positions, in whole panels.
     pub fn capacity(config: &Config) -> usize {
-        config.text_ctx.next_multiple_of(K::COLUMNS)
+        config.text_ctx.next_multiple_of(K::NR)
     }
 
     /// Keeps the last rows that passed through, `count` of them, in `hidden` from `at` on.
@@ -79,16 +79,16 @@ impl<K: Kernel> Memory<K> {
     }
 }
 
-impl<K: Kernel> Scratch<K> {
+impl<K: GemmKernel> Scratch<K> {
     fn new(config: &Config) -> Self {
         let head_width = config.text_state / config.text_heads;
-        let keys = scores_width::<K>(config.audio_ctx.max(Memory::<K>::capacity(config)));
+        let keys = scores_width::<K>(config.audio_ctx.max(KvCache::<K>::capacity(config)));
         Self {
             queries: Buffer::new(BLOCK * head_width),
-            scores: Buffer::new(tile_rows::<K>() * keys),
-            weights: Buffer::new(tile_rows::<K>() * keys),
+            scores: Buffer::new(mr::<K>() * keys),
+            weights: Buffer::new(mr::<K>() * keys),
             rows: Buffer::new(BLOCK * 4 * head_width),
-            digits: Digits::new::<K>(BLOCK, 4 * head_width),
+            digits: QuantizedRows::new::<K>(BLOCK, 4 * head_width),
         }
     }
 }

@@ -4,18 +4,18 @@
 use std::time::Duration;
 
 use super::FRAME;
-use super::gate::Gate;
-use crate::decoder::{Followed, TimedWord};
+use super::gate::SpeechGate;
+use crate::decoder::{AlignAttResult, TimedWord};
 use crate::stream::Word;
-use whisper_frontend::mel::Track;
+use whisper_frontend::mel::MelRing;
 
 /// Frames around a word in which voice is looked for: attention is that inexact.
 const VOICE_REACH: u64 = 20;
 
 /// Where words are looked for, in frames of 10 ms.
 pub struct Place<'a> {
-    pub gate: &'a Gate,
-    pub track: &'a Track,
+    pub gate: &'a SpeechGate,
+    pub track: &'a MelRing,
     /// The first frame of the window that the words were heard in.
     pub window: u64,
     /// No word starts before.
@@ -26,7 +26,11 @@ pub struct Place<'a> {
 
 impl Place<'_> {
     /// Times of words, and where their tokens end.
-    pub fn words(&mut self, followed: &Followed, words: Vec<TimedWord>) -> Vec<(Word, usize)> {
+    pub fn words(
+        &mut self,
+        followed: &AlignAttResult,
+        words: Vec<TimedWord>,
+    ) -> Vec<(Word, usize)> {
         let mut placed: Vec<(Word, usize)> = Vec::new();
         for word in words {
             let tokens_end = word.tokens.end;

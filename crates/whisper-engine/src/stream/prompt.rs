@@ -5,22 +5,22 @@
 //! and base had 9 and 6 of 596 words more wrong (`evaluate simulate --id stream-ls`). Nor are timestamps asked for: the times
 //! of words come from attention.
 
-use super::Request;
+use super::TranscribeOptions;
 use crate::decoder::is_unspaced;
 use whisper_model::Tokenizer;
 
 /// Terms to expect, in tokens: small models loop after longer prompts (whisper.cpp #2446).
 const LONGEST: usize = 64;
 
-pub struct Context {
-    request: Request,
+pub struct PromptBuilder {
+    request: TranscribeOptions,
     language: Option<u32>,
     /// Terms to expect.
     initial: Vec<u32>,
 }
 
-impl Context {
-    pub fn new(request: Request, tokenizer: &Tokenizer) -> Self {
+impl PromptBuilder {
+    pub fn new(request: TranscribeOptions, tokenizer: &Tokenizer) -> Self {
         let code = request.language.as_deref();
         let mut initial = match request.initial_prompt.as_deref().map(str::trim) {
             Some(text) if !text.is_empty() => tokenizer.encode(&format!(" {text}")),

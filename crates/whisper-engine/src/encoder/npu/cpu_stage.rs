@@ -6,7 +6,7 @@ use std::ops::Range;
 use ndarray::Array2;
 use rayon::prelude::*;
 
-use super::lane::{Lane, fetch};
+use super::row_half::{RowHalf, fetch};
 use super::rows::{NormalizeRow, Part, add, narrow};
 use crate::encoder::cpu::attention::attend;
 use crate::encoder::cpu::graph::rows_of;
@@ -14,13 +14,13 @@ use crate::encoder::cpu::stem::convolve;
 use crate::encoder::cpu::weights::Stem;
 use crate::encoder::cpu::workspace::{BLOCK, Scratches, Workspace};
 use crate::encoder::{CrossKv, EncoderError};
-use whisper_kernels::Kernel;
+use whisper_kernels::GemmKernel;
 use whisper_kernels::attention::Block;
 use whisper_kernels::norm::Norm;
 use whisper_model::Config;
 use xdna::device::{NpuBuffer, NpuError};
 
-pub struct Host<K: Kernel> {
+pub struct CpuStage<K: GemmKernel> {
     kernel: K,
     config: Config,
     workspace: Workspace<K>,
@@ -29,7 +29,7 @@ pub struct Host<K: Kernel> {
     context: usize,
 }
 
-impl<K: Kernel> Host<K> {
+impl<K: GemmKernel> CpuStage<K> {
     pub fn new(kernel: K, config: &Config) -> Self {
         Self {
             kernel,
@@ -47,7 +47,7 @@ impl<K: Kernel> Host<K> {
     }
 
     /// Adds what the device made of the lane's rows to the residual stream.
-    pub fn add(&mut self, lane: &mut Lane) -> Result<(), NpuError> {
+    pub fn add(&mut self, lane: &mut RowHalf) -> Result<(), NpuError> {
         let width = self.config.audio_state;
         fetch(&mut *lane.narrow, lane.rows.len(), width)?;
         let x =
@@ -62,7 +62,7 @@ impl<K: Kernel> Host<K> {
     pub fn normalize(
         &mut self,
         norm: &Norm,
-        lane: &mut Lane,
+        lane: &mut RowHalf,
         hidden: Option<&mut [f32]>,
     ) -> Result<(), NpuError> {
         let (kernel, width) = (self.kernel, self.config.audio_state);
@@ -72,7 +72,7 @@ impl<K: Kernel> Host<K> {
         match hidden {
             None => rows.for_each(|(x, left)| {
                 let write = |at, values: &[f32]| narrow(values, &mut left[2 * at..]);
-                kernel.vectorize(NormalizeRow { norm, x, write });
+                kernel.dispatch(NormalizeRow { norm, x, write });
             }),
             Some(hidden) => {
                 let hidden = hidden[values].par_chunks_mut(width);
@@ -81,18 +81,18 @@ impl<K: Kernel> Host<K> {
                         narrow(values, &mut left[2 * at..]);
                         hidden[at..][..values.len()].copy_from_slice(values);
                     };
-                    kernel.vectorize(NormalizeRow { norm, x, write });
+                    kernel.dispatch(NormalizeRow { norm, x, write });
                 });
             }
         }
         lane.offer()
     }
 
-    /// [`Host::add`], then [`Host::normalize`].
+    /// [`CpuStage::add`], then [`CpuStage::normalize`].
     pub fn settle(
         &mut self,
         norm: &Norm,
-        lane: &mut Lane,
+        lane: &mut RowHalf,
         hidden: Option<&mut [f32]>,
     ) -> Result<(), NpuError> {
         self.add(lane)?;
@@ -100,7 +100,7 @@ impl<K: Kernel> Host<K> {
     }
 
     /// Queries, keys and values of the lane's rows to the orders that attention takes them in.
-    pub fn deliver(&mut self, lane: &mut Lane) -> Result<(), NpuError> {
+    pub fn deliver(&mut self, lane: &mut RowHalf) -> Result<(), NpuError> {
         let (kernel, width, head_width) = (self.kernel, self.config.audio_state, self.head_width());
         let (number_of_heads, stride) = (self.config.audio_heads, 3 * width);
         fetch(&mut *lane.wide, lane.rows.len(), stride)?;
@@ -126,7 +126,7 @@ impl<K: Kernel> Host<K> {
     }
 
     /// Attention of the lane's queries to all keys, which must have been delivered, to the device.
-    pub fn attend(&mut self, lane: &mut Lane) -> Result<(), NpuError> {
+    pub fn attend(&mut self, lane: &mut RowHalf) -> Result<(), NpuError> {
         attend(
             self.kernel,
             &self.config,
@@ -140,7 +140,7 @@ impl<K: Kernel> Host<K> {
     }
 
     /// Attention's heads side by side.
-    fn gather(&self, lane: &mut Lane) {
+    fn gather(&self, lane: &mut RowHalf) {
         let (width, head_width) = (self.config.audio_state, self.head_width());
         let head_len = self.config.audio_ctx.next_multiple_of(BLOCK) * head_width;
         let mixed = &self.workspace.mixed;
@@ -164,7 +164,7 @@ pub fn head_width(config: &Config) -> usize {
 }
 
 /// Keys and values of some decoder layers, side by side in `wide`, to where the decoder looks for those of `rows`.
-pub fn hand_out(
+pub fn unpack_cross_kv(
     wide: &mut dyn NpuBuffer,
     rows: &Range<usize>,
     layers: &mut [CrossKv],

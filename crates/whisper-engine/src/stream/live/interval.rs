@@ -8,13 +8,13 @@ const BREATH: f64 = 1.5;
 const LONGEST: Duration = Duration::from_secs(5);
 
 /// The interval between updates: as asked for, longer while updates take long.
-pub struct Pace {
+pub struct UpdateInterval {
     wanted: Duration,
     current: Duration,
     adapts: bool,
 }
 
-impl Pace {
+impl UpdateInterval {
     /// With `adapts` false the interval stays as `wanted`, however long updates take.
     pub fn new(wanted: Duration, adapts: bool) -> Self {
         Self {
@@ -58,7 +58,7 @@ mod tests {
 
     #[test]
     fn the_interval_grows_with_the_work_and_recovers() {
-        let mut pace = Pace::new(MS(500), true);
+        let mut pace = UpdateInterval::new(MS(500), true);
         assert_eq!(pace.interval(), 50);
         pace.took(MS(1000));
         assert_eq!(pace.interval(), 150);
@@ -72,7 +72,7 @@ mod tests {
 
     #[test]
     fn updates_that_came_too_late_are_counted() {
-        let pace = Pace::new(MS(500), true);
+        let pace = UpdateInterval::new(MS(500), true);
         assert_eq!(
             [10, 50, 99, 100, 260].map(|frames| pace.coalesced(frames)),
             [0, 0, 0, 1, 4]
@@ -81,7 +81,7 @@ mod tests {
 
     #[test]
     fn a_fixed_pace_stays() {
-        let mut pace = Pace::new(MS(1), false);
+        let mut pace = UpdateInterval::new(MS(1), false);
         pace.took(MS(9999));
         assert_eq!(pace.interval(), 1);
     }

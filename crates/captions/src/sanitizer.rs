@@ -8,12 +8,12 @@ use super::width::{pieces, width};
 
 /// The gate through which every word comes in.
 #[derive(Debug, Default)]
-pub struct Intake {
+pub struct WordSanitizer {
     /// Nothing that still comes in starts before.
     floor: Option<ClockTime>,
 }
 
-impl Intake {
+impl WordSanitizer {
     /// The word with its text cleaned and its times in order; `None` when there is nothing to see.
     pub fn admit(&mut self, word: &Word) -> Option<Word> {
         let text = clean(&word.text);
@@ -111,7 +111,7 @@ mod tests {
     fn text_loses_control_characters_and_surplus_space() {
         assert_eq!(clean(" a\r\nb\u{2028}\u{0}c\u{7f} \u{200b} "), "a b c");
         assert!(
-            Intake::default()
+            WordSanitizer::default()
                 .admit(&word("\n\u{200b}\t", 0, 1))
                 .is_none()
         );
@@ -119,7 +119,7 @@ mod tests {
 
     #[test]
     fn times_never_go_back() {
-        let mut intake = Intake::default();
+        let mut intake = WordSanitizer::default();
         let first = intake.admit(&word("a", 100, 50)).unwrap();
         assert_eq!(
             (first.start, first.end),
@@ -150,7 +150,7 @@ mod tests {
                 ..word("a", 0, 1)
             };
             assert_eq!(
-                Intake::default().admit(&word).unwrap().probability,
+                WordSanitizer::default().admit(&word).unwrap().probability,
                 admitted
             );
         }

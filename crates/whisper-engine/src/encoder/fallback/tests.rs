@@ -70,22 +70,22 @@ impl Encoder for Copier {
     }
 }
 
-fn guarded(deeds: &Deeds) -> GuardedEncoder {
+fn fallback(deeds: &Deeds) -> FallbackEncoder {
     beside(deeds, &Deeds::default())
 }
 
 /// With a CPU that has deeds of its own.
-fn beside(deeds: &Deeds, cpu: &Deeds) -> GuardedEncoder {
+fn beside(deeds: &Deeds, cpu: &Deeds) -> FallbackEncoder {
     let device = deeds.clone();
     let open: Open = Arc::new(move || Ok(Copier::boxed("npu", &device)));
-    GuardedEncoder::new(open, || Ok(Copier::boxed("cpu", cpu)))
+    FallbackEncoder::new(open, || Ok(Copier::boxed("cpu", cpu)))
         .expect("it opens")
         .retrying_after(Duration::from_millis(20))
 }
 
 /// Encodes a window that differs from all others, and sees whether it comes out right.
-fn encode(guarded: &mut GuardedEncoder, window: f32) {
-    guarded.input().fill(window);
+fn encode(fallback: &mut FallbackEncoder, window: f32) {
+    fallback.input().fill(window);
     let zeros = Array2::zeros((8, 2));
     let pair = CrossKv {
         k: zeros.clone(),
@@ -96,7 +96,7 @@ fn encode(guarded: &mut GuardedEncoder, window: f32) {
         hidden: zeros,
         cross: vec![pair],
     };
-    guarded.encode(8, &mut out).expect("some encoder works");
+    fallback.encode(8, &mut out).expect("some encoder works");
     assert!(outputs(&out).flatten().all(|value| *value == window));
 }
 
@@ -110,10 +110,10 @@ fn a_window_that_the_device_fails_on_is_not_lost() {
         Deed::WrongAcross,
     ] {
         let deeds: Deeds = Arc::new(Mutex::new([deed].into()));
-        let mut guarded = guarded(&deeds);
-        encode(&mut guarded, 1.0);
-        encode(&mut guarded, 2.0);
-        let health = guarded.watch().health();
+        let mut fallback = fallback(&deeds);
+        encode(&mut fallback, 1.0);
+        encode(&mut fallback, 2.0);
+        let health = fallback.watch().health();
         assert_eq!((health.encoded, health.failures), (0, 1));
         assert_eq!(health.active, "cpu");
         let news = health.news.expect("news");
@@ -127,22 +127,22 @@ fn a_window_that_the_device_fails_on_is_not_lost() {
 #[test]
 fn a_device_that_fails_later_comes_back_and_is_compared_again() {
     let deeds: Deeds = Arc::new(Mutex::new([Deed::Right, Deed::Right, Deed::Fails].into()));
-    let mut guarded = guarded(&deeds);
+    let mut fallback = fallback(&deeds);
     for window in 1..4 {
-        encode(&mut guarded, window as f32);
+        encode(&mut fallback, window as f32);
     }
-    assert_eq!(guarded.watch().health().active, "cpu");
+    assert_eq!(fallback.watch().health().active, "cpu");
     let deadline = Instant::now() + Duration::from_secs(10);
-    while guarded.watch().health().recoveries == 0 {
+    while fallback.watch().health().recoveries == 0 {
         assert!(Instant::now() < deadline, "it never comes back");
-        encode(&mut guarded, 4.0);
+        encode(&mut fallback, 4.0);
         std::thread::sleep(Duration::from_millis(1));
     }
-    encode(&mut guarded, 5.0);
-    let health = guarded.watch().health();
+    encode(&mut fallback, 5.0);
+    let health = fallback.watch().health();
     assert_eq!(health.active, "npu");
     assert_eq!((health.checks, health.failures), (2, 1));
-    assert_eq!(health.least_likeness, Some(1.0));
+    assert_eq!(health.least_cosine_similarity, Some(1.0));
     assert!(!health.news.expect("news").failure);
 }
 
@@ -150,21 +150,21 @@ fn a_device_that_fails_later_comes_back_and_is_compared_again() {
 fn a_device_that_goes_wrong_without_a_word_is_found_out() {
     let right = vec![Deed::Right; CHECKED as usize + 1];
     let deeds: Deeds = Arc::new(Mutex::new(right.into_iter().chain([Deed::Wrong]).collect()));
-    let mut guarded = guarded(&deeds);
+    let mut fallback = fallback(&deeds);
     for window in 1..=CHECKED + 2 {
-        encode(&mut guarded, window as f32);
+        encode(&mut fallback, window as f32);
     }
-    let health = guarded.watch().health();
+    let health = fallback.watch().health();
     assert_eq!((health.encoded, health.failures), (CHECKED + 1, 1));
 }
 
 #[test]
 fn a_comparison_that_the_cpu_fails_is_put_off_and_no_failure_of_the_device() {
     let cpu: Deeds = Arc::new(Mutex::new([Deed::Fails, Deed::Fails].into()));
-    let mut guarded = beside(&Deeds::default(), &cpu);
+    let mut fallback = beside(&Deeds::default(), &cpu);
     for (window, checks) in [(1, 0), (2, 0), (3, 1), (4, 1)] {
-        encode(&mut guarded, window as f32);
-        let health = guarded.watch().health();
+        encode(&mut fallback, window as f32);
+        let health = fallback.watch().health();
         assert_eq!((health.encoded, health.failures), (window, 0));
         assert_eq!(health.checks, checks, "window {window}");
         assert_eq!((health.active.as_str(), health.news), ("npu", None));
@@ -174,6 +174,6 @@ fn a_comparison_that_the_cpu_fails_is_put_off_and_no_failure_of_the_device() {
 #[test]
 fn a_device_that_cannot_be_opened_says_why() {
     let open: Open = Arc::new(|| Err("no NPU".into()));
-    let refused = GuardedEncoder::new(open, || Ok(Copier::boxed("cpu", &Deeds::default())));
+    let refused = FallbackEncoder::new(open, || Ok(Copier::boxed("cpu", &Deeds::default())));
     assert_eq!(refused.err().as_deref(), Some("no NPU"));
 }

@@ -8,21 +8,21 @@ use std::path::{Path, PathBuf};
 use super::error::ModelError;
 
 /// Where models are looked for, in this order.
-pub(super) struct Places {
+pub(super) struct SearchPaths {
     /// Directories that hold models under their names.
     pub models: Vec<PathBuf>,
     /// The Hugging Face cache (its `hub` directory).
     pub hub: Option<PathBuf>,
 }
 
-impl Places {
+impl SearchPaths {
     /// As the XDG base directory specification and `huggingface_hub` read the environment.
     pub fn from_environment() -> Self {
         let hub = variable("HF_HUB_CACHE")
             .or_else(|| variable("HF_HOME").map(|home| home.join("hub")))
             .or_else(|| variable("XDG_CACHE_HOME").map(|cache| cache.join("huggingface/hub")))
             .or_else(|| below_home(".cache/huggingface/hub"));
-        Places {
+        SearchPaths {
             models: data_directories()
                 .into_iter()
                 .map(|data| data.join("whispernpu/models"))
@@ -57,7 +57,7 @@ fn below_home(path: &str) -> Option<PathBuf> {
         .map(|home| home.join(path))
 }
 
-pub(super) fn find(spec: &str, places: &Places) -> Result<PathBuf, ModelError> {
+pub(super) fn find(spec: &str, places: &SearchPaths) -> Result<PathBuf, ModelError> {
     let as_path = Path::new(spec);
     if spec.contains('/') {
         return match as_path.exists() {
@@ -100,7 +100,7 @@ fn names(spec: &str) -> Vec<&str> {
     }
 }
 
-fn candidates(spec: &str, places: &Places) -> Vec<PathBuf> {
+fn candidates(spec: &str, places: &SearchPaths) -> Vec<PathBuf> {
     let mut paths = Vec::new();
     for models in &places.models {
         for name in names(spec) {
@@ -158,7 +158,7 @@ mod tests {
     fn a_name_is_found_in_each_place_in_order() {
         let root = tempfile::tempdir().unwrap();
         let root = root.path();
-        let places = Places {
+        let places = SearchPaths {
             models: vec![root.join("user"), root.join("system")],
             hub: Some(root.join("hub")),
         };
@@ -201,7 +201,7 @@ mod tests {
     fn a_path_is_taken_as_it_is() {
         let root = tempfile::tempdir().unwrap();
         place(root.path(), "some.bin");
-        let places = Places {
+        let places = SearchPaths {
             models: vec![],
             hub: None,
         };
@@ -215,7 +215,7 @@ mod tests {
 
     #[test]
     fn a_missing_model_names_the_places_and_the_remedy() {
-        let places = Places {
+        let places = SearchPaths {
             models: vec!["/a/models".into()],
             hub: Some("/b/hub".into()),
         };

@@ -5,7 +5,7 @@ use gst::ClockTime;
 use proptest::prelude::*;
 
 use super::width::width;
-use super::{Captioner, Cue, Format, Layout, Word, Writer, intake};
+use super::{Captioner, Cue, Format, Layout, Word, Writer, sanitizer};
 
 /// What a schedule may do to a captioner.
 #[derive(Clone, Debug)]
@@ -132,7 +132,7 @@ fn text_in(steps: &[Step]) -> String {
             None
         }
     });
-    let texts = words.flatten().map(|word| intake::clean(&word.text));
+    let texts = words.flatten().map(|word| sanitizer::clean(&word.text));
     texts.collect::<String>().replace(' ', "")
 }
 
