@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MPL-2.0
 //! Words of runs to what the src pad is to push: cues, and gaps over all time without one.
 
+use std::time::Duration;
+
 use gst::ClockTime;
 
 use crate::element::Granularity;
@@ -9,7 +11,6 @@ use crate::output_queue::{Item, Stale};
 use crate::session::Session;
 use crate::settings::Settings;
 use captions::{Captioner, Word};
-use whisper_engine::stream;
 
 /// A run that starts earlier than this before the end of the last one is a jump back.
 const JITTER: ClockTime = ClockTime::from_mseconds(100);
@@ -61,7 +62,7 @@ impl<'a> Captions<'a> {
         self.settled(base);
         self.put_out()?;
         if discont {
-            if self.captioner.reached() >= Some(base) {
+            if self.reached() >= Some(base) {
                 // No cue was between the last hole and this one.
                 self.holes.clear();
             }
@@ -78,18 +79,17 @@ impl<'a> Captions<'a> {
         self.put_out()
     }
 
-    pub fn words(&mut self, base: ClockTime, words: Vec<stream::Word>) {
-        let words: Vec<Word> = words
-            .into_iter()
-            .map(|word| Word {
-                text: word.text,
-                spaced: word.spaced,
-                start: after(base, word.start),
-                end: after(base, word.end),
-                probability: word.probability,
-            })
-            .collect();
+    pub fn words(&mut self, base: ClockTime, mut words: Vec<Word>) {
+        for word in &mut words {
+            word.start = after(base, word.start).into();
+            word.end = after(base, word.end).into();
+        }
         self.captioner.push(&words);
+    }
+
+    /// PTS before which no cue can start any more.
+    fn reached(&self) -> Option<ClockTime> {
+        self.captioner.reached().map(clock_time)
     }
 
     pub fn pause(&mut self) {
@@ -98,7 +98,7 @@ impl<'a> Captions<'a> {
 
     /// No word that is still to come starts before `until`.
     pub fn settled(&mut self, until: ClockTime) {
-        self.captioner.settled(until);
+        self.captioner.settled(until.into());
     }
 
     /// Announces the language of the text, unless it is known.
@@ -113,18 +113,19 @@ impl<'a> Captions<'a> {
     /// Puts out the cues that are ready, gaps up to where no cue can start any more, and the events passed on the way.
     pub fn put_out(&mut self) -> Result<(), Stale> {
         while let Some(mut cue) = self.captioner.pop() {
-            cue.end = self.stop.map_or(cue.end, |stop| cue.end.min(stop));
+            cue.end = self.stop.map_or(cue.end, |stop| cue.end.min(stop.into()));
             if cue.end <= cue.start {
                 continue;
             }
-            self.gap_until(cue.start)?;
-            self.position = Some(cue.end);
+            let start = clock_time(cue.start);
+            self.gap_until(start)?;
+            self.position = Some(clock_time(cue.end));
             let holes = self.holes.len();
-            self.holes.retain(|hole| *hole > cue.start);
+            self.holes.retain(|hole| *hole > start);
             let discont = self.holes.len() < holes;
             self.push(Item::Cue { cue, discont })?;
         }
-        match self.captioner.reached() {
+        match self.reached() {
             Some(reached) => self.gap_until(self.stop.map_or(reached, |stop| reached.min(stop))),
             None => Ok(()),
         }
@@ -211,15 +212,18 @@ fn captioner(session: &Session, settings: &Settings) -> Captioner {
 }
 
 /// Saturating, as times of a hostile upstream come near the end of what a clock time holds.
-pub fn after(base: ClockTime, offset: std::time::Duration) -> ClockTime {
-    let offset = ClockTime::from_nseconds(u64::try_from(offset.as_nanos()).unwrap_or(u64::MAX - 1));
-    base.saturating_add(offset)
+pub fn after(base: ClockTime, offset: Duration) -> ClockTime {
+    base.saturating_add(clock_time(offset))
+}
+
+/// The last clock time there is stands for all that are later.
+pub fn clock_time(time: Duration) -> ClockTime {
+    ClockTime::try_from(time).unwrap_or(ClockTime::MAX)
 }
 
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
-    use std::time::Duration;
 
     use super::*;
     use crate::{element::Mode, input_queue};
@@ -241,7 +245,7 @@ mod tests {
 
     /// A word at each of these seconds of the run.
     fn say(captions: &mut Captions, base: ClockTime, seconds: &[u64]) {
-        let word = |&second: &u64| stream::Word {
+        let word = |&second: &u64| Word {
             text: "word".into(),
             spaced: true,
             start: Duration::from_secs(second),
@@ -258,7 +262,7 @@ mod tests {
         let item = || match session.outbox.pop()? {
             Item::Cue { cue, discont } => Some(format!(
                 "word {}{}",
-                cue.start.seconds(),
+                cue.start.as_secs(),
                 if discont { "*" } else { "" }
             )),
             Item::Gap(start, _) => Some(format!("gap {}", start.mseconds())),
@@ -323,7 +327,10 @@ mod tests {
             discont: true,
             request: TranscribeOptions::default(),
         };
-        session.feed.push(input_queue::Item::AudioRun(take), true).unwrap();
+        session
+            .feed
+            .push(input_queue::Item::AudioRun(take), true)
+            .unwrap();
         let event = gst::event::CustomDownstream::new(gst::Structure::new_empty("mark"));
         let mark = input_queue::Item::Event {
             event,

@@ -8,6 +8,7 @@ use gst::glib;
 use gst::prelude::*;
 use gst::subclass::prelude::*;
 
+use crate::caps;
 use crate::element::{CAT, lock};
 use crate::input::Input;
 use crate::recogniser::Recogniser;
@@ -15,7 +16,6 @@ use crate::session::Session;
 use crate::settings::{self, Settings};
 use crate::stats;
 use crate::worker::Worker;
-use captions::Format;
 use whisper_engine::encoder::fallback::StatusChange;
 use whisper_engine::engine::Engine;
 use whisper_engine::stream::TranscribeOptions;
@@ -176,7 +176,7 @@ impl ElementImpl for WhisperNpu {
                 gst::PadTemplate::new(name, direction, gst::PadPresence::Always, caps)
             };
             let sink = template("sink", gst::PadDirection::Sink, &audio);
-            let src = template("src", gst::PadDirection::Src, &Format::all_caps());
+            let src = template("src", gst::PadDirection::Src, &caps::all());
             [sink, src]
                 .into_iter()
                 .map(|made| made.expect("the caps are valid"))

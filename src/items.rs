@@ -3,6 +3,7 @@
 
 use gst::ClockTime;
 
+use crate::cues::clock_time;
 use captions::{Cue, words_as_json};
 
 /// Name of the meta. Its field `items` is a JSON array with an object for each word that is new in the buffer:
@@ -34,8 +35,11 @@ pub fn announcements(
         let structure = gst::Structure::builder("rstranscribe/new-item")
             .field("speaker", None::<String>)
             .field("content", &word.text)
-            .field("running-time", segment.to_running_time(word.start))
-            .field("duration", word.end.saturating_sub(word.start))
+            .field(
+                "running-time",
+                segment.to_running_time(clock_time(word.start)),
+            )
+            .field("duration", clock_time(word.end.saturating_sub(word.start)))
             .build();
         gst::event::CustomUpstream::builder(structure)
             .seqnum_if_some(seqnum)

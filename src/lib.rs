@@ -11,6 +11,7 @@
 //! Locking order: input, settings, then the inner locks of feed, outbox and run, of which no two are held at once.
 //! No lock is held while pushing, querying or posting.
 
+mod caps;
 mod cues;
 mod element;
 mod events;

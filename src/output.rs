@@ -2,12 +2,15 @@
 //! The src pad's task: negotiates the format, and pushes text, gaps and events.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use gst::glib;
 use gst::prelude::*;
 use gst::subclass::prelude::*;
 use gst::{ClockTime, FlowError, FlowSuccess};
 
+use crate::caps;
+use crate::cues::clock_time;
 use crate::element::{CAT, WhisperNpu};
 use crate::items;
 use crate::output_queue::Item;
@@ -121,8 +124,8 @@ impl TranscriptEvent {
         }
         let mut buffer = gst::Buffer::from_mut_slice(text.into_bytes());
         if let Some(buffer) = buffer.get_mut() {
-            buffer.set_pts(cue.start);
-            buffer.set_duration(cue.duration());
+            buffer.set_pts(clock_time(cue.start));
+            buffer.set_duration(clock_time(cue.duration()));
             if discont {
                 buffer.set_flags(gst::BufferFlags::DISCONT);
             }
@@ -154,7 +157,7 @@ impl TranscriptEvent {
         let Some(element) = self.element.upgrade().filter(|_| self.session.is_live()) else {
             return;
         };
-        let said = cue.new_words().last().map(|word| word.end);
+        let said = cue.new_words().last().map(|word| clock_time(word.end));
         let said = said.and_then(|said| self.segment.to_running_time(said));
         let delay = element
             .current_running_time()
@@ -167,7 +170,7 @@ impl TranscriptEvent {
         }
     }
 
-    /// Tells upstream of the new words. Whether anybody there next_frame to know does not matter.
+    /// Tells upstream of the new words. Whether anybody there wants to know does not matter.
     fn announce(&self, cue: &Cue) {
         if let Some(element) = self.element.upgrade() {
             for event in items::announcements(cue, &self.segment, self.seqnum) {
@@ -176,7 +179,7 @@ impl TranscriptEvent {
         }
     }
 
-    /// A file without a cue still has the header that its format next_frame.
+    /// A file without a cue still has the header that its format wants.
     fn finish(&mut self, pad: &gst::Pad) -> Result<(), FlowError> {
         if self.written || self.seqnum.is_none() {
             return Ok(());
@@ -203,7 +206,7 @@ impl TranscriptEvent {
         let allowed = pad.peer_query_caps(Some(&template)).intersect(&template);
         let Some(format) = Format::ALL
             .into_iter()
-            .find(|format| format.caps().can_intersect(&allowed))
+            .find(|format| caps::of(*format).can_intersect(&allowed))
         else {
             gst::warning!(CAT, obj = pad, "downstream takes no text format of ours");
             return Err(FlowError::NotNegotiated);
@@ -215,9 +218,8 @@ impl TranscriptEvent {
         {
             return Ok(());
         }
-        let mut caps = format
-            .caps()
-            .intersect_with_mode(&allowed, gst::CapsIntersectMode::First);
+        let mut caps =
+            caps::of(format).intersect_with_mode(&allowed, gst::CapsIntersectMode::First);
         caps.fixate();
         gst::info!(CAT, obj = pad, "writing {caps}");
         pad.push_event(gst::event::Caps::new(&caps));
@@ -250,9 +252,9 @@ fn is_current(pad: &gst::Pad, event: &gst::Event) -> bool {
 
 /// The cue with all its times as files and messages give them: from the start of the medium, whatever the segment.
 fn in_stream_time(cue: &Cue, segment: &gst::FormattedSegment<ClockTime>) -> Cue {
-    let stream_time = |time: ClockTime| match segment.to_stream_time_full(time) {
-        Some(gst::Signed::Positive(time)) => time,
-        Some(gst::Signed::Negative(_)) => ClockTime::ZERO,
+    let stream_time = |time: Duration| match segment.to_stream_time_full(clock_time(time)) {
+        Some(gst::Signed::Positive(time)) => time.into(),
+        Some(gst::Signed::Negative(_)) => Duration::ZERO,
         None => time,
     };
     let mut cue = cue.clone();
@@ -273,10 +275,10 @@ mod tests {
     #[test]
     fn times_in_files_count_from_the_start_of_the_medium() {
         gst::init().expect("GStreamer");
-        let at = ClockTime::from_seconds;
+        let at = Duration::from_secs;
         let mut segment = gst::FormattedSegment::<ClockTime>::new();
-        segment.set_start(at(100));
-        segment.set_time(at(7));
+        segment.set_start(ClockTime::from_seconds(100));
+        segment.set_time(ClockTime::from_seconds(7));
         let word = Word {
             text: "a".into(),
             spaced: true,

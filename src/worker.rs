@@ -145,7 +145,7 @@ impl Worker {
         }
     }
 
-    /// Ends the stream with an error on the bus, unless nobody next_frame it any more.
+    /// Ends the stream with an error on the bus, unless nobody wants it any more.
     fn fail(&self, message: gst::ErrorMessage) {
         let wanted = !self.session.feed.is_closed();
         self.session.close(gst::FlowError::Error);

@@ -165,14 +165,14 @@ fn matches(list: &[&str], word: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use gst::ClockTime;
+    use std::time::Duration;
 
     fn between(left: &str, right: &str, spaced: bool) -> f32 {
         let word = |text: &str| Word {
             text: text.into(),
             spaced,
-            start: ClockTime::ZERO,
-            end: ClockTime::ZERO,
+            start: Duration::ZERO,
+            end: Duration::ZERO,
             probability: 1.0,
         };
         cost(&word(left), &word(right))

@@ -3,22 +3,22 @@
 
 use std::collections::VecDeque;
 
-use gst::ClockTime;
+use std::time::Duration;
 
 use super::layout::{LONGEST, Lines, Paragraph, SHORTEST, reading_time, text_width};
 use super::sanitizer::{self, WordSanitizer};
 use super::{Cue, Layout, Word};
 
 /// A cue stays for so long after its last word (Netflix: up to 12 frames).
-pub const LINGER: ClockTime = ClockTime::from_mseconds(500);
+pub const LINGER: Duration = Duration::from_millis(500);
 /// Shorter gaps between cues flicker: they are closed (BBC: close gaps < 1 s; Netflix: chain < 0.5 s).
-const CHAIN: ClockTime = ClockTime::from_mseconds(500);
+const CHAIN: Duration = Duration::from_millis(500);
 /// Two frames at 25 a second: what is left open where a gap can be neither closed nor kept.
-const TWO_FRAMES: ClockTime = ClockTime::from_mseconds(80);
+const TWO_FRAMES: Duration = Duration::from_millis(80);
 /// Letters a second that a cue stays long enough for (Netflix: 17).
 pub const READING_SPEED_CPS: u64 = 17;
 /// What a cue gets at least when the recogniser puts the words of several on one instant.
-const MIN_CUE: ClockTime = ClockTime::from_mseconds(100);
+const MIN_CUE: Duration = Duration::from_millis(100);
 
 /// Groups final words into cues.
 ///
@@ -36,7 +36,7 @@ pub struct CueBuilder {
     /// Cues whose words are final, whose ends may not be.
     laid_out: VecDeque<Lines>,
     /// End of the last cue that was given out.
-    shown_until: Option<ClockTime>,
+    shown_until: Option<Duration>,
     drained: bool,
 }
 
@@ -78,7 +78,7 @@ impl CueBuilder {
     }
 
     /// No later word starts before `until`.
-    pub fn settled(&mut self, until: ClockTime) {
+    pub fn settled(&mut self, until: Duration) {
         self.sanitizer.settled(until);
         if self.paragraph.ends_in_silence(until) {
             self.pause();
@@ -117,7 +117,7 @@ impl CueBuilder {
     }
 
     /// Time before which no cue that is still to come starts: silence may be reported up to here.
-    pub fn reached(&self) -> Option<ClockTime> {
+    pub fn reached(&self) -> Option<Duration> {
         let waiting = self
             .laid_out
             .front()
@@ -129,7 +129,7 @@ impl CueBuilder {
 }
 
 /// When a cue would end if it were the last one.
-fn wished_end(lines: &Lines, start: ClockTime, last_word: ClockTime) -> ClockTime {
+fn wished_end(lines: &Lines, start: Duration, last_word: Duration) -> Duration {
     let reading = reading_time(text_width(lines), READING_SPEED_CPS).max(SHORTEST);
     let lingering = last_word.saturating_add(LINGER);
     lingering
@@ -139,7 +139,7 @@ fn wished_end(lines: &Lines, start: ClockTime, last_word: ClockTime) -> ClockTim
 
 /// The end of a cue before another one that starts at `next`: they touch, unless the gap is long enough
 /// to be seen as one, or this cue would be shown for too long.
-fn end_before(next: ClockTime, start: ClockTime, wish: ClockTime) -> ClockTime {
+fn end_before(next: Duration, start: Duration, wish: Duration) -> Duration {
     if next < wish.saturating_add(CHAIN) && next <= start.saturating_add(LONGEST) {
         next
     } else {

@@ -3,14 +3,14 @@
 
 use std::collections::VecDeque;
 
-use gst::ClockTime;
+use std::time::Duration;
 
 use super::layout::LONGEST;
 use super::sanitizer::WordSanitizer;
 use super::{Cue, Word};
 
 /// Whisper's step of time: what a word lasts at least, also where several start at one instant.
-const STEP: ClockTime = ClockTime::from_mseconds(20);
+const STEP: Duration = Duration::from_millis(20);
 
 /// Yields each word as a [`Cue`] of one word, with `end > start` and no later than the next start.
 ///
@@ -20,7 +20,7 @@ pub struct WordItems {
     intake: WordSanitizer,
     words: VecDeque<Word>,
     /// End of the last word that was given out.
-    shown_until: Option<ClockTime>,
+    shown_until: Option<Duration>,
     drained: bool,
 }
 
@@ -40,7 +40,7 @@ impl WordItems {
     pub fn pause(&mut self) {}
 
     /// No later word starts before `until`.
-    pub fn settled(&mut self, until: ClockTime) {
+    pub fn settled(&mut self, until: Duration) {
         self.intake.settled(until);
     }
 
@@ -68,7 +68,7 @@ impl WordItems {
     }
 
     /// Time before which no word that is still to come starts.
-    pub fn reached(&self) -> Option<ClockTime> {
+    pub fn reached(&self) -> Option<Duration> {
         let next = self
             .words
             .front()
@@ -83,10 +83,7 @@ mod tests {
     use super::*;
 
     fn word(text: &str, start: u64, end: u64) -> Word {
-        let (start, end) = (
-            ClockTime::from_mseconds(start),
-            ClockTime::from_mseconds(end),
-        );
+        let (start, end) = (Duration::from_millis(start), Duration::from_millis(end));
         Word {
             text: text.into(),
             spaced: true,
@@ -98,7 +95,13 @@ mod tests {
 
     fn times(items: &mut WordItems) -> Vec<(String, u64, u64)> {
         std::iter::from_fn(|| items.pop())
-            .map(|cue| (cue.text(), cue.start.mseconds(), cue.end.mseconds()))
+            .map(|cue| {
+                (
+                    cue.text(),
+                    cue.start.as_millis() as u64,
+                    cue.end.as_millis() as u64,
+                )
+            })
             .collect()
     }
 
@@ -107,12 +110,12 @@ mod tests {
         let mut items = WordItems::default();
         items.push(&[word(" one ", 0, 500), word("two", 400, 900)]);
         assert_eq!(times(&mut items), [("one".into(), 0, 400)]);
-        items.settled(ClockTime::from_mseconds(899));
+        items.settled(Duration::from_millis(899));
         assert_eq!(items.pop(), None);
-        assert_eq!(items.reached(), Some(ClockTime::from_mseconds(400)));
-        items.settled(ClockTime::from_mseconds(900));
+        assert_eq!(items.reached(), Some(Duration::from_millis(400)));
+        items.settled(Duration::from_millis(900));
         assert_eq!(times(&mut items), [("two".into(), 400, 900)]);
-        assert_eq!(items.reached(), Some(ClockTime::from_mseconds(900)));
+        assert_eq!(items.reached(), Some(Duration::from_millis(900)));
     }
 
     #[test]

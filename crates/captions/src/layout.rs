@@ -9,22 +9,22 @@
 //!
 //! The costs are this project's own; the places come from [`super::breaks`].
 
-use gst::ClockTime;
+use std::time::Duration;
 
 use super::Word;
 use super::breaks;
 use super::width::{LETTER, width};
 
 /// A cue is not shown for less, unless the next one comes sooner (Netflix: 5/6 s).
-pub const SHORTEST: ClockTime = ClockTime::from_mseconds(833);
+pub const SHORTEST: Duration = Duration::from_millis(833);
 /// A cue is never shown for longer (Netflix: 7 s).
-pub const LONGEST: ClockTime = ClockTime::from_seconds(7);
+pub const LONGEST: Duration = Duration::from_secs(7);
 
 /// Silence between two words that always parts their cues.
 ///
 /// The BBC closes gaps of less than a second. A cue that has lingered half a second after its last word is
 /// chained to the next over less than another half: so a pause is what can be seen as a gap.
-pub const PAUSE: ClockTime = ClockTime::SECOND;
+pub const PAUSE: Duration = Duration::from_secs(1);
 
 /// Letters a second above which a cue is hard to read (Netflix: 20 for adults).
 const FASTEST: u64 = 20;
@@ -132,7 +132,7 @@ impl Paragraph {
     }
 
     /// Whether nothing said between the last word and `until` makes a pause.
-    pub fn ends_in_silence(&self, until: ClockTime) -> bool {
+    pub fn ends_in_silence(&self, until: Duration) -> bool {
         self.words
             .last()
             .is_some_and(|last| until >= last.word.end.saturating_add(PAUSE))
@@ -180,7 +180,7 @@ impl Paragraph {
     }
 
     /// The paragraph ends, and the next cannot begin before `next`: gives out all cues at the cheapest.
-    pub fn close(&mut self, next: Option<ClockTime>) -> Vec<Lines> {
+    pub fn close(&mut self, next: Option<Duration>) -> Vec<Lines> {
         if self.words.is_empty() {
             return Vec::new();
         }
@@ -233,7 +233,7 @@ impl Paragraph {
     }
 
     /// The cheapest way to a cue break at `end`. The next cue cannot begin before `next`.
-    fn way_to(&self, end: usize, next: Option<ClockTime>) -> BreakPath {
+    fn way_to(&self, end: usize, next: Option<Duration>) -> BreakPath {
         if end == 0 {
             return BreakPath { cost: 0.0, from: 0 };
         }
@@ -273,7 +273,7 @@ impl Paragraph {
         Some(lines)
     }
 
-    fn cue_cost(&self, first: usize, end: usize, lines: usize, next: Option<ClockTime>) -> f32 {
+    fn cue_cost(&self, first: usize, end: usize, lines: usize, next: Option<Duration>) -> f32 {
         let (begin, last) = (&self.words[first], &self.words[end - 1]);
         let width = last.to - begin.from;
         let unfilled = 1.0 - (width as f32 / self.layout.capacity() as f32).min(1.0);
@@ -286,8 +286,10 @@ impl Paragraph {
             if room < reading_time(width, FASTEST) {
                 cost += TOO_FAST;
             }
-            let silence = next.saturating_sub(last.word.end).min(ClockTime::SECOND);
-            cost += SILENCE * silence.mseconds() as f32 / 1000.0;
+            let silence = next
+                .saturating_sub(last.word.end)
+                .min(Duration::from_secs(1));
+            cost += SILENCE * silence.as_millis() as f32 / 1000.0;
             cost += self.words.get(end).map_or(0.0, |next| next.break_cost);
         }
         cost
@@ -362,8 +364,8 @@ impl Paragraph {
 }
 
 /// Time it takes to read text of this width at `speed` letters a second.
-pub fn reading_time(width: u64, speed: u64) -> ClockTime {
-    ClockTime::from_mseconds(width.saturating_mul(1000) / (LETTER * speed))
+pub fn reading_time(width: u64, speed: u64) -> Duration {
+    Duration::from_millis(width.saturating_mul(1000) / (LETTER * speed))
 }
 
 /// Width of all the text of a cue, spaces and line ends included.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
 //! Words to lines to cues to bytes in the negotiated subtitle format.
 //!
-//! This room knows GStreamer's clock times, and nothing of models. The way of a word: `sanitizer` makes
+//! Nothing here knows GStreamer or models. The way of a word: `sanitizer` makes
 //! it fit for print, `layout` weighs where lines and cues may break (with `breaks` and `width`),
 //! [`CueBuilder`] gives the cues their times, [`Writer`] puts them into bytes. [`RollUp`] shows words while
 //! they are being said, and [`WordItems`] is the short way for those who want each word on its own.
@@ -17,7 +17,7 @@ mod rollup;
 mod sanitizer;
 mod width;
 
-use gst::ClockTime;
+use std::time::Duration;
 
 pub use builder::CueBuilder;
 pub use format::{Format, Writer, words_as_json};
@@ -25,16 +25,16 @@ pub use items::WordItems;
 pub use layout::Layout;
 pub use rollup::RollUp;
 
-/// A recognised word on the stream's own timeline (buffer PTS, not running time).
+/// A recognised word, timed on whatever timeline its owner counts: the samples of a file, or a stream's time stamps.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Word {
     /// The word with its punctuation, without surrounding white space.
     pub text: String,
     /// Whether white space parts it from the word before (never in Chinese, Japanese, Thai…).
     pub spaced: bool,
-    pub start: gst::ClockTime,
+    pub start: Duration,
     /// `end >= start`.
-    pub end: gst::ClockTime,
+    pub end: Duration,
     /// Mean probability of the word's tokens, 0 to 1.
     pub probability: f32,
 }
@@ -42,8 +42,8 @@ pub struct Word {
 /// Text that is on the screen from `start` to `end`. `end > start`, no line is blank.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Cue {
-    pub start: ClockTime,
-    pub end: ClockTime,
+    pub start: Duration,
+    pub end: Duration,
     /// Top line first.
     pub lines: Vec<Vec<Word>>,
     /// How many of the words, counted from the end, no cue has shown before.
@@ -52,7 +52,7 @@ pub struct Cue {
 
 impl Cue {
     /// A cue that is the first to show any of its words.
-    pub fn all_new(start: ClockTime, end: ClockTime, lines: Vec<Vec<Word>>) -> Self {
+    pub fn all_new(start: Duration, end: Duration, lines: Vec<Vec<Word>>) -> Self {
         let new_words = lines.iter().map(Vec::len).sum();
         Self {
             start,
@@ -78,7 +78,7 @@ impl Cue {
             .join("\n")
     }
 
-    pub fn duration(&self) -> ClockTime {
+    pub fn duration(&self) -> Duration {
         self.end.saturating_sub(self.start)
     }
 }
@@ -138,7 +138,7 @@ impl Captioner {
         each!(self, inner => inner.pause());
     }
 
-    pub fn settled(&mut self, until: ClockTime) {
+    pub fn settled(&mut self, until: Duration) {
         each!(self, inner => inner.settled(until));
     }
 
@@ -160,7 +160,7 @@ impl Captioner {
         each!(self, inner => inner.pop())
     }
 
-    pub fn reached(&self) -> Option<ClockTime> {
+    pub fn reached(&self) -> Option<Duration> {
         each!(self, inner => inner.reached())
     }
 }
@@ -174,17 +174,17 @@ mod tests {
         let word = |text: &str, spaced| Word {
             text: text.into(),
             spaced,
-            start: ClockTime::ZERO,
-            end: ClockTime::SECOND,
+            start: Duration::ZERO,
+            end: Duration::from_secs(1),
             probability: 1.0,
         };
         let lines = vec![
             vec![word("Hello", true), word("world", true), word("!", false)],
             vec![word("今日", true), word("は", false)],
         ];
-        let mut cue = Cue::all_new(ClockTime::ZERO, ClockTime::SECOND, lines);
+        let mut cue = Cue::all_new(Duration::ZERO, Duration::from_secs(1), lines);
         assert_eq!(cue.text(), "Hello world!\n今日は");
-        assert_eq!(cue.duration(), ClockTime::SECOND);
+        assert_eq!(cue.duration(), Duration::from_secs(1));
         assert_eq!(cue.new_words().count(), 5);
         cue.new_words = 2;
         let new: Vec<_> = cue.new_words().map(|word| word.text.as_str()).collect();

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MPL-2.0
 //! What the captions promise, whatever a recogniser says and however it is cut into updates.
 
-use gst::ClockTime;
 use proptest::prelude::*;
+use std::time::Duration;
 
 use super::width::width;
 use super::{Captioner, Cue, Format, Layout, Word, Writer, sanitizer};
@@ -51,8 +51,8 @@ fn any_words(start: u64) -> impl Strategy<Value = Vec<Word>> {
             |(text, spaced, advance, duration, probability): (String, bool, i64, u64, f32)| {
                 at = at.saturating_add_signed(advance);
                 let (start, end) = (
-                    ClockTime::from_mseconds(at),
-                    ClockTime::from_mseconds(at + duration),
+                    Duration::from_millis(at),
+                    Duration::from_millis(at + duration),
                 );
                 Word {
                     text,
@@ -100,7 +100,7 @@ fn drain_into(captioner: &mut Captioner, cues: &mut Vec<Cue>) -> Result<(), Test
 /// Takes all steps, and pops what is ready after each.
 fn run(mut captioner: Captioner, steps: &[Step]) -> Result<Vec<Cue>, TestCaseError> {
     let mut cues = Vec::new();
-    let mut last_end = ClockTime::ZERO;
+    let mut last_end = Duration::ZERO;
     for step in steps {
         let reached = captioner.reached();
         match step {
@@ -109,10 +109,10 @@ fn run(mut captioner: Captioner, steps: &[Step]) -> Result<Vec<Cue>, TestCaseErr
                 last_end = words
                     .iter()
                     .map(|word| word.end)
-                    .fold(last_end, ClockTime::max);
+                    .fold(last_end, Duration::max);
             }
             Step::Pause => captioner.pause(),
-            Step::Settled(after) => captioner.settled(last_end + ClockTime::from_mseconds(*after)),
+            Step::Settled(after) => captioner.settled(last_end + Duration::from_millis(*after)),
             Step::Drain => captioner.drain(),
         }
         prop_assert!(captioner.reached() >= reached, "went back from {reached:?}");
@@ -145,7 +145,7 @@ fn text_out(cues: &[Cue]) -> String {
         .replace(' ', "")
 }
 
-fn check_times(cues: &[Cue], longest: ClockTime) -> Result<(), TestCaseError> {
+fn check_times(cues: &[Cue], longest: Duration) -> Result<(), TestCaseError> {
     for cue in cues {
         prop_assert!(
             cue.start < cue.end && cue.end <= cue.start + longest,
@@ -201,7 +201,7 @@ proptest! {
     fn every_word_is_in_one_cue_in_order_within_the_limits(layout in any_layout(), steps in any_steps()) {
         let cues = run(Captioner::cues(layout), &steps)?;
         prop_assert_eq!(text_out(&cues), text_in(&steps));
-        check_times(&cues, ClockTime::from_seconds(7))?;
+        check_times(&cues, Duration::from_secs(7))?;
         check_lines(&cues, layout)?;
     }
 
@@ -209,7 +209,7 @@ proptest! {
     fn rolling_text_shows_every_word_in_order_and_never_moves_one(layout in any_layout(), steps in any_steps()) {
         let cues = run(Captioner::roll_up(layout), &steps)?;
         prop_assert_eq!(text_out(&cues), text_in(&steps));
-        check_times(&cues, ClockTime::from_seconds(7))?;
+        check_times(&cues, Duration::from_secs(7))?;
         check_lines(&cues, layout)?;
         for pair in cues.windows(2) {
             check_rolls(&pair[0], &pair[1])?;
@@ -231,7 +231,7 @@ proptest! {
     fn every_word_is_an_item_of_its_own(steps in any_steps()) {
         let items = run(Captioner::words(), &steps)?;
         prop_assert_eq!(text_out(&items), text_in(&steps));
-        check_times(&items, ClockTime::from_seconds(7))?;
+        check_times(&items, Duration::from_secs(7))?;
         for item in &items {
             prop_assert_eq!(item.lines.concat().len(), 1);
             let text = item.text();
@@ -250,11 +250,11 @@ proptest! {
     fn a_cue_is_held_for_two_cues_at_most_while_speech_goes_on(texts in prop::collection::vec("[a-z]{1,12}", 50..150), pace in 60u64..900) {
         let mut captioner = Captioner::cues(Layout::default());
         for (nth, text) in texts.into_iter().enumerate() {
-            let now = ClockTime::from_mseconds(pace * nth as u64);
-            captioner.push(&[Word { text, spaced: true, start: now, end: now + ClockTime::from_mseconds(50), probability: 1.0 }]);
+            let now = Duration::from_millis(pace * nth as u64);
+            captioner.push(&[Word { text, spaced: true, start: now, end: now + Duration::from_millis(50), probability: 1.0 }]);
             while captioner.pop().is_some() {}
             let waiting = now.saturating_sub(captioner.reached().unwrap_or(now));
-            prop_assert!(waiting <= ClockTime::from_seconds(14), "{}", waiting);
+            prop_assert!(waiting <= Duration::from_secs(14), "{waiting:?}");
         }
     }
 
@@ -267,7 +267,7 @@ proptest! {
             head.unwrap_or_default() + &cues.iter().map(|cue| writer.write(cue)).collect::<String>()
         };
         let mut plain = Writer::new(Format::Utf8);
-        let shown: Vec<_> = cues.iter().map(|cue| (cue.start.mseconds(), cue.end.mseconds(), plain.write(cue))).collect();
+        let shown: Vec<_> = cues.iter().map(|cue| (cue.start.as_millis() as u64, cue.end.as_millis() as u64, plain.write(cue))).collect();
         prop_assert_eq!(strict::subrip(&file(Format::SubRip)), Ok(shown.clone()));
         prop_assert_eq!(strict::webvtt(&file(Format::WebVtt)), Ok(shown.clone()));
         for (line, (start, end, text)) in file(Format::JsonLines).lines().zip(&shown) {

@@ -7,7 +7,7 @@
 
 use std::collections::VecDeque;
 
-use gst::ClockTime;
+use std::time::Duration;
 
 use super::breaks;
 use super::builder::{LINGER, READING_SPEED_CPS};
@@ -17,7 +17,7 @@ use super::width::{LETTER, WIDE, width};
 use super::{Cue, Layout, Word, join};
 
 /// Words that start within so short a time appear together, and nothing is shown for less.
-const STEP: ClockTime = ClockTime::from_mseconds(100);
+const STEP: Duration = Duration::from_millis(100);
 /// Where the rest of a line is no longer than this, it may be left empty for a better break.
 const RAGGED: u64 = 12 * LETTER;
 /// Room that the next word will want, with its space.
@@ -41,11 +41,11 @@ pub struct RollUp {
     /// What is on the screen.
     lines: Lines,
     /// End of the last cue that was given out.
-    shown_until: Option<ClockTime>,
+    shown_until: Option<Duration>,
     /// When a reader has got to the end of the text.
-    read: ClockTime,
+    read: Duration,
     /// When the text leaves the screen.
-    stays_until: ClockTime,
+    stays_until: Duration,
     drained: bool,
 }
 
@@ -58,8 +58,8 @@ impl RollUp {
             breaks_next: false,
             lines: Lines::new(),
             shown_until: None,
-            read: ClockTime::ZERO,
-            stays_until: ClockTime::ZERO,
+            read: Duration::ZERO,
+            stays_until: Duration::ZERO,
             drained: false,
         }
     }
@@ -86,7 +86,7 @@ impl RollUp {
     }
 
     /// No later word starts before `until`.
-    pub fn settled(&mut self, until: ClockTime) {
+    pub fn settled(&mut self, until: Duration) {
         self.sanitizer.settled(until);
     }
 
@@ -101,7 +101,7 @@ impl RollUp {
         let next = self.waiting.front().map(|(word, _)| word.start);
         let until = match next {
             Some(start) => start,
-            None if self.drained => ClockTime::MAX,
+            None if self.drained => Duration::MAX,
             None => self.sanitizer.floor()?,
         };
         if let Some(cue) = self.hold(until) {
@@ -111,7 +111,7 @@ impl RollUp {
     }
 
     /// Time before which no cue that is still to come starts.
-    pub fn reached(&self) -> Option<ClockTime> {
+    pub fn reached(&self) -> Option<Duration> {
         if self.is_holding() {
             return self.shown_until;
         }
@@ -125,7 +125,7 @@ impl RollUp {
     }
 
     /// The text goes on unchanged until `until`, or until it has been read.
-    fn hold(&mut self, until: ClockTime) -> Option<Cue> {
+    fn hold(&mut self, until: Duration) -> Option<Cue> {
         let start = self.shown_until.filter(|_| self.is_holding())?;
         let end = until.min(self.stays_until);
         if end <= start {
@@ -141,7 +141,7 @@ impl RollUp {
     }
 
     /// The next word appears at `start`, with those that follow it too closely to be told apart.
-    fn show(&mut self, start: ClockTime) -> Cue {
+    fn show(&mut self, start: Duration) -> Cue {
         if start > self.stays_until {
             self.lines.clear();
         }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
 //! Makes recognised words fit for print: clean text, times that never go back.
 
-use gst::ClockTime;
+use std::time::Duration;
 
 use super::Word;
 use super::width::{pieces, width};
@@ -10,7 +10,7 @@ use super::width::{pieces, width};
 #[derive(Debug, Default)]
 pub struct WordSanitizer {
     /// Nothing that still comes in starts before.
-    floor: Option<ClockTime>,
+    floor: Option<Duration>,
 }
 
 impl WordSanitizer {
@@ -37,11 +37,11 @@ impl WordSanitizer {
     }
 
     /// No later word starts before `until`.
-    pub fn settled(&mut self, until: ClockTime) {
+    pub fn settled(&mut self, until: Duration) {
         self.floor = self.floor.max(Some(until));
     }
 
-    pub fn floor(&self) -> Option<ClockTime> {
+    pub fn floor(&self) -> Option<Duration> {
         self.floor
     }
 }
@@ -65,14 +65,14 @@ pub fn cut(word: Word, limit: u64) -> Vec<Word> {
         return vec![word];
     }
     let whole = u128::from(width(&word.text).max(1));
-    let duration = u128::from(word.end.saturating_sub(word.start).nseconds());
+    let duration = word.end.saturating_sub(word.start).as_nanos();
     let mut before = 0;
     let mut words = Vec::new();
     for part in word.text.split(' ') {
         for (nth, piece) in pieces(part, limit).into_iter().enumerate() {
             let at = |width: u64| {
                 let share = duration * u128::from(width) / whole;
-                let share = ClockTime::from_nseconds(u64::try_from(share).unwrap_or(0));
+                let share = Duration::from_nanos(u64::try_from(share).unwrap_or(0));
                 word.start.saturating_add(share).min(word.end)
             };
             let after = before + width(piece);
@@ -101,8 +101,8 @@ mod tests {
         Word {
             text: text.into(),
             spaced: true,
-            start: ClockTime::from_mseconds(start),
-            end: ClockTime::from_mseconds(end),
+            start: Duration::from_millis(start),
+            end: Duration::from_millis(end),
             probability: 0.5,
         }
     }
@@ -123,17 +123,17 @@ mod tests {
         let first = intake.admit(&word("a", 100, 50)).unwrap();
         assert_eq!(
             (first.start, first.end),
-            (ClockTime::from_mseconds(100), ClockTime::from_mseconds(100))
+            (Duration::from_millis(100), Duration::from_millis(100))
         );
         let second = intake.admit(&word("b", 90, 95)).unwrap();
         assert_eq!(
             (second.start, second.end),
-            (ClockTime::from_mseconds(100), ClockTime::from_mseconds(100))
+            (Duration::from_millis(100), Duration::from_millis(100))
         );
-        intake.settled(ClockTime::from_mseconds(300));
+        intake.settled(Duration::from_millis(300));
         assert_eq!(
             intake.admit(&word("c", 200, 250)).unwrap().start,
-            ClockTime::from_mseconds(300)
+            Duration::from_millis(300)
         );
     }
 
@@ -164,9 +164,9 @@ mod tests {
             .map(|word| (word.text.as_str(), word.spaced))
             .collect();
         assert_eq!(texts, [("aa", true), ("aa", false), ("bb", true)]);
-        assert_eq!(parts[0].start, ClockTime::ZERO);
+        assert_eq!(parts[0].start, Duration::ZERO);
         assert_eq!(parts[1].start, parts[0].end);
-        assert!(parts[2].end <= ClockTime::from_mseconds(600));
+        assert!(parts[2].end <= Duration::from_millis(600));
         assert!(parts.iter().all(|part| part.end > part.start));
     }
 }

@@ -2,8 +2,8 @@
 
 use super::*;
 
-fn ms(time: u64) -> ClockTime {
-    ClockTime::from_mseconds(time)
+fn ms(time: u64) -> Duration {
+    Duration::from_millis(time)
 }
 
 fn word(text: &str, start: u64, end: u64) -> Word {
@@ -18,7 +18,13 @@ fn word(text: &str, start: u64, end: u64) -> Word {
 
 fn pop_all(builder: &mut CueBuilder) -> Vec<(String, u64, u64)> {
     std::iter::from_fn(|| builder.pop())
-        .map(|cue| (cue.text(), cue.start.mseconds(), cue.end.mseconds()))
+        .map(|cue| {
+            (
+                cue.text(),
+                cue.start.as_millis() as u64,
+                cue.end.as_millis() as u64,
+            )
+        })
         .collect()
 }
 

@@ -5,6 +5,8 @@
 //!   "words":[{"text":"Hi,","start":0.5,"end":0.9,"probability":0.98},…]}`, on one line.
 //! Of text that rolls up, `words` has those that the cue is the first to show.
 
+use std::time::Duration;
+
 use serde::Serialize;
 
 use crate::Cue;
@@ -26,8 +28,8 @@ struct Spoken<'a> {
     probability: f32,
 }
 
-fn seconds(time: gst::ClockTime) -> f64 {
-    time.mseconds() as f64 / 1000.0
+fn seconds(time: Duration) -> f64 {
+    time.as_millis() as f64 / 1000.0
 }
 
 fn spoken(cue: &Cue) -> Vec<Spoken<'_>> {

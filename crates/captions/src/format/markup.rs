@@ -7,6 +7,18 @@ pub fn plain(cue: &Cue) -> String {
     super::lines(cue).join("\n")
 }
 
+/// Escaped as XML, which is what Pango reads.
 pub fn pango(cue: &Cue) -> String {
-    gst::glib::markup_escape_text(&plain(cue)).into()
+    let mut escaped = String::new();
+    for letter in plain(cue).chars() {
+        match letter {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '\'' => escaped.push_str("&apos;"),
+            '"' => escaped.push_str("&quot;"),
+            other => escaped.push(other),
+        }
+    }
+    escaped
 }

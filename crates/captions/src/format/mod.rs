@@ -8,7 +8,7 @@ mod webvtt;
 
 pub use json::words as words_as_json;
 
-use gst::Caps;
+use std::time::Duration;
 
 use super::sanitizer::clean;
 use super::{Cue, Word, join};
@@ -36,33 +36,6 @@ impl Format {
         Self::WebVtt,
         Self::JsonLines,
     ];
-
-    pub fn caps(self) -> Caps {
-        let text = |format: &str| Caps::builder("text/x-raw").field("format", format).build();
-        match self {
-            Self::Utf8 => text("utf8"),
-            Self::PangoMarkup => text("pango-markup"),
-            Self::SubRip => Caps::new_empty_simple("application/x-subtitle"),
-            Self::WebVtt => Caps::new_empty_simple("application/x-subtitle-vtt"),
-            Self::JsonLines => Caps::new_empty_simple("application/x-json"),
-        }
-    }
-
-    /// The format that these caps are of. Caps that ask for more than we know (as
-    /// `application/x-json, format=cea608`) are of none.
-    pub fn from_caps(caps: &gst::CapsRef) -> Option<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|format| format.caps().is_strictly_equal(caps))
-    }
-
-    pub fn all_caps() -> Caps {
-        let mut caps = Caps::new_empty();
-        for format in Self::ALL {
-            caps.merge(format.caps());
-        }
-        caps
-    }
 }
 
 /// Puts one cue after the other into bytes.
@@ -122,12 +95,13 @@ fn printable(line: &[Word]) -> String {
 }
 
 /// Whole hours, minutes, seconds, milliseconds. What is beyond is cut off, so that order is kept.
-fn hms(time: gst::ClockTime) -> (u64, u64, u64, u64) {
+fn hms(time: Duration) -> (u64, u64, u64, u32) {
+    let seconds = time.as_secs();
     (
-        time.hours(),
-        time.minutes() % 60,
-        time.seconds() % 60,
-        time.mseconds() % 1000,
+        seconds / 3600,
+        seconds / 60 % 60,
+        seconds % 60,
+        time.subsec_millis(),
     )
 }
 

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: MPL-2.0
 //! SubRip: a number, a time line, the text, a blank line. Hours have two digits or more.
 
+use std::time::Duration;
+
 use crate::Cue;
 
-fn time(time: gst::ClockTime) -> String {
+fn time(time: Duration) -> String {
     let (hours, minutes, seconds, milliseconds) = super::hms(time);
     format!("{hours:02}:{minutes:02}:{seconds:02},{milliseconds:03}")
 }

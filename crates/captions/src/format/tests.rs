@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
 
-use gst::ClockTime;
+use std::time::Duration;
 
 use super::*;
 
@@ -8,46 +8,16 @@ fn word(text: &str) -> Word {
     Word {
         text: text.into(),
         spaced: true,
-        start: ClockTime::from_mseconds(1500),
-        end: ClockTime::from_mseconds(1999),
+        start: Duration::from_millis(1500),
+        end: Duration::from_millis(1999),
         probability: 0.5,
     }
 }
 
 fn cue(lines: &[&[&str]]) -> Cue {
-    let (start, end) = (
-        ClockTime::from_mseconds(1500),
-        ClockTime::from_mseconds(2001),
-    );
+    let (start, end) = (Duration::from_millis(1500), Duration::from_millis(2001));
     let line = |line: &&[&str]| line.iter().copied().map(word).collect();
     Cue::all_new(start, end, lines.iter().map(line).collect())
-}
-
-#[test]
-fn caps_and_formats_stand_for_each_other() {
-    gst::init().unwrap();
-    for format in Format::ALL {
-        assert_eq!(Format::from_caps(&format.caps()), Some(format));
-        assert!(Format::all_caps().can_intersect(&format.caps()));
-    }
-    for other in [
-        "application/x-json, format=cea608",
-        "text/x-raw",
-        "text/x-raw, format={utf8, pango-markup}",
-        "ANY",
-    ] {
-        let caps: Caps = other.parse().unwrap();
-        assert_eq!(Format::from_caps(&caps), None, "{other}");
-    }
-}
-
-#[test]
-fn the_plainest_text_is_preferred() {
-    gst::init().unwrap();
-    let mut caps = Format::all_caps();
-    assert_eq!(caps.size(), Format::ALL.len());
-    caps.fixate();
-    assert_eq!(Format::from_caps(&caps), Some(Format::Utf8));
 }
 
 #[test]
@@ -74,8 +44,8 @@ fn subrip_counts_its_cues_and_has_as_many_hours_as_needed() {
         "1\n00:00:01,500 --> 00:00:02,001\none\ntwo\n\n"
     );
     let late = Cue {
-        start: ClockTime::from_seconds(123 * 3600 + 59 * 60 + 59),
-        end: ClockTime::from_seconds(124 * 3600),
+        start: Duration::from_secs(123 * 3600 + 59 * 60 + 59),
+        end: Duration::from_secs(124 * 3600),
         ..cue(&[&["late"]])
     };
     assert_eq!(

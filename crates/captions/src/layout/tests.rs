@@ -5,10 +5,10 @@ use crate::join;
 
 /// Words of a text at an easy pace (15 letters a second), from the start of time.
 fn speech(text: &str) -> Vec<Word> {
-    let mut start = ClockTime::ZERO;
+    let mut start = Duration::ZERO;
     text.split(' ')
         .map(|text| {
-            let end = start + ClockTime::from_mseconds(66) * (text.chars().count() as u64 + 1);
+            let end = start + Duration::from_millis(66 * (text.chars().count() as u64 + 1));
             let word = Word {
                 text: text.into(),
                 spaced: true,
@@ -148,7 +148,7 @@ fn a_decided_cue_needs_no_more_than_two_cues_of_words() {
     let mut paragraph = Paragraph::new(Layout::default());
     let mut waiting = 0;
     for nth in 0..2000 {
-        let start = ClockTime::from_mseconds(250) * nth;
+        let start = Duration::from_millis(250) * nth;
         paragraph.push(Word {
             text: "word".into(),
             spaced: true,

@@ -2,8 +2,8 @@
 
 use super::*;
 
-fn ms(time: u64) -> ClockTime {
-    ClockTime::from_mseconds(time)
+fn ms(time: u64) -> Duration {
+    Duration::from_millis(time)
 }
 
 /// The words of `text`, each 200 ms long, one every 300 ms from `start` on.
@@ -23,7 +23,13 @@ fn say(text: &str, start: u64) -> Vec<Word> {
 
 fn shown(captions: &mut RollUp) -> Vec<(String, u64, u64)> {
     std::iter::from_fn(|| captions.pop())
-        .map(|cue| (cue.text(), cue.start.mseconds(), cue.end.mseconds()))
+        .map(|cue| {
+            (
+                cue.text(),
+                cue.start.as_millis() as u64,
+                cue.end.as_millis() as u64,
+            )
+        })
         .collect()
 }
 

@@ -179,7 +179,7 @@ fn medians(mut x: [[f32; FRAMES]; MEDIAN_WIDTH]) -> [f32; FRAMES] {
     x[MEDIAN_WIDTH / 2]
 }
 
-/// Dynamic time warping over steps (next token), (next frame), (both): the path of most alignment_matrix.
+/// Dynamic time warping over steps (next token), (next frame), (both): the path of most evidence.
 fn first_frames(alignment_matrix: &[f32], tokens: usize, frames: usize) -> Vec<usize> {
     #[derive(Clone, Copy)]
     enum Step {

@@ -7,6 +7,7 @@ mod live;
 mod offline;
 mod prompt;
 
+pub use captions::Word;
 use std::ops::AddAssign;
 use std::time::Duration;
 
@@ -15,19 +16,6 @@ pub use offline::Offline;
 
 use crate::engine::{Engine, EngineError};
 use whisper_frontend::AudioRun;
-
-/// A recognised word, timed from the start of its run.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Word {
-    /// The word with its punctuation, without surrounding white space.
-    pub text: String,
-    /// Whether white space parts it from the word before.
-    pub spaced: bool,
-    pub start: Duration,
-    pub end: Duration,
-    /// Mean probability of the word's tokens, 0 to 1.
-    pub probability: f32,
-}
 
 /// What an update of a schedule yields, in this order downstream.
 #[derive(Clone, Debug, PartialEq)]
