@@ -4,7 +4,6 @@
 import contextlib
 import json
 import os
-import statistics
 import subprocess
 import sys
 import time
@@ -46,7 +45,7 @@ class Contestant:
         self.process.wait()
 
 
-def ours(program, model, threads, label="ours", *options, **environment):
+def ours(program, model, threads, label="whispernpu", *options, **environment):
     return Contestant(label, [program, model, str(threads), *options], **environment)
 
 
@@ -85,21 +84,10 @@ def rounds(contestants, count, *request):
         first = number % len(contestants)
         for contestant in contestants[first:] + contestants[:first]:
             time.sleep(SETTLE)
-            seconds[contestant.label].append(contestant.ask(*request)["seconds"])
+            seconds[contestant.label].append(round(contestant.ask(*request)["seconds"], 6))
     return seconds
 
 
-def rows(contestants, seconds, **others):
-    """A row each: median, all times, and our median (the first contestant's) divided by it."""
-    best = statistics.median(seconds[contestants[0].label])
-    return [
-        {
-            "who": contestant.label,
-            "runs": contestant.runs,
-            "median": statistics.median(seconds[contestant.label]),
-            "ratio": best / statistics.median(seconds[contestant.label]),
-            "seconds": seconds[contestant.label],
-            **{name: values.get(contestant.label) for name, values in others.items()},
-        }
-        for contestant in contestants
-    ]
+def row(contestant):
+    """Who it is, and what it says that it runs: version and precision, or instruction set."""
+    return {"name": contestant.label, "runs": contestant.runs}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MPL-2.0
-"""The others' side of benches/peers/run: the requests that ours.rs answers, answered by one of PEERS.
+"""The others' side of benches/peers/run: the requests that dev/peers answers, answered by one of PEERS.
 
 Usage: peer.py PEER DIRECTORY THREADS, where DIRECTORY has what models.py made of a model.
 """
@@ -140,6 +140,7 @@ class WhisperCpp(Peer):
         if not context:
             raise RuntimeError("whisper.cpp cannot load the model")
         self.context = ctypes.c_void_p(context)
+        self.model = None
 
     def call(self, name, *arguments):
         if getattr(self.library, name)(self.context, *arguments):
@@ -177,6 +178,23 @@ class WhisperCpp(Peer):
         for place in range(context, context + count):
             self.decode([300 + place], place)
         return {"seconds": (time.perf_counter() - began) / count}
+
+    def transcribe(self, path):
+        """Greedy, one file after the other, otherwise whisper.cpp's defaults."""
+        from faster_whisper.audio import decode_audio
+        from pywhispercpp.model import Model
+
+        if self.model is None:
+            quiet = {"print_progress": False, "print_realtime": False, "redirect_whispercpp_logs_to": None}
+            self.model = Model(str(self.directory / "ggml.bin"), n_threads=self.threads, language="en", **quiet)
+        began = time.perf_counter()
+        segments = self.model.transcribe(decode_audio(path, 16_000))
+        text = " ".join(segment.text.strip() for segment in segments)
+        return {
+            "seconds": time.perf_counter() - began,
+            "text": " ".join(text.split()),
+            "runs": f"{self.runs()}, greedy",
+        }
 
 
 class FasterWhisper(Peer):
