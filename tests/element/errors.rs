@@ -26,7 +26,7 @@ fn error_of(properties: &str) -> gst::glib::Error {
 }
 
 #[test]
-fn a_missing_model_is_not_found_and_the_command_that_fetches_it_is_named() {
+fn missing_model_names_the_fetching_command() {
     let error = error_of("model=tiny.xx");
     assert!(error.matches(gst::ResourceError::NotFound), "{error:?}");
     assert!(
@@ -36,7 +36,7 @@ fn a_missing_model_is_not_found_and_the_command_that_fetches_it_is_named() {
 }
 
 #[test]
-fn a_damaged_model_is_refused_and_named() {
+fn damaged_model_is_refused_and_named() {
     let directory = tempfile::tempdir().expect("directory");
     std::fs::write(directory.path().join("model.bin"), [6, 0, 0, 0, 9, 9, 9]).expect("file");
     let error = error_of(&format!("model={}", directory.path().display()));
@@ -50,14 +50,14 @@ fn a_damaged_model_is_refused_and_named() {
 }
 
 #[test]
-fn an_npu_is_not_pretended() {
+fn device_npu_without_an_npu_is_an_error() {
     let error = error_of("device=npu");
     assert!(error.matches(gst::ResourceError::NotFound), "{error:?}");
     assert!(error.message().contains("device=cpu"), "{error}");
 }
 
 #[test]
-fn an_english_model_refuses_other_languages_and_translation() {
+fn english_model_refuses_languages_and_translation() {
     for properties in ["language-code=de", "language-code=zz-top", "task=translate"] {
         let error = error_of(properties);
         assert!(error.matches(gst::LibraryError::Settings), "{error:?}");
@@ -65,7 +65,7 @@ fn an_english_model_refuses_other_languages_and_translation() {
 }
 
 #[test]
-fn an_unknown_language_set_while_playing_is_a_warning() {
+fn unknown_language_while_playing_is_a_warning() {
     let listener = Listener::new("", "ANY");
     listener.element().set_property("language-code", "de");
     assert!(
@@ -77,11 +77,11 @@ fn an_unknown_language_set_while_playing_is_a_warning() {
 }
 
 #[test]
-fn a_model_that_goes_away_before_it_is_loaded_stops_the_stream_with_an_error() {
+fn model_lost_before_loading_is_an_error() {
     init();
-    // Its own path, so that no other test has it loaded.
+    // A path that no other test has loaded.
     let directory = tempfile::tempdir().expect("directory");
-    let installed = whisper_model::Model::find("tiny.en").expect("model");
+    let installed = test_support::model("tiny.en");
     for file in std::fs::read_dir(&installed).expect("model").flatten() {
         symlink(file.path(), directory.path().join(file.file_name())).expect("link");
     }
@@ -108,7 +108,7 @@ fn a_model_that_goes_away_before_it_is_loaded_stops_the_stream_with_an_error() {
 }
 
 #[test]
-fn a_segment_that_is_not_in_time_is_refused() {
+fn segment_in_bytes_is_refused() {
     let mut listener = Listener::new("", "ANY");
     let segment = gst::FormattedSegment::<gst::format::Bytes>::new();
     listener

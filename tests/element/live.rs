@@ -18,11 +18,11 @@ fn is_final_transcript(event: &gst::Event) -> bool {
 }
 
 #[test]
-fn a_live_stream_gives_words_in_order_and_says_where_utterances_end() {
-    let Some(speech) = speech() else { return };
+fn live_words_come_in_order_with_utterance_ends() {
+    let speech = speech();
     let mut listener = Listener::new("mode=live granularity=word", TEXT);
     listener.segment(seconds(0));
-    listener.push_samples(&speech.samples, seconds(5));
+    listener.push_samples(speech.samples, seconds(5));
     let out = listener.finish();
     let words = texts(&out);
     assert!(said(&out).contains(speech.word), "{out:#?}");
@@ -55,7 +55,7 @@ fn a_live_stream_gives_words_in_order_and_says_where_utterances_end() {
 }
 
 #[test]
-fn silence_in_a_live_stream_is_never_encoded_and_flows_as_gaps() {
+fn live_silence_is_not_encoded_and_flows_as_gaps() {
     let mut listener = Listener::new("mode=live granularity=word", TEXT);
     listener.segment(seconds(0));
     listener.push_samples(&vec![0; 16_000 * 12], seconds(0));
@@ -79,11 +79,11 @@ fn words(text: &Text) -> Vec<&str> {
 }
 
 #[test]
-fn live_cues_are_what_is_on_the_screen_while_words_appear_and_lines_roll_up() {
-    let Some(speech) = speech() else { return };
+fn live_cues_append_words_and_roll_up_lines() {
+    let speech = speech();
     let mut listener = Listener::new("mode=live max-line-length=24", TEXT);
     listener.segment(seconds(0));
-    listener.push_samples(&speech.samples, seconds(5));
+    listener.push_samples(speech.samples, seconds(5));
     let out = listener.finish();
     let shown = texts(&out);
     assert!(said(&out).contains(speech.word), "{out:#?}");
@@ -118,7 +118,7 @@ fn item(item: &serde_json::Value) -> (String, u64, u64) {
 
 /// Each word of the speech once, in order, in the metas as in the events that upstream got.
 fn check_items(properties: &str) {
-    let Some(speech) = speech() else { return };
+    let speech = speech();
     let mut listener = Listener::new(properties, TEXT);
     // Stream time begins with the segment, running time does with the base.
     let mut segment = gst::FormattedSegment::<ClockTime>::new();
@@ -126,7 +126,7 @@ fn check_items(properties: &str) {
     segment.set_time(seconds(2));
     segment.set_base(seconds(70));
     listener.push_event(gst::event::Segment::new(&segment));
-    listener.push_samples(&speech.samples, seconds(5));
+    listener.push_samples(speech.samples, seconds(5));
     let out = listener.finish();
 
     let items: Vec<_> = texts(&out)
@@ -196,13 +196,13 @@ fn announced(event: &gst::Event) -> (String, u64, u64) {
 }
 
 #[test]
-fn every_live_word_is_told_once_to_applications_and_to_upstream() {
+fn live_words_reach_metas_and_upstream_once() {
     check_items("mode=live");
     check_items("mode=live granularity=word");
 }
 
 #[test]
-fn every_word_of_a_file_is_told_once_to_applications_and_to_upstream() {
+fn offline_words_reach_metas_and_upstream_once() {
     check_items("mode=offline");
     check_items("mode=offline granularity=word");
 }
@@ -216,10 +216,9 @@ fn language(event: &gst::Event) -> Option<String> {
 }
 
 #[test]
-fn a_language_set_while_playing_is_that_of_the_next_buffer_and_told_before_its_text() {
-    let (Some(english), Some(german)) = (speech(), german()) else {
-        return;
-    };
+#[ignore = "needs the model base"]
+fn language_change_applies_from_the_next_buffer() {
+    let (english, german) = (speech(), german());
     let pipeline = launch(&format!(
         "{} ! whispernpu name=w model=base language-code=en-US granularity=word ! fakesink async=false sync=false",
         live_source("speech")
@@ -231,13 +230,13 @@ fn a_language_set_while_playing_is_that_of_the_next_buffer_and_told_before_its_t
         .expect("an appsrc");
     let out = recorded(&pipeline);
     pipeline.set_state(gst::State::Playing).expect("playing");
-    let end = speak(&source, &english.samples, ClockTime::ZERO);
+    let end = speak(&source, english.samples, ClockTime::ZERO);
     // What is queued in the source comes before the next buffer of ours, but not before the property.
     while source.current_level_buffers() > 0 {
         std::thread::sleep(std::time::Duration::from_millis(5));
     }
     element.set_property("language-code", "de-DE");
-    speak(&source, &german.samples, end);
+    speak(&source, german.samples, end);
     source.end_of_stream().expect("EOS");
     run_to_end(&pipeline);
     pipeline.set_state(gst::State::Null).expect("null");
@@ -261,7 +260,7 @@ fn a_language_set_while_playing_is_that_of_the_next_buffer_and_told_before_its_t
 
 /// Whether the delay of text a minute after it was said is told, where upstream has so much latency itself.
 fn complains(upstream: ClockTime) -> bool {
-    let Some(speech) = speech() else { return false };
+    let speech = speech();
     let mut listener = Listener::before_data("mode=live latency=1000", TEXT);
     listener.harness.set_live(true);
     listener.harness.set_upstream_latency(upstream);
@@ -271,7 +270,7 @@ fn complains(upstream: ClockTime) -> bool {
         .expect("a test clock");
     listener.harness.set_src_caps_str(crate::support::AUDIO);
     listener.segment(seconds(0));
-    listener.push_samples(&speech.samples, seconds(0));
+    listener.push_samples(speech.samples, seconds(0));
     listener.finish();
     let delay: u32 = listener.element().property("max-observed-delay");
     assert!((30_000..60_000).contains(&delay), "{delay}");
@@ -285,9 +284,7 @@ fn complains(upstream: ClockTime) -> bool {
 }
 
 #[test]
-fn text_later_than_the_latency_is_a_warning_but_not_what_upstream_is_late_itself() {
-    if speech().is_some() {
-        assert!(complains(seconds(2)));
-        assert!(!complains(seconds(60)));
-    }
+fn delay_warning_leaves_out_upstreams_latency() {
+    assert!(complains(seconds(2)));
+    assert!(!complains(seconds(60)));
 }

@@ -1,13 +1,18 @@
 // SPDX-License-Identifier: MPL-2.0
 //! The element as its users see it: between other elements, on real speech.
 
-#[path = "../support/mod.rs"]
-mod support;
-
+mod allocations;
 mod errors;
 mod input;
 mod live;
+mod muxers;
 mod negotiation;
 mod peers;
 mod pipelines;
 mod stream;
+mod support;
+
+use test_support::allocations::CountingAllocator;
+
+#[global_allocator]
+static ALLOCATOR: CountingAllocator = CountingAllocator;

@@ -1,42 +1,11 @@
 // SPDX-License-Identifier: MPL-2.0
 //! Real pipelines.
 
-use std::io::Write;
 use std::sync::{Arc, Mutex};
 
 use gst::prelude::*;
 
 use crate::support::*;
-
-/// The clip as a WAV file, so many times in a row.
-fn wav(speech: &Speech, times: usize) -> tempfile::NamedTempFile {
-    let bytes: Vec<u8> = speech
-        .samples
-        .iter()
-        .flat_map(|sample| sample.to_le_bytes())
-        .collect();
-    let size = (bytes.len() * times) as u32;
-    let mut file = tempfile::NamedTempFile::new().expect("file");
-    let mut header = Vec::from(*b"RIFF");
-    header.extend((36 + size).to_le_bytes());
-    header.extend(b"WAVEfmt ");
-    header.extend(16u32.to_le_bytes());
-    for half in [1u16, 1] {
-        header.extend(half.to_le_bytes());
-    }
-    header.extend(16_000u32.to_le_bytes());
-    header.extend(32_000u32.to_le_bytes());
-    for half in [2u16, 16] {
-        header.extend(half.to_le_bytes());
-    }
-    header.extend(b"data");
-    header.extend(size.to_le_bytes());
-    file.write_all(&header).expect("header");
-    for _ in 0..times {
-        file.write_all(&bytes).expect("samples");
-    }
-    file
-}
 
 pub fn launch(description: &str) -> gst::Pipeline {
     init();
@@ -64,8 +33,8 @@ pub fn run_to_end(pipeline: &gst::Pipeline) {
 
 #[test]
 fn textoverlay_with_its_defaults_does_not_stall() {
-    let Some(speech) = speech() else { return };
-    let file = wav(speech, 1);
+    let speech = speech();
+    let file = wav(speech.samples, 1);
     let pipeline = launch(&format!(
         "videotestsrc num-buffers=250 ! video/x-raw,width=64,height=64,framerate=25/1 ! queue ! textoverlay name=o ! fakesink \
          filesrc location={} ! wavparse ! queue ! whispernpu name=w ! o.text_sink",
@@ -79,9 +48,9 @@ fn textoverlay_with_its_defaults_does_not_stall() {
 }
 
 #[test]
-fn a_pipeline_prerolls_on_text_with_little_audio_let_through() {
-    let Some(speech) = speech() else { return };
-    let file = wav(speech, 3);
+fn preroll_needs_little_audio() {
+    let speech = speech();
+    let file = wav(speech.samples, 3);
     // One source thread for both: it gets stuck in the fakesink that prerolls, long before a window of audio.
     let pipeline = launch(&format!(
         "filesrc location={} ! wavparse ! tee name=t ! queue ! whispernpu name=w ! fakesink sync=true t. ! fakesink sync=true",
@@ -95,8 +64,8 @@ fn a_pipeline_prerolls_on_text_with_little_audio_let_through() {
 
 #[test]
 fn seeks_are_followed() {
-    let Some(speech) = speech() else { return };
-    let file = wav(speech, 4);
+    let speech = speech();
+    let file = wav(speech.samples, 4);
     let pipeline = launch(&format!(
         "filesrc location={} ! wavparse ! whispernpu name=w ! fakesink sync=false",
         file.path().display()
@@ -128,9 +97,9 @@ fn seeks_are_followed() {
 }
 
 #[test]
-fn the_state_may_go_up_and_down_and_the_model_is_loaded_once() {
-    let Some(speech) = speech() else { return };
-    let file = wav(speech, 1);
+fn state_cycles_load_the_model_once() {
+    let speech = speech();
+    let file = wav(speech.samples, 1);
     let pipeline = launch(&format!(
         "filesrc location={} ! wavparse ! whispernpu name=w threads=3 ! fakesink sync=false",
         file.path().display()
@@ -163,9 +132,9 @@ fn the_state_may_go_up_and_down_and_the_model_is_loaded_once() {
 }
 
 #[test]
-fn two_elements_share_one_engine() {
-    let Some(speech) = speech() else { return };
-    let file = wav(speech, 1);
+fn elements_share_one_engine() {
+    let speech = speech();
+    let file = wav(speech.samples, 1);
     let pipeline = launch(&format!(
         "filesrc location={} ! wavparse ! tee name=t ! queue ! whispernpu name=w threads=5 ! fakesink sync=false \
          t. ! queue ! whispernpu name=v threads=5 ! fakesink sync=false",
@@ -189,7 +158,7 @@ fn two_elements_share_one_engine() {
 }
 
 #[test]
-fn the_device_is_told_once_it_is_known() {
+fn active_device_is_told_once_known() {
     init();
     let element = gst::parse::launch("whispernpu threads=4").expect("element");
     let bus = gst::Bus::new();
@@ -213,7 +182,7 @@ fn the_device_is_told_once_it_is_known() {
 }
 
 #[test]
-fn upstream_uses_the_buffers_that_are_proposed() {
+fn proposed_buffers_are_used_by_upstream() {
     // Larger than a second: a pool of smaller buffers would be a critical warning, which fails the test.
     let pipeline = launch(
         "audiotestsrc num-buffers=4 samplesperbuffer=40000 ! audio/x-raw,rate=16000 ! whispernpu name=w ! fakesink",

@@ -60,7 +60,7 @@ pub fn listen(clip: &Clip, options: &Options) -> Result<Listened> {
     heard
 }
 
-/// From an `appsrc` named `source` through the element to an `appsink` named `epilogue`, a word a buffer; both properties
+/// From an `appsrc` named `source` through the element to an `appsink` named `sink`, a word a buffer; both properties
 /// as gst-launch takes them.
 pub fn pipeline(
     source: &str,
@@ -125,7 +125,7 @@ fn play(pipeline: &gst::Pipeline, whisper: &gst::Element, samples: Vec<u8>) -> R
     })
 }
 
-/// An application would start before anybody speaks.
+/// An application would start before the first word.
 fn wait_for_model(whisper: &gst::Element, pipeline: &gst::Pipeline) -> Result<()> {
     let began = Instant::now();
     while whisper

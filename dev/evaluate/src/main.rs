@@ -1,5 +1,13 @@
 // SPDX-License-Identifier: MPL-2.0
-//! How well and how fast a set of recordings is transcribed: see [`options::USAGE`].
+//! Measures how well and how fast the plugin transcribes a set of recordings: words wrong, delay of
+//! live words, speed, drift over hours.
+//!
+//! ```sh
+//! cargo run --release -p evaluate -- offline --model base
+//! ```
+//!
+//! A set is a directory with a `manifest.tsv` ([`manifest`]) and, for delays, gold times of words
+//! ([`timing`]). [`options::USAGE`] lists modes and options; `scripts/score` scores the text.
 
 mod busy;
 mod live;
@@ -28,7 +36,7 @@ fn main() -> Result<()> {
     };
     let clips: Vec<_> = manifest::read(&options.speech)?
         .into_iter()
-        .filter(|clip| options.next_frame(clip))
+        .filter(|clip| options.includes(clip))
         .collect();
     if clips.is_empty() {
         bail!("no such clip in {}", options.speech.display());

@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_manifest_is_refused_with_its_line() {
+    fn broken_manifest_is_refused_with_its_line() {
         assert!(parse("id\tfile\n", Path::new("")).is_err());
         let text = "id\tfile\tlanguage\tseconds\tkind\treference\na\tb\n";
         assert!(format!("{:#}", parse(text, Path::new("")).unwrap_err()).contains("line 2"));

@@ -9,6 +9,7 @@ use std::thread;
 
 use anyhow::{Context, Result, bail, ensure};
 use gst::prelude::*;
+use test_support::resident_mb;
 
 use crate::live::{self, BUFFER, Heard, RATE, heard};
 use crate::manifest::Clip;
@@ -103,9 +104,10 @@ fn report(mut round: Round, holes: u64, seconds: f64, (warm, peak): (f64, f64)) 
     Ok(())
 }
 
-/// Plays the samples over and over; gives the number of holes.
+/// Plays the samples over and over; returns the number of holes.
 fn feed(source: &gst_app::AppSrc, samples: &[u8], rounds: u64) -> Result<u64> {
-    let mut random = Random(1);
+    // The same holes in each run.
+    let mut random = fastrand::Rng::with_seed(1);
     let (mut holes, mut lost) = (0, 0);
     let mut position = 0;
     for _ in 0..rounds {
@@ -117,9 +119,9 @@ fn feed(source: &gst_app::AppSrc, samples: &[u8], rounds: u64) -> Result<u64> {
             position += chunk.len() / 2;
             let was_lost = lost > 0;
             lost = u64::saturating_sub(lost, 1);
-            if lost == 0 && random.below(BUFFERS_PER_HOLE) == 0 {
+            if lost == 0 && random.u64(..BUFFERS_PER_HOLE) == 0 {
                 holes += 1;
-                lost = 50 + random.below(200);
+                lost = 50 + random.u64(..200);
             }
             if lost > 0 {
                 continue;
@@ -158,24 +160,4 @@ impl Round {
         self.words.clear();
         self.number += 1;
     }
-}
-
-/// Xorshift (Marsaglia 2003): the same holes in each run.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % limit
-    }
-}
-
-/// Resident memory of this process, as Linux tells.
-fn resident_mb() -> Result<f64> {
-    let status = std::fs::read_to_string("/proc/self/status").context("/proc/self/status")?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kilobytes = line.and_then(|line| line.split_whitespace().next()?.parse::<f64>().ok());
-    Ok(kilobytes.context("no VmRSS")? / 1000.0)
 }

@@ -10,7 +10,7 @@ use crate::manifest::Clip;
 pub const USAGE: &str = "\
 Transcribes a set of recordings with a real pipeline, and scores the text.
 
-Usage: cargo run --release --example evaluate -- MODE [OPTION]...
+Usage: cargo run --release -p evaluate -- MODE [OPTION]...
 
 Modes:
   offline    each clip as fast as it goes, its language told to the element
@@ -36,6 +36,7 @@ Options:
   --out FILE      the transcripts (evaluate/MODE-MODEL.tsv in the build directory)
   --worst N       print the N clips with most errors";
 
+/// What is done with the clips.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     Offline,
@@ -57,6 +58,7 @@ impl Mode {
     }
 }
 
+/// The command line, with defaults for what it leaves out.
 pub struct Options {
     pub mode: Mode,
     pub model: String,
@@ -146,7 +148,7 @@ impl Options {
     }
 
     /// Whether the clip is to be transcribed.
-    pub fn next_frame(&self, clip: &Clip) -> bool {
+    pub fn includes(&self, clip: &Clip) -> bool {
         let of_kind = match (self.kinds.is_empty(), self.mode) {
             (false, _) => self.kinds.contains(&clip.kind),
             (true, Mode::Offline) => clip.kind.starts_with("en-") && !clip.has_old_spelling(),
@@ -198,22 +200,21 @@ mod tests {
     fn offline_takes_all_english_but_the_sonnets() {
         let options = parse("offline").unwrap();
         assert!(
-            options.next_frame(&clip("ls-1", "en-read"))
-                && options.next_frame(&clip("x", "en-noisy"))
+            options.includes(&clip("ls-1", "en-read")) && options.includes(&clip("x", "en-noisy"))
         );
         assert!(
-            !options.next_frame(&clip("sonnet-1", "en-read"))
-                && !options.next_frame(&clip("x", "multi"))
+            !options.includes(&clip("sonnet-1", "en-read"))
+                && !options.includes(&clip("x", "multi"))
         );
         let sonnets = parse("offline --kind en-read --id sonnet-").unwrap();
         assert!(
-            sonnets.next_frame(&clip("sonnet-1", "en-read"))
-                && !sonnets.next_frame(&clip("ls-1", "en-read"))
+            sonnets.includes(&clip("sonnet-1", "en-read"))
+                && !sonnets.includes(&clip("ls-1", "en-read"))
         );
     }
 
     #[test]
-    fn each_mode_has_its_model_unless_told() {
+    fn model_depends_on_the_mode_unless_told() {
         assert_eq!(parse("offline").unwrap().model, "tiny.en");
         assert_eq!(parse("multi").unwrap().model, "base");
         let told = parse("multi --model some/where/small").unwrap();
@@ -221,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_command_line_is_refused() {
+    fn wrong_command_lines_are_refused() {
         for wrong in [
             "",
             "online",

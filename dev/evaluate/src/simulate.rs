@@ -62,7 +62,7 @@ pub fn listen(clip: &Clip, options: &Options) -> Result<Listened> {
 struct Player {
     live: Live,
     run: AudioRun,
-    /// EncodedWindow so far.
+    /// Audio so far.
     now: Duration,
     /// Time that updates took.
     computed: Duration,
@@ -157,7 +157,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_preview_that_comes_true_erases_nothing() {
+    fn preview_that_comes_true_erases_nothing() {
         let mut preview = Preview::default();
         preview.replace(&[], "ask not");
         preview.replace(&["ask".into()], "not what");

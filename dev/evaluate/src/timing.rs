@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_or_missing_word_does_not_shift_the_others() {
+    fn latencies_skip_wrong_and_missing_words() {
         let gold = [
             span("hold", 0.0, 0.5),
             span("on", 0.5, 1.0),
@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn words_in_silence_are_found_except_at_its_edges() {
+    fn intruders_are_words_in_silence_off_its_edges() {
         let segments = [span("#silence", 0.0, 3.0), span("ls-1", 3.0, 5.0)];
         let came = [
             heard("a", 1.0, 2.0),

@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: MPL-2.0
 //! Our side of `benches/peers/run`: one answer, a line of JSON, for each line on standard input.
 //!
-//! Usage: ours MODEL THREADS [alone], where MODEL is a name or a path. `WHISPERNPU_ISA` chooses the kernels; `alone` has
-//! `encode` leave out the decoder's keys and values, as most encoders do.
+//! ```sh
+//! cargo run --release -p peers -- MODEL THREADS [alone]
+//! ```
+//!
+//! MODEL is a name or a path. `WHISPERNPU_ISA` chooses the kernels. With `alone`, `encode` leaves out the
+//! decoder's keys and values, as most encoders do.
 //!
 //! | request | answer |
 //! |---|---|
@@ -34,7 +38,7 @@ fn main() -> Result<()> {
     let (model, threads, alone) = match arguments.as_slice() {
         [model, threads] => (model, threads, false),
         [model, threads, alone] if alone == "alone" => (model, threads, true),
-        _ => bail!("usage: ours MODEL THREADS [alone]"),
+        _ => bail!("usage: peers MODEL THREADS [alone]"),
     };
     let threads = threads.parse().context("THREADS")?;
     let mut ours = Ours::new(model, threads, alone);

@@ -1,32 +1,74 @@
 // SPDX-License-Identifier: MPL-2.0
-//! What tests of several crates share: where things are, speech, synthetic model files.
+//! What the tests of several crates share: speech, models, synthetic model files, an allocator that
+//! counts.
+//!
+//! No test passes by returning early. A test that needs what a fresh checkout lacks says so in its
+//! `#[ignore]`, with one of these reasons:
+//!
+//! | reason | who runs it |
+//! |---|---|
+//! | `needs the model tiny.en` (`base`, `silero-vad`) | `scripts/test`, which fetches these models |
+//! | `needs ../shared` | `scripts/test`, where that directory lies beside the repository |
+//! | `needs the emulated NPU` | `scripts/test-npu` |
+//! | `takes minutes` | a developer, by name |
+//!
+//! `scripts/test` reads the reasons from what cargo prints, runs what it can, and lists the rest.
+//!
+//! ```
+//! let clip = test_support::clip();
+//! assert_eq!(clip.samples.len(), 11 * test_support::SAMPLE_RATE);
+//! assert!(clip.text.contains(clip.word));
+//! ```
 
+pub mod allocations;
+mod speech;
 pub mod synthetic;
 
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
-use whisper_model::Tokenizer;
+pub use speech::{Clip, SAMPLE_RATE, clip, flac, german_clip, read_flac, wav};
+use whisper_model::{Model, Tokenizer};
 
 /// The root of the repository.
 pub fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
-/// A file of the reference data beside the repository, which need not be there.
+/// The path of a file in the reference data beside the repository. Tests that read one are marked
+/// `#[ignore = "needs ../shared"]`.
 pub fn shared(path: &str) -> PathBuf {
     repository().join("../shared").join(path)
 }
 
-/// All samples of a FLAC file, 16 kHz mono; `None` if there is no such file.
-pub fn flac(path: &Path) -> Option<Vec<i16>> {
-    let mut clip = claxon::FlacReader::open(path).ok()?;
-    let samples = clip
-        .samples()
-        .map(|sample| sample.map(|sample| sample as i16));
-    samples.collect::<Result<_, _>>().ok()
+/// The path of an installed model. Unit tests that call this are marked
+/// `#[ignore = "needs the model NAME"]`.
+///
+/// # Panics
+///
+/// If the model is not installed; the message names the command that fetches it.
+pub fn model(name: &str) -> PathBuf {
+    Model::find(name).unwrap_or_else(|error| {
+        panic!("this test needs the model {name} ({error}): scripts/fetch-model {name}")
+    })
 }
 
-/// All bytes, some merges, and the special tokens of an English-only model with two languages.
+/// The resident memory of this process in MB (2²⁰ bytes), as Linux tells.
+///
+/// # Errors
+///
+/// If `/proc/self/status` cannot be read, or holds no such line.
+pub fn resident_mb() -> io::Result<f64> {
+    let status = fs::read_to_string("/proc/self/status")?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kilobytes = line.and_then(|line| line.split_whitespace().next()?.parse::<f64>().ok());
+    let missing = || io::Error::other("no VmRSS in /proc/self/status");
+    Ok(kilobytes.ok_or_else(missing)? / 1024.0)
+}
+
+/// A tokenizer of all bytes, some merges, and the special tokens of an English-only model with two
+/// languages.
 pub fn small_tokenizer() -> Tokenizer {
     let mut tokens: Vec<Box<[u8]>> = (0..=255u8).map(|byte| Box::from([byte])).collect();
     for merge in ["he", "ll", "hell", "hello", " w", "or", " wor", "ld", "日"] {

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::{D, Stored, Tensors, byte_level_tokens, store, tensors};
 
+/// The bytes of `model.bin`.
 pub fn ctranslate2_bytes(tensors: &Tensors, stored: Stored) -> Vec<u8> {
     let mut variables = Variables {
         stored,
@@ -194,27 +195,33 @@ impl Variables {
     }
 }
 
+/// Writes the model into `directory`, with its tokens in `vocabulary.json` or `vocabulary.txt`.
+///
+/// # Panics
+///
+/// If a file cannot be written.
 pub fn write_ctranslate2(directory: &Path, stored: Stored, vocabulary_json: bool) -> PathBuf {
-    fs::create_dir_all(directory).unwrap();
+    fs::create_dir_all(directory).expect("the directory is made");
     fs::write(
         directory.join("model.bin"),
         ctranslate2_bytes(&tensors(), stored),
     )
-    .unwrap();
+    .expect("the file is written");
     fs::write(
         directory.join("config.json"),
         r#"{"alignment_heads": [[0, 0]]}"#,
     )
-    .unwrap();
+    .expect("the file is written");
     let tokens = byte_level_tokens();
     if vocabulary_json {
         fs::write(
             directory.join("vocabulary.json"),
-            serde_json::to_vec(&tokens).unwrap(),
+            serde_json::to_vec(&tokens).expect("JSON"),
         )
-        .unwrap();
+        .expect("the file is written");
     } else {
-        fs::write(directory.join("vocabulary.txt"), tokens.join("\n") + "\n").unwrap();
+        fs::write(directory.join("vocabulary.txt"), tokens.join("\n") + "\n")
+            .expect("the file is written");
     }
     directory.to_owned()
 }

@@ -9,6 +9,7 @@ use super::{
     text_tokens,
 };
 
+/// The bytes of a GGML file.
 pub fn ggml_bytes(tensors: &Tensors, stored: Stored) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut int = |value: usize| bytes.extend((value as u32).to_le_bytes());
@@ -91,7 +92,12 @@ fn openai_name(canonical: &str) -> String {
     name
 }
 
+/// Writes the model to the file `path`.
+///
+/// # Panics
+///
+/// If the file cannot be written.
 pub fn write_ggml(path: &Path, stored: Stored) -> PathBuf {
-    fs::write(path, ggml_bytes(&tensors(), stored)).unwrap();
+    fs::write(path, ggml_bytes(&tensors(), stored)).expect("the file is written");
     path.to_owned()
 }

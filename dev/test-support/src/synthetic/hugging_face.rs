@@ -9,6 +9,7 @@ use super::{
     tensors,
 };
 
+/// The bytes of `model.safetensors`.
 pub fn safetensors_bytes(tensors: &Tensors, stored: Stored) -> Vec<u8> {
     let dtype = if stored == Stored::F32 { "F32" } else { "F16" };
     let (mut header, mut data) = (serde_json::Map::new(), Vec::new());
@@ -18,21 +19,30 @@ pub fn safetensors_bytes(tensors: &Tensors, stored: Stored) -> Vec<u8> {
         let info = serde_json::json!({"dtype": dtype, "shape": tensor.shape, "data_offsets": [start, data.len()]});
         header.insert(name.clone(), info);
     }
-    let header = serde_json::to_vec(&header).unwrap();
+    let header = serde_json::to_vec(&header).expect("JSON");
     [&(header.len() as u64).to_le_bytes()[..], &header, &data].concat()
 }
 
+/// Writes the model into `directory`.
+///
+/// # Panics
+///
+/// If a file cannot be written.
 pub fn write_hugging_face(directory: &Path, stored: Stored) -> PathBuf {
     write_hugging_face_without_weights(directory);
     fs::write(
         directory.join("model.safetensors"),
         safetensors_bytes(&tensors(), stored),
     )
-    .unwrap();
+    .expect("the file is written");
     directory.to_owned()
 }
 
-/// The same model in two files and an index.
+/// Writes the model into `directory`, its weights in two files and an index.
+///
+/// # Panics
+///
+/// If a file cannot be written.
 pub fn write_sharded(directory: &Path) -> PathBuf {
     write_hugging_face_without_weights(directory);
     let mut first = tensors();
@@ -43,17 +53,19 @@ pub fn write_sharded(directory: &Path) -> PathBuf {
         ("model-00002-of-00002.safetensors", second),
     ] {
         weight_map.extend(part.keys().map(|name| (name.clone(), file.into())));
-        fs::write(directory.join(file), safetensors_bytes(&part, Stored::F32)).unwrap();
+        fs::write(directory.join(file), safetensors_bytes(&part, Stored::F32))
+            .expect("the file is written");
     }
     let index = serde_json::json!({"metadata": {}, "weight_map": weight_map});
     fs::write(
         directory.join("model.safetensors.index.json"),
         index.to_string(),
     )
-    .unwrap();
+    .expect("the file is written");
     directory.to_owned()
 }
 
+/// The content of `config.json`.
 pub fn config_json() -> serde_json::Value {
     serde_json::json!({
         "num_mel_bins": N_MELS, "max_source_positions": AUDIO_CTX, "max_target_positions": TEXT_CTX, "d_model": D,
@@ -63,13 +75,14 @@ pub fn config_json() -> serde_json::Value {
 }
 
 fn write_hugging_face_without_weights(directory: &Path) {
-    fs::create_dir_all(directory).unwrap();
-    fs::write(directory.join("config.json"), config_json().to_string()).unwrap();
+    fs::create_dir_all(directory).expect("the directory is made");
+    fs::write(directory.join("config.json"), config_json().to_string())
+        .expect("the file is written");
     fs::write(
         directory.join("generation_config.json"),
         r#"{"alignment_heads": [[0, 0]]}"#,
     )
-    .unwrap();
+    .expect("the file is written");
     let tokens = byte_level_tokens();
     let vocab: serde_json::Map<_, _> = tokens[..TEXT_TOKENS]
         .iter()
@@ -81,5 +94,6 @@ fn write_hugging_face_without_weights(directory: &Path) {
         .collect();
     let tokenizer =
         serde_json::json!({"added_tokens": added, "model": {"type": "BPE", "vocab": vocab}});
-    fs::write(directory.join("tokenizer.json"), tokenizer.to_string()).unwrap();
+    fs::write(directory.join("tokenizer.json"), tokenizer.to_string())
+        .expect("the file is written");
 }

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: MPL-2.0
-//! A complete but very small Whisper model (one layer, d = 64), written in every format.
-#![allow(dead_code, unused_imports)]
+//! A complete but very small Whisper model (one layer, 64 columns), written in every format.
 
 mod ctranslate2;
 mod ggml;
@@ -14,9 +13,11 @@ pub use ctranslate2::{ctranslate2_bytes, write_ctranslate2};
 pub use ggml::{ggml_bytes, write_ggml};
 pub use hugging_face::{config_json, safetensors_bytes, write_hugging_face, write_sharded};
 
+/// Columns of every activation.
 pub const D: usize = 64;
 /// All bytes and two merges, then special tokens of a model with 99 languages.
 pub const TEXT_TOKENS: usize = 258;
+/// All tokens.
 pub const VOCAB: usize = TEXT_TOKENS + 8 + 99 + 1501;
 const N_MELS: usize = 80;
 const AUDIO_CTX: usize = 1500;
@@ -25,24 +26,30 @@ const TEXT_CTX: usize = 32;
 /// How elements are stored.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Stored {
+    /// Four bytes each.
     F32,
+    /// Two bytes each.
     F16,
+    /// A byte each, and a scale for each row of a matrix.
     I8,
 }
 
+/// A tensor in f32.
 pub struct Tensor {
+    /// Rows first.
     pub shape: Vec<usize>,
+    /// In row-major order.
     pub values: Vec<f32>,
 }
 
 /// Tensors by canonical name.
 pub type Tensors = BTreeMap<String, Tensor>;
 
-/// Every tensor has values of its own that f32, f16 and int8 (scaled by 127 for each row) all hold exactly:
-/// k / 128 with -127 <= k <= 127, and 127 / 128 in each row.
+/// The tensors of the model. Their values differ from each other, and f32, f16 and int8 (with a scale
+/// for each row) hold them exactly: k / 128 with -127 <= k <= 127, and 127 / 128 in each row.
 pub fn tensors() -> Tensors {
     let mut tensors = Tensors::new();
-    let mut seed = 1;
+    let mut random = fastrand::Rng::with_seed(1);
     let mut add = |name: String, shape: &[usize]| {
         let row: usize = shape[1..].iter().product();
         let count: usize = shape.iter().product();
@@ -50,7 +57,7 @@ pub fn tensors() -> Tensors {
             let step = if index % row == 0 {
                 127
             } else {
-                (random(&mut seed) % 255) as i32 - 127
+                random.i32(-127..=127)
             };
             step as f32 / 128.0
         });
@@ -130,7 +137,7 @@ fn store(values: &[f32], stored: Stored) -> Vec<u8> {
     }
 }
 
-/// Text tokens as raw bytes.
+/// The text tokens as raw bytes.
 pub fn text_tokens() -> Vec<Vec<u8>> {
     let mut tokens: Vec<Vec<u8>> = (0..=255).map(|byte| vec![byte]).collect();
     tokens.push(b"he".to_vec());
@@ -143,9 +150,8 @@ fn byte_level_tokens() -> Vec<String> {
     let prints = |byte: u8| matches!(byte, b'!'..=b'~' | 0xa1..=0xac | 0xae..=0xff);
     let stand_in = |byte: u8| match prints(byte) {
         true => char::from(byte),
-        false => {
-            char::from_u32(256 + (0..byte).filter(|other| !prints(*other)).count() as u32).unwrap()
-        }
+        false => char::from_u32(256 + (0..byte).filter(|other| !prints(*other)).count() as u32)
+            .expect("a character below 512"),
     };
     let mut tokens: Vec<String> = text_tokens()
         .iter()
