@@ -2,13 +2,12 @@
 #![no_main]
 
 mod edits;
-#[path = "../../tests/synthetic/mod.rs"]
-mod synthetic;
 
 use std::sync::LazyLock;
 
-use whisper_model::ctranslate2;
 use libfuzzer_sys::fuzz_target;
+use test_support::synthetic;
+use whisper_model::ctranslate2;
 
 static SOUND: LazyLock<Vec<u8>> =
     LazyLock::new(|| synthetic::ctranslate2_bytes(&synthetic::tensors(), synthetic::Stored::I8));

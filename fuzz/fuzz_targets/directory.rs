@@ -2,16 +2,13 @@
 //! The JSON files around the weights of a Hugging Face or CTranslate2 directory.
 #![no_main]
 
-#[path = "../../tests/synthetic/mod.rs"]
-mod synthetic;
-
 use std::fs;
 use std::sync::LazyLock;
 
-use whisper_model::Model;
 use libfuzzer_sys::fuzz_target;
-use synthetic::Stored;
 use tempfile::TempDir;
+use test_support::synthetic::{self, Stored};
+use whisper_model::Model;
 
 static DIRECTORIES: LazyLock<[TempDir; 2]> = LazyLock::new(|| {
     let directories = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
@@ -31,7 +28,9 @@ const FILES: [(usize, &str); 6] = [
 
 // The first byte says which file, the others are put in its place.
 fuzz_target!(|data: &[u8]| {
-    let Some((which, content)) = data.split_first() else { return };
+    let Some((which, content)) = data.split_first() else {
+        return;
+    };
     let (directory, file) = FILES[usize::from(*which) % FILES.len()];
     let path = DIRECTORIES[directory].path().join(file);
     let before = fs::read(&path).ok();

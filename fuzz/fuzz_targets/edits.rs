@@ -5,7 +5,11 @@
 pub fn apply(sound: &[u8], edits: &[u8]) -> Vec<u8> {
     let mut bytes = sound.to_vec();
     for edit in edits.chunks(4) {
-        let place = edit.iter().take(3).fold(0, |place, byte| place << 8 | usize::from(*byte)) % bytes.len().max(1);
+        let place = edit
+            .iter()
+            .take(3)
+            .fold(0, |place, byte| place << 8 | usize::from(*byte))
+            % bytes.len().max(1);
         match edit.get(3) {
             Some(value) => bytes[place] = *value,
             None => bytes.truncate(place.max(1)),

@@ -2,13 +2,12 @@
 #![no_main]
 
 mod edits;
-#[path = "../../tests/synthetic/mod.rs"]
-mod synthetic;
 
 use std::sync::LazyLock;
 
-use whisper_model::safetensors;
 use libfuzzer_sys::fuzz_target;
+use test_support::synthetic;
+use whisper_model::safetensors;
 
 static SOUND: LazyLock<Vec<u8>> =
     LazyLock::new(|| synthetic::safetensors_bytes(&synthetic::tensors(), synthetic::Stored::F16));
