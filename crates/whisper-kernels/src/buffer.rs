@@ -3,16 +3,19 @@
 
 use std::ops::{Deref, DerefMut};
 
+/// Bytes of a cache line.
 pub const CACHE_LINE: usize = 64;
 
-/// A fixed number of elements, the first of them at a multiple of 64 bytes.
-pub struct Buffer<T> {
+/// A fixed number of elements, the first of them at a multiple of [`CACHE_LINE`] bytes.
+#[derive(Debug)]
+pub struct AlignedBuffer<T> {
     storage: Vec<T>,
     start: usize,
     len: usize,
 }
 
-impl<T: Copy + Default> Buffer<T> {
+impl<T: Copy + Default> AlignedBuffer<T> {
+    /// `len` elements, all of them the default.
     pub fn new(len: usize) -> Self {
         let storage = vec![T::default(); len + CACHE_LINE / size_of::<T>()];
         // The storage is never reallocated, so the offset holds for good.
@@ -28,7 +31,7 @@ impl<T: Copy + Default> Buffer<T> {
     }
 }
 
-impl<T> Deref for Buffer<T> {
+impl<T> Deref for AlignedBuffer<T> {
     type Target = [T];
 
     fn deref(&self) -> &[T] {
@@ -36,14 +39,15 @@ impl<T> Deref for Buffer<T> {
     }
 }
 
-impl<T> DerefMut for Buffer<T> {
+impl<T> DerefMut for AlignedBuffer<T> {
     fn deref_mut(&mut self) -> &mut [T] {
         &mut self.storage[self.start..][..self.len]
     }
 }
 
-/// A row length in memory for rows of `width` elements that are read side by side: one cache line more than a
-/// width that is likely to be a power of two, so that the rows do not compete for the same lines of a cache.
-pub fn stride<T>(width: usize) -> usize {
+/// The stride, in elements, of rows of `width` elements that are read side by side: one cache line
+/// more than the width, which is likely to be a power of two, so that the rows do not compete for
+/// the same sets of a cache.
+pub fn padded_stride<T>(width: usize) -> usize {
     width + CACHE_LINE / size_of::<T>()
 }

@@ -1,39 +1,47 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Attention of few queries, a tile of them at a time, whose weights somebody may want to see: the decoder's.
+//! Attention of one head for few queries at a time, whose weights the caller may want to see: a
+//! decoder's.
+//!
+//! All scores of a tile of queries fit the cache, so softmax is the plain one: subtract the
+//! maximum, exponentiate, divide by the sum.
 
-use super::epilogue::{ScaledFloats, ToFloats};
-use super::gemm::{Gemm, Rows};
-use super::math::{exp2, largest};
-use super::pack::PackedBView;
-use super::{GemmKernel, MAX_MR, SimdOp, mr};
+use crate::epilogue::{StoreF32, StoreScaledF32};
+use crate::gemm::{Gemm, Rows};
+use crate::kernel::{GemmKernel, MAX_MR, mr};
+use crate::pack::PackedBView;
+use crate::simd::SimdOp;
+use crate::vecmath::{exp2, max};
 
-/// Keys rounded up to whole panels.
-pub fn scores_width<K: GemmKernel>(context: usize) -> usize {
+/// Keys rounded up to whole panels: how many scores a query has.
+pub fn padded_keys<K: GemmKernel>(context: usize) -> usize {
     context.next_multiple_of(K::NR)
 }
 
-/// `softmax2(q kᵀ) v`, where softmax2 has base 2 and the queries carry the factor log2 e / √(head width), for any
-/// number of queries, in f32; and the softened weights where
-/// somebody wants to see them.
+/// `softmax2(q kᵀ) v` for any number of queries, in f32, and the softmax weights where they are
+/// wanted: a [`SimdOp`].
+///
+/// Softmax has base 2: queries carry the factor log2 e / √(head width).
 pub struct DecoderAttention<'a, K: GemmKernel> {
     /// Rows as wide as the head.
     pub queries: Rows<'a, K>,
-    /// As [`super::epilogue::Keys`] writes them, whole panels.
+    /// As [`PackKeys`](crate::epilogue::PackKeys) writes them, whole panels.
     pub keys: &'a [K::Value],
-    /// As [`super::epilogue::Values`] writes them; as many rows as `keys` has columns, the surplus finite.
+    /// As [`PackValues`](crate::epilogue::PackValues) writes them: as many rows as `keys` has
+    /// columns, the surplus finite.
     pub values: &'a [K::Value],
     /// How many keys count.
     pub context: usize,
-    /// The keys may be looked at by queries that come later only: query r sees those before `past + r + 1`.
+    /// Causal mask: query `r` attends to keys `0..past + r + 1`. Without it, to all.
     pub past: Option<usize>,
+    /// Numbers of a query, a key and a value.
     pub head_width: usize,
-    /// (queries, head width)
+    /// `[queries, head width]`
     pub out: &'a mut [f32],
-    /// (queries, context), or nothing.
-    pub looks: &'a mut [f32],
-    /// Room for a tile of queries, or for the one there is, against [`scores_width`] keys.
+    /// The softmax weights, `[queries, context]`, or empty.
+    pub weights_out: &'a mut [f32],
+    /// Scratch, `[MR, padded_keys]`; one row is enough for one query.
     pub scores: &'a mut [f32],
-    /// As much room.
+    /// Scratch, as large.
     pub weights: &'a mut [K::Value],
 }
 
@@ -41,20 +49,21 @@ impl<K: GemmKernel> SimdOp<K> for DecoderAttention<'_, K> {
     type Output = ();
 
     #[inline(always)]
-    fn run(self, kernel: K) {
-        let (width, head_width) = (scores_width::<K>(self.context), self.head_width);
+    fn eval(self, kernel: K) {
+        let (width, head_width) = (padded_keys::<K>(self.context), self.head_width);
         let keys = PackedBView::contiguous(&self.keys[..width * head_width], &[], head_width);
         let values =
             PackedBView::side_by_side(&self.values[..width * head_width], head_width, width);
         let (scores, weights) = (self.scores, self.weights);
-        let mut looks = self.looks.chunks_exact_mut(self.context);
+        let mut weights_out = self.weights_out.chunks_exact_mut(self.context);
         let mut scales = [0.0; MAX_MR];
         for (first, out) in (0..self.queries.count)
             .step_by(mr::<K>())
             .zip(self.out.chunks_mut(mr::<K>() * head_width))
         {
             let count = mr::<K>().min(self.queries.count - first);
-            // A tile that is not full is computed like a full one, except where there is one query in all.
+            // A tile that is not full is computed like a full one, except where there is one query
+            // in all.
             let rows = if self.queries.count == 1 {
                 1
             } else {
@@ -68,7 +77,7 @@ impl<K: GemmKernel> SimdOp<K> for DecoderAttention<'_, K> {
             kernel.dispatch(Gemm {
                 left,
                 right: keys,
-                sink: ToFloats {
+                epilogue: StoreF32 {
                     out: &mut scores[..rows * width],
                     width,
                 },
@@ -81,15 +90,15 @@ impl<K: GemmKernel> SimdOp<K> for DecoderAttention<'_, K> {
                 let scores = &mut scores[row * width..][..width];
                 let weights = &mut weights[row * width..][..width];
                 scores[visible..].fill(f32::NEG_INFINITY);
-                scales[row] = match looks.next() {
-                    Some(look) => {
-                        let scale = 1.0 / soften::<K, true>(kernel, scores, weights);
-                        for (look, weight) in look.iter_mut().zip(&*scores) {
-                            *look = weight * scale;
+                scales[row] = match weights_out.next() {
+                    Some(weights_out) => {
+                        let scale = 1.0 / exponentiate::<K, true>(kernel, scores, weights);
+                        for (out, weight) in weights_out.iter_mut().zip(&*scores) {
+                            *out = weight * scale;
                         }
                         scale
                     }
-                    None => 1.0 / soften::<K, false>(kernel, scores, weights),
+                    None => 1.0 / exponentiate::<K, false>(kernel, scores, weights),
                 };
             }
             let left = Rows {
@@ -100,7 +109,7 @@ impl<K: GemmKernel> SimdOp<K> for DecoderAttention<'_, K> {
             kernel.dispatch(Gemm {
                 left,
                 right: values,
-                sink: ScaledFloats {
+                epilogue: StoreScaledF32 {
                     scales: &scales[..count],
                     out,
                     width: head_width,
@@ -110,14 +119,15 @@ impl<K: GemmKernel> SimdOp<K> for DecoderAttention<'_, K> {
     }
 }
 
-/// `weights = 2^(scores - their maximum)`; returns their sum. With `KEEP` the scores become the weights too.
+/// `weights = 2^(scores - their maximum)`; returns their sum. With `KEEP` the scores become the
+/// weights too.
 #[inline(always)]
-fn soften<K: GemmKernel, const KEEP: bool>(
+fn exponentiate<K: GemmKernel, const KEEP: bool>(
     kernel: K,
     scores: &mut [f32],
     weights: &mut [K::Value],
 ) -> f32 {
-    let max = kernel.splat(largest(kernel, scores));
+    let max = kernel.splat(max(kernel, scores));
     let mut sum = kernel.splat(0.0);
     for (scores, weights) in scores
         .chunks_exact_mut(K::LANES)
@@ -130,5 +140,5 @@ fn soften<K: GemmKernel, const KEEP: bool>(
             kernel.store(weight, scores);
         }
     }
-    kernel.sum(sum)
+    kernel.reduce_sum(sum)
 }

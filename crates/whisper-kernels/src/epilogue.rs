@@ -1,43 +1,60 @@
 // SPDX-License-Identifier: MPL-2.0
-//! What the layers do with the sums of a matrix multiplication while these are still in registers.
+//! Epilogues: what layers do with the sums of a product while these are still in registers.
+//!
+//! | epilogue | what it writes |
+//! |---|---|
+//! | [`StoreValues`] | values, through an [`Activation`]: the left operand of a following product |
+//! | [`StoreF32`], [`StoreGeluF32`], [`StoreScaledF32`] | f32: as they are, through GELU, times a number per row |
+//! | [`AddResidual`], [`GeluAddTable`], [`RescaleAdd`] | f32, combined with what is there already |
+//! | [`PackKeys`], [`PackValues`] | the right operands of attention's two products |
+//!
+//! An epilogue is bounded by what it writes to. [`StoreF32`], [`StoreGeluF32`], [`StoreScaledF32`]
+//! and [`GeluAddTable`] leave out rows that `out` does not have: the surplus of the last tile.
 
 use std::marker::PhantomData;
 use std::ops::Range;
 
-use super::gemm::{Epilogue, Tiles};
-use super::math;
-use super::{GemmKernel, MAX_MR, MAX_NR, SimdF32, SimdOp};
+use crate::gemm::{Epilogue, TileSource};
+use crate::kernel::{GemmKernel, MAX_MR, MAX_NR};
+use crate::simd::{SimdF32, SimdOp};
+use crate::vecmath;
 
 /// An elementwise function.
 pub trait Activation {
-    fn apply<L: SimdF32>(lanes: L, x: L::Vector) -> L::Vector;
+    /// The function of every lane.
+    fn apply<K: SimdF32>(kernel: K, x: K::Vector) -> K::Vector;
 }
 
+/// x
+#[derive(Clone, Copy, Debug)]
 pub struct Identity;
+/// [`vecmath::gelu`]
+#[derive(Clone, Copy, Debug)]
 pub struct Gelu;
 
 impl Activation for Identity {
     #[inline(always)]
-    fn apply<L: SimdF32>(_: L, x: L::Vector) -> L::Vector {
+    fn apply<K: SimdF32>(_: K, x: K::Vector) -> K::Vector {
         x
     }
 }
 
 impl Activation for Gelu {
     #[inline(always)]
-    fn apply<L: SimdF32>(lanes: L, x: L::Vector) -> L::Vector {
-        math::gelu(lanes, x)
+    fn apply<K: SimdF32>(kernel: K, x: K::Vector) -> K::Vector {
+        vecmath::gelu(kernel, x)
     }
 }
 
-/// Rows of values `stride` apart: the left operand of a following multiplication.
-pub struct ToValues<'a, K: GemmKernel, A> {
+/// Stores `activation(y)` as values: the left operand of a following product.
+pub struct StoreValues<'a, K: GemmKernel, A> {
     out: &'a mut [K::Value],
     stride: usize,
     activation: PhantomData<A>,
 }
 
-impl<'a, K: GemmKernel, A: Activation> ToValues<'a, K, A> {
+impl<'a, K: GemmKernel, A: Activation> StoreValues<'a, K, A> {
+    /// To `[rows, stride]`, whole tiles of rows.
     pub fn new(out: &'a mut [K::Value], stride: usize, _: A) -> Self {
         Self {
             out,
@@ -47,7 +64,7 @@ impl<'a, K: GemmKernel, A: Activation> ToValues<'a, K, A> {
     }
 }
 
-impl<K: GemmKernel, A: Activation> Epilogue<K> for ToValues<'_, K, A> {
+impl<K: GemmKernel, A: Activation> Epilogue<K> for StoreValues<'_, K, A> {
     #[inline(always)]
     fn write(&mut self, kernel: K, row: usize, column: usize, tile: &[[K::Vector; 2]]) {
         for (i, sums) in tile.iter().enumerate() {
@@ -58,13 +75,15 @@ impl<K: GemmKernel, A: Activation> Epilogue<K> for ToValues<'_, K, A> {
     }
 }
 
-/// Rows of f32, as many as there is room for.
-pub struct ToFloats<'a> {
+/// Stores y.
+pub struct StoreF32<'a> {
+    /// `[rows, width]`
     pub out: &'a mut [f32],
+    /// Numbers of a row.
     pub width: usize,
 }
 
-impl<K: GemmKernel> Epilogue<K> for ToFloats<'_> {
+impl<K: GemmKernel> Epilogue<K> for StoreF32<'_> {
     #[inline(always)]
     fn write(&mut self, kernel: K, row: usize, column: usize, tile: &[[K::Vector; 2]]) {
         for (out, sums) in self.out.chunks_exact_mut(self.width).skip(row).zip(tile) {
@@ -75,13 +94,15 @@ impl<K: GemmKernel> Epilogue<K> for ToFloats<'_> {
     }
 }
 
-/// Adds to rows of f32: the residual connection.
-pub struct AddTo<'a> {
+/// `out += y`: the residual connection.
+pub struct AddResidual<'a> {
+    /// `[rows, width]`, whole tiles of rows.
     pub out: &'a mut [f32],
+    /// Numbers of a row.
     pub width: usize,
 }
 
-impl<K: GemmKernel> Epilogue<K> for AddTo<'_> {
+impl<K: GemmKernel> Epilogue<K> for AddResidual<'_> {
     #[inline(always)]
     fn write(&mut self, kernel: K, row: usize, column: usize, tile: &[[K::Vector; 2]]) {
         for (i, sums) in tile.iter().enumerate() {
@@ -94,15 +115,19 @@ impl<K: GemmKernel> Epilogue<K> for AddTo<'_> {
     }
 }
 
-/// Rows of f32 that become a mixture of what they were and what comes, each row with numbers of its own.
-pub struct Fold<'a> {
+/// `out = before out + now y`, with two factors per row: the accumulator of online softmax.
+pub struct RescaleAdd<'a> {
+    /// One factor per row.
     pub before: &'a [f32],
+    /// One factor per row.
     pub now: &'a [f32],
+    /// `[rows, width]`, whole tiles of rows.
     pub out: &'a mut [f32],
+    /// Numbers of a row.
     pub width: usize,
 }
 
-impl<K: GemmKernel> Epilogue<K> for Fold<'_> {
+impl<K: GemmKernel> Epilogue<K> for RescaleAdd<'_> {
     #[inline(always)]
     fn write(&mut self, kernel: K, row: usize, column: usize, tile: &[[K::Vector; 2]]) {
         for (i, sums) in tile.iter().enumerate() {
@@ -117,15 +142,18 @@ impl<K: GemmKernel> Epilogue<K> for Fold<'_> {
     }
 }
 
-/// GELU plus a table's row of the same number, in f32: the second convolution. Rows that the table does not
-/// have stay as they are.
-pub struct GeluPlus<'a> {
+/// Stores GELU(y) plus a table: an embedding of positions. Rows that the table does not have stay as
+/// they are.
+pub struct GeluAddTable<'a> {
+    /// `[rows, width]`
     pub table: &'a [f32],
+    /// `[rows, width]`
     pub out: &'a mut [f32],
+    /// Numbers of a row.
     pub width: usize,
 }
 
-impl<K: GemmKernel> Epilogue<K> for GeluPlus<'_> {
+impl<K: GemmKernel> Epilogue<K> for GeluAddTable<'_> {
     #[inline(always)]
     fn write(&mut self, kernel: K, row: usize, column: usize, tile: &[[K::Vector; 2]]) {
         let rows = self
@@ -137,7 +165,7 @@ impl<K: GemmKernel> Epilogue<K> for GeluPlus<'_> {
             let table = table[column..][..K::NR].chunks_exact(K::LANES);
             for ((out, table), sum) in out.zip(table).zip(sums) {
                 kernel.store(
-                    kernel.add(math::gelu(kernel, *sum), kernel.load(table)),
+                    kernel.add(vecmath::gelu(kernel, *sum), kernel.load(table)),
                     out,
                 );
             }
@@ -145,19 +173,23 @@ impl<K: GemmKernel> Epilogue<K> for GeluPlus<'_> {
     }
 }
 
-/// Columns of f32 rows that are there already, handed to a [`Epilogue`] as if they had been computed; or [`Tiles`]. Rows that `from`
-/// does not have are zeros.
-pub struct Transfer<'a, S> {
+/// Columns of f32 rows, handed to an epilogue as if a product had computed them: a [`SimdOp`], or
+/// without an epilogue a [`TileSource`].
+pub struct TilesFromRows<'a, E> {
+    /// The rows. Those that are missing are zeros.
     pub from: &'a [f32],
+    /// From one row to the next.
     pub stride: usize,
-    /// A multiple of [`GemmKernel::NR`].
+    /// Which columns of each row, a multiple of [`GemmKernel::NR`].
     pub columns: Range<usize>,
+    /// How many rows.
     pub rows: usize,
-    pub sink: S,
+    /// What becomes of the tiles; `()` for a [`TileSource`].
+    pub epilogue: E,
 }
 
-impl<K: GemmKernel> Tiles<K> for Transfer<'_, ()> {
-    fn for_each_tile(self, kernel: K, sink: impl Epilogue<K>) {
+impl<K: GemmKernel> TileSource<K> for TilesFromRows<'_, ()> {
+    fn for_each_tile(self, kernel: K, epilogue: impl Epilogue<K>) {
         let Self {
             from,
             stride,
@@ -165,21 +197,21 @@ impl<K: GemmKernel> Tiles<K> for Transfer<'_, ()> {
             rows,
             ..
         } = self;
-        kernel.dispatch(Transfer {
+        kernel.dispatch(TilesFromRows {
             from,
             stride,
             columns,
             rows,
-            sink,
+            epilogue,
         });
     }
 }
 
-impl<K: GemmKernel, S: Epilogue<K>> SimdOp<K> for Transfer<'_, S> {
+impl<K: GemmKernel, E: Epilogue<K>> SimdOp<K> for TilesFromRows<'_, E> {
     type Output = ();
 
     #[inline(always)]
-    fn run(mut self, kernel: K) {
+    fn eval(mut self, kernel: K) {
         let mut tile = [[kernel.splat(0.0); 2]; MAX_MR];
         for first in (0..self.rows).step_by(MAX_MR) {
             let tile = &mut tile[..MAX_MR.min(self.rows - first)];
@@ -193,20 +225,23 @@ impl<K: GemmKernel, S: Epilogue<K>> SimdOp<K> for Transfer<'_, S> {
                         _ => [kernel.splat(0.0); 2],
                     };
                 }
-                self.sink.write(kernel, first, i * K::NR, tile);
+                self.epilogue.write(kernel, first, i * K::NR, tile);
             }
         }
     }
 }
 
-/// Rows of f32, each multiplied by a number of its own, as many as there is room for.
-pub struct ScaledFloats<'a> {
+/// Stores y times a number per row.
+pub struct StoreScaledF32<'a> {
+    /// One per row; rows without one are left out.
     pub scales: &'a [f32],
+    /// `[rows, width]`
     pub out: &'a mut [f32],
+    /// Numbers of a row.
     pub width: usize,
 }
 
-impl<K: GemmKernel> Epilogue<K> for ScaledFloats<'_> {
+impl<K: GemmKernel> Epilogue<K> for StoreScaledF32<'_> {
     #[inline(always)]
     fn write(&mut self, kernel: K, row: usize, column: usize, tile: &[[K::Vector; 2]]) {
         let rows = self.out.chunks_exact_mut(self.width).zip(self.scales);
@@ -218,34 +253,38 @@ impl<K: GemmKernel> Epilogue<K> for ScaledFloats<'_> {
     }
 }
 
-/// GELU, to rows of f32.
-pub struct GeluFloats<'a> {
+/// Stores GELU(y).
+pub struct StoreGeluF32<'a> {
+    /// `[rows, width]`
     pub out: &'a mut [f32],
+    /// Numbers of a row.
     pub width: usize,
 }
 
-impl<K: GemmKernel> Epilogue<K> for GeluFloats<'_> {
+impl<K: GemmKernel> Epilogue<K> for StoreGeluF32<'_> {
     #[inline(always)]
     fn write(&mut self, kernel: K, row: usize, column: usize, tile: &[[K::Vector; 2]]) {
         let rows = self.out.chunks_exact_mut(self.width);
         for (out, sums) in rows.skip(row).zip(tile) {
             let out = &mut out[column..][..K::NR];
-            kernel.store(math::gelu(kernel, sums[0]), out);
-            kernel.store(math::gelu(kernel, sums[1]), &mut out[K::LANES..]);
+            kernel.store(vecmath::gelu(kernel, sums[0]), out);
+            kernel.store(vecmath::gelu(kernel, sums[1]), &mut out[K::LANES..]);
         }
     }
 }
 
-/// Keys of one head, transposed to the right operand of `q · kᵀ`: panels of [`GemmKernel::NR`] keys, the depth
-/// being the head's width.
-pub struct Keys<'a, K: GemmKernel> {
+/// Packs the keys of one head, rows of the product, as the right operand of `q kᵀ`.
+pub struct PackKeys<'a, K: GemmKernel> {
+    /// Panels of NR keys, whose depth is the head's width:
+    /// [`PackedBView::contiguous`](crate::pack::PackedBView::contiguous).
     pub out: &'a mut [K::Value],
+    /// Numbers of a key.
     pub head_width: usize,
     /// The key that the first row becomes.
     pub first: usize,
 }
 
-impl<K: GemmKernel> Epilogue<K> for Keys<'_, K> {
+impl<K: GemmKernel> Epilogue<K> for PackKeys<'_, K> {
     #[inline(always)]
     fn write(&mut self, kernel: K, row: usize, column: usize, tile: &[[K::Vector; 2]]) {
         for (i, sums) in tile.iter().enumerate() {
@@ -266,16 +305,18 @@ impl<K: GemmKernel> Epilogue<K> for Keys<'_, K> {
     }
 }
 
-/// Values of one head as the right operand of `weights · v`: the depth is the keys, all of the head's width
-/// side by side.
-pub struct Values<'a, K: GemmKernel> {
+/// Packs the values of one head, rows of the product, as the right operand of `weights v`.
+pub struct PackValues<'a, K: GemmKernel> {
+    /// The depth is the keys, all columns side by side:
+    /// [`PackedBView::side_by_side`](crate::pack::PackedBView::side_by_side).
     pub out: &'a mut [K::Value],
+    /// Numbers of a key's value.
     pub head_width: usize,
     /// The key that the first row belongs to.
     pub first: usize,
 }
 
-impl<K: GemmKernel> Epilogue<K> for Values<'_, K> {
+impl<K: GemmKernel> Epilogue<K> for PackValues<'_, K> {
     #[inline(always)]
     fn write(&mut self, kernel: K, row: usize, column: usize, tile: &[[K::Vector; 2]]) {
         let first = self.first + row;
@@ -294,8 +335,8 @@ impl<K: GemmKernel> Epilogue<K> for Values<'_, K> {
     }
 }
 
-impl<K: GemmKernel> Values<'_, K> {
-    /// Rows that do not fill their groups: each value to its place.
+impl<K: GemmKernel> PackValues<'_, K> {
+    /// Rows that do not fill their k-groups: each value to its place.
     #[inline(always)]
     fn write_rows(&mut self, kernel: K, first: usize, column: usize, tile: &[[K::Vector; 2]]) {
         for (i, sums) in tile.iter().enumerate() {

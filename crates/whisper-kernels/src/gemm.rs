@@ -1,52 +1,71 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Matrix multiplication: a block of rows times packed weights, each finished tile handed to a [`Epilogue`].
+//! Matrix multiplication: rows of values times a packed right operand, each finished tile handed to
+//! an [`Epilogue`].
 
 use std::mem::MaybeUninit;
 
-use super::pack::PackedBView;
-use super::{GemmKernel, SimdOp, Tile, mr};
+use crate::kernel::{GemmKernel, mr};
+use crate::micro_kernel::{Operands, Tile};
+use crate::pack::PackedBView;
+use crate::simd::SimdOp;
 
-/// The left operand: rows of `K::Value`s, `stride` apart. They may overlap: a convolution over time-major
-/// frames is a multiplication whose rows are several frames long and one frame (or two) apart.
+/// The left operand: rows of values, `stride` apart.
+///
+/// Rows may overlap. A convolution over time-major frames is a multiplication whose rows are
+/// several frames long and one frame (or two) apart.
+#[derive(Clone, Copy, Debug)]
 pub struct Rows<'a, K: GemmKernel> {
+    /// The first row, and what follows it.
     pub values: &'a [K::Value],
+    /// From one row to the next, in values.
     pub stride: usize,
-    /// One row is computed alone; more are computed in whole tiles: what lies in `values` up to the next multiple
-    /// of the tile's rows is multiplied too.
+    /// How many rows. One is computed alone. More are computed in whole tiles: what lies in
+    /// `values` up to the next multiple of MR is multiplied too.
     pub count: usize,
 }
 
-/// Where tiles go, and what becomes of them on the way.
+/// What becomes of the tiles of a product while their sums are still in registers.
 pub trait Epilogue<K: GemmKernel> {
-    /// `tile` has the sums, bias included, of rows `row..` and columns `column..`.
+    /// Takes the sums, bias included, of the rows from `row` on and the NR columns from `column`
+    /// on.
     fn write(&mut self, kernel: K, row: usize, column: usize, tile: &[[K::Vector; 2]]);
 }
 
 /// Where tiles come from.
-pub trait Tiles<K: GemmKernel> {
+pub trait TileSource<K: GemmKernel> {
     /// Hands every tile to `epilogue`.
-    fn for_each_tile(self, kernel: K, sink: impl Epilogue<K>);
+    fn for_each_tile(self, kernel: K, epilogue: impl Epilogue<K>);
 }
 
-/// `left · rightᵀ + bias`, as an [`SimdOp`], or without a sink as [`Tiles`].
-pub struct Gemm<'a, K: GemmKernel, S> {
+/// `left · rightᵀ + bias`: a [`SimdOp`], or without an epilogue a [`TileSource`].
+///
+/// # Panics
+/// When either operand is shorter than its rows and strides say.
+pub struct Gemm<'a, K: GemmKernel, E> {
+    /// Rows as deep as the right operand.
     pub left: Rows<'a, K>,
+    /// The packed right operand.
     pub right: PackedBView<'a, K>,
-    pub sink: S,
+    /// What becomes of the tiles; `()` for a [`TileSource`].
+    pub epilogue: E,
 }
 
-impl<K: GemmKernel> Tiles<K> for Gemm<'_, K, ()> {
-    fn for_each_tile(self, kernel: K, sink: impl Epilogue<K>) {
+impl<K: GemmKernel> TileSource<K> for Gemm<'_, K, ()> {
+    fn for_each_tile(self, kernel: K, epilogue: impl Epilogue<K>) {
         let Self { left, right, .. } = self;
-        kernel.dispatch(Gemm { left, right, sink });
+        kernel.dispatch(Gemm {
+            left,
+            right,
+            epilogue,
+        });
     }
 }
 
-impl<K: GemmKernel, S: Epilogue<K>> SimdOp<K> for Gemm<'_, K, S> {
+impl<K: GemmKernel, E: Epilogue<K>> SimdOp<K> for Gemm<'_, K, E> {
     type Output = ();
 
     #[inline(always)]
-    fn run(self, kernel: K) {
+    fn eval(self, kernel: K) {
         match self.left.count {
             0 => {}
             1 => self.multiply_row(kernel),
@@ -55,8 +74,8 @@ impl<K: GemmKernel, S: Epilogue<K>> SimdOp<K> for Gemm<'_, K, S> {
     }
 }
 
-impl<K: GemmKernel, S: Epilogue<K>> Gemm<'_, K, S> {
-    /// PackedBView of the right operand and groups of depth, both operands being large enough for `rows` rows.
+impl<K: GemmKernel, E: Epilogue<K>> Gemm<'_, K, E> {
+    /// Panels and k-groups of the right operand, both operands being large enough for `rows` rows.
     #[inline(always)]
     fn extents(&self, rows: usize) -> (usize, usize) {
         let (left, right) = (&self.left, &self.right);
@@ -82,31 +101,36 @@ impl<K: GemmKernel, S: Epilogue<K>> Gemm<'_, K, S> {
     #[inline(always)]
     fn multiply(mut self, kernel: K) {
         let rows = self.left.count.next_multiple_of(mr::<K>());
-        let (panels, groups) = self.extents(rows);
-        let (left, right) = (&self.left, self.right);
+        let (panels, k_groups) = self.extents(rows);
+        let (left, right) = (self.left, self.right);
         kernel.begin();
         for panel in 0..panels {
             let bias = self.bias(kernel, panel);
             for row in (0..rows).step_by(mr::<K>()) {
                 let mut tile = MaybeUninit::uninit();
-                // SAFETY: the extents of both operands are asserted; the product is written to the whole tile.
+                // SAFETY: the extents of both operands are asserted; the micro-kernel writes the
+                // whole tile.
                 let tile: &K::Tile = unsafe {
-                    let a = left.values.as_ptr().add(row * left.stride);
-                    let b = right.values.as_ptr().add(panel * right.panel_stride);
-                    let (a, b) = ((a, left.stride), (b, right.group_stride));
-                    kernel.multiply(&mut tile, bias, groups, a, b);
+                    let operands = Operands {
+                        a: left.values.as_ptr().add(row * left.stride),
+                        a_stride: left.stride,
+                        b: right.values.as_ptr().add(panel * right.panel_stride),
+                        b_stride: right.group_stride,
+                        k_groups,
+                    };
+                    kernel.multiply(&mut tile, bias, operands);
                     tile.assume_init_ref()
                 };
-                self.sink.write(kernel, row, panel * K::NR, tile.rows());
+                self.epilogue.write(kernel, row, panel * K::NR, tile.rows());
             }
         }
         kernel.end();
     }
 
-    /// Two panels at a time: one row alone would leave the multiplier waiting for its own last sum.
+    /// Two panels at a time: one alone would leave the multiplier waiting for its own last sum.
     #[inline(always)]
     fn multiply_row(mut self, kernel: K) {
-        let (panels, groups) = self.extents(1);
+        let (panels, k_groups) = self.extents(1);
         let (left, right) = (self.left.values.as_ptr(), self.right);
         for panel in (0..panels).step_by(2) {
             // The last one of an odd number is multiplied twice.
@@ -116,34 +140,45 @@ impl<K: GemmKernel, S: Epilogue<K>> Gemm<'_, K, S> {
             // SAFETY: the extents of both operands are asserted.
             let sums = unsafe {
                 let b = right.values.as_ptr();
-                let b = [panel, second].map(|panel| b.add(panel * right.panel_stride));
-                multiply_row(kernel, bias, groups, left, (b, right.group_stride))
+                let operands = [panel, second].map(|panel| Operands {
+                    a: left,
+                    a_stride: 0,
+                    b: b.add(panel * right.panel_stride),
+                    b_stride: right.group_stride,
+                    k_groups,
+                });
+                multiply_row(kernel, bias, operands)
             };
             for (panel, sums) in (panel..=second).zip(sums) {
-                self.sink.write(kernel, 0, panel * K::NR, &[sums]);
+                self.epilogue.write(kernel, 0, panel * K::NR, &[sums]);
             }
         }
     }
 }
 
-/// `sums + a b` for one row and two panels over `groups` groups of depth, consecutive ones `b_stride` values apart.
+/// `sums + a b` for one row and two panels, whose operands differ in `b` alone.
 ///
 /// # Safety
-/// `groups * K_GROUP` values must be readable at `a`, and for each group g `NR * K_GROUP` values from `g b_stride` on
-/// in either panel.
+/// `k_groups * K_GROUP` values must be readable at `a`, and for each k-group g `NR * K_GROUP`
+/// values from `b + g b_stride` in either panel.
 #[inline(always)]
 unsafe fn multiply_row<K: GemmKernel>(
     kernel: K,
     mut sums: [[K::Vector; 2]; 2],
-    groups: usize,
-    a: *const K::Value,
-    (b, b_stride): ([*const K::Value; 2], usize),
+    panels: [Operands<K::Value, K::Value>; 2],
 ) -> [[K::Vector; 2]; 2] {
+    let Operands {
+        a,
+        b_stride,
+        k_groups,
+        ..
+    } = panels[0];
+    let b = panels.map(|panel| panel.b);
     let add = |sums: &mut [[K::Vector; 2]; 2], group: usize| {
-        // SAFETY: within what the caller promises for this group.
+        // SAFETY: within what the caller promises for this k-group.
         let left = unsafe { kernel.broadcast_group(a.add(group * K::K_GROUP)) };
         for (sums, b) in sums.iter_mut().zip(b) {
-            // SAFETY: within what the caller promises for this group of this panel.
+            // SAFETY: within what the caller promises for this k-group of this panel.
             let columns = unsafe {
                 let b = b.add(group * b_stride);
                 [
@@ -155,13 +190,14 @@ unsafe fn multiply_row<K: GemmKernel>(
             sums[1] = kernel.dot(sums[1], left, columns[1]);
         }
     };
+    // Even and odd k-groups have sums of their own, for the same reason as the two panels.
     let mut odd = [[kernel.splat(0.0); 2]; 2];
-    for group in (0..groups - groups % 2).step_by(2) {
+    for group in (0..k_groups - k_groups % 2).step_by(2) {
         add(&mut sums, group);
         add(&mut odd, group + 1);
     }
-    if groups % 2 == 1 {
-        add(&mut sums, groups - 1);
+    if k_groups % 2 == 1 {
+        add(&mut sums, k_groups - 1);
     }
     for (sums, odd) in sums.iter_mut().zip(odd) {
         *sums = [kernel.add(sums[0], odd[0]), kernel.add(sums[1], odd[1])];

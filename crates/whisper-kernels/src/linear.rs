@@ -1,66 +1,76 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Linear layers over many rows, in the number format that the instruction set multiplies fastest.
+//! Linear layers, `y = x Wᵀ + b`, whatever the number format of their operands.
 
-use super::GemmKernel;
-use super::buffer::stride;
-use super::gemm::{Epilogue, Gemm, Rows};
-use super::pack::PackedB;
+use crate::buffer::padded_stride;
+use crate::gemm::{Epilogue, Gemm, Rows};
+use crate::kernel::GemmKernel;
+use crate::pack::PackedB;
 
-/// `count` rows of values, `depth` wide and [`stride`] apart.
+/// Activations `[count, depth]` whose rows are [`padded_stride`] values apart.
+#[derive(Clone, Copy, Debug)]
 pub struct ValueRows<'a, K: GemmKernel> {
+    /// The rows, each with the gap behind it.
     pub values: &'a [K::Value],
+    /// Values of a row.
     pub depth: usize,
+    /// How many rows.
     pub count: usize,
 }
 
-/// The right operand of `y = x Wᵀ + b`, and what becomes of the left one before they are multiplied.
+/// The weights of a linear layer, and what becomes of the activations before they are multiplied.
 pub trait Linear<K: GemmKernel>: Sized + Send + Sync {
-    /// What rows of the left operand consist of.
-    type Element: Copy + Default + Send + Sync;
+    /// Memory for activations in this format.
+    type Scratch: Send;
+    /// Activations in this format: the left operand.
+    type Left<'a>: Copy;
+    /// Bytes that a weight takes.
+    const WEIGHT_BYTES: usize;
 
-    /// `weight` is `W` row-major, (columns, depth); `bias` is zero when empty. All is multiplied by `scale`.
+    /// Packs `scale W` and `scale b`: `weight` is W row-major, `[outputs, depth]`; an empty `bias`
+    /// stands for zeros.
     fn new(weight: &[f32], bias: &[f32], depth: usize, scale: f32) -> Self;
 
-    /// Outputs, rounded up to whole panels.
+    /// Outputs, rounded up to whole panels: how wide the product is.
     fn outputs(&self) -> usize;
 
-    /// Elements that [`Linear::prepare`] needs for rows of this depth.
-    fn room(rows: usize, depth: usize) -> usize;
+    /// What [`Linear::prepare`] needs for up to `rows` rows of up to `depth` values.
+    fn scratch(rows: usize, depth: usize) -> Self::Scratch;
 
-    /// Rows as elements, in `room` if these are not the values themselves.
+    /// The activations in this format, in `scratch` if that is not their own.
     fn prepare<'a>(
         kernel: K,
         rows: ValueRows<'a, K>,
-        room: &'a mut [Self::Element],
-    ) -> &'a [Self::Element];
+        scratch: &'a mut Self::Scratch,
+    ) -> Self::Left<'a>;
 
-    /// `left · rightᵀ + bias` for `count` rows. `left` must have rows up to the next multiple of the tile's; what lies
-    /// there is multiplied too.
-    fn multiply(&self, kernel: K, left: &[Self::Element], count: usize, sink: impl Epilogue<K>);
+    /// Multiplies `count` rows, and hands every tile of the product to `epilogue`.
+    ///
+    /// Rows are multiplied in whole tiles: `left` must have rows up to the next multiple of MR.
+    fn multiply(&self, kernel: K, left: Self::Left<'_>, count: usize, epilogue: impl Epilogue<K>);
 }
 
 impl<K: GemmKernel> Linear<K> for PackedB<K> {
-    type Element = K::Value;
+    type Scratch = ();
+    type Left<'a> = &'a [K::Value];
+    const WEIGHT_BYTES: usize = size_of::<K::Value>();
 
     fn new(weight: &[f32], bias: &[f32], depth: usize, scale: f32) -> Self {
         Self::new(weight, bias, depth, scale)
     }
 
     fn outputs(&self) -> usize {
-        self.all().columns
+        self.view().columns
     }
 
-    fn room(_: usize, _: usize) -> usize {
-        0
-    }
+    fn scratch(_: usize, _: usize) {}
 
-    fn prepare<'a>(_: K, rows: ValueRows<'a, K>, _: &'a mut [K::Value]) -> &'a [K::Value] {
+    fn prepare<'a>(_: K, rows: ValueRows<'a, K>, (): &'a mut ()) -> &'a [K::Value] {
         rows.values
     }
 
-    fn multiply(&self, kernel: K, left: &[K::Value], count: usize, sink: impl Epilogue<K>) {
-        let right = self.all();
-        let stride = stride::<K::Value>(right.depth);
+    fn multiply(&self, kernel: K, left: &[K::Value], count: usize, epilogue: impl Epilogue<K>) {
+        let right = self.view();
+        let stride = padded_stride::<K::Value>(right.depth);
         kernel.dispatch(Gemm {
             left: Rows {
                 values: left,
@@ -68,7 +78,7 @@ impl<K: GemmKernel> Linear<K> for PackedB<K> {
                 count,
             },
             right,
-            sink,
+            epilogue,
         });
     }
 }

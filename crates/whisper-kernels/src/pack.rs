@@ -1,32 +1,36 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Weights in the order in which the kernel reads them.
+//! Packing: the right operand in the order in which the micro-kernel reads it.
 
 use std::ops::Range;
 
-use super::GemmKernel;
-use super::buffer::Buffer;
+use crate::buffer::AlignedBuffer;
+use crate::kernel::GemmKernel;
 
-/// The right operand of `y = x Wᵀ + b`, rounded and rearranged once, when the model is loaded.
+/// The weights of `y = x Wᵀ + b`, rounded to values and rearranged once, when they are loaded.
 ///
-/// One panel per [`GemmKernel::NR`] outputs, each panel contiguous and in the order of
-/// [`GemmKernel::load_groups`]. What the last panel and the last [`GemmKernel::K_ALIGN`] lack is zeros.
+/// The layout is `[panel of NR outputs, k-group, output, place in the k-group]`. Zeros fill the
+/// last panel and the last [`GemmKernel::K_ALIGN`].
+#[derive(Debug)]
 pub struct PackedB<K: GemmKernel> {
-    values: Buffer<K::Value>,
-    bias: Buffer<f32>,
+    values: AlignedBuffer<K::Value>,
+    bias: AlignedBuffer<f32>,
     depth: usize,
 }
 
-/// The right operand of a multiplication, wherever it comes from: panels of [`GemmKernel::NR`] columns.
+/// A packed right operand, wherever it comes from: panels of [`GemmKernel::NR`] columns.
+#[derive(Debug)]
 pub struct PackedBView<'a, K: GemmKernel> {
+    /// The panels, or all columns of each k-group: see the strides.
     pub values: &'a [K::Value],
-    /// One per column, added to the product; nothing is added when this is empty.
+    /// One number per column, added to the product; nothing is added when this is empty.
     pub bias: &'a [f32],
+    /// Columns, whole panels.
     pub columns: usize,
-    /// Rounded up to whole [`GemmKernel::K_ALIGN`]s.
+    /// Values that are summed, a multiple of [`GemmKernel::K_ALIGN`].
     pub depth: usize,
     /// From one panel to the next, in values.
     pub panel_stride: usize,
-    /// From one group of depth to the next within a panel, in values.
+    /// From one k-group to the next within a panel, in values.
     pub group_stride: usize,
 }
 
@@ -40,7 +44,7 @@ impl<K: GemmKernel> Clone for PackedBView<'_, K> {
 impl<K: GemmKernel> Copy for PackedBView<'_, K> {}
 
 impl<'a, K: GemmKernel> PackedBView<'a, K> {
-    /// (panel, group of depth, column, place in the group): each panel contiguous.
+    /// Panels one after another: `[panel, k-group, column, place in the k-group]`.
     pub fn contiguous(values: &'a [K::Value], bias: &'a [f32], depth: usize) -> Self {
         let (panel_stride, group_stride) = (depth * K::NR, K::NR * K::K_GROUP);
         Self {
@@ -53,7 +57,8 @@ impl<'a, K: GemmKernel> PackedBView<'a, K> {
         }
     }
 
-    /// (group of depth, column, place in the group): all columns of a group side by side, no bias.
+    /// All columns side by side: `[k-group, column, place in the k-group]`, without bias. New rows
+    /// of depth can be appended to this layout.
     pub fn side_by_side(values: &'a [K::Value], columns: usize, depth: usize) -> Self {
         let (panel_stride, group_stride) = (K::NR * K::K_GROUP, columns * K::K_GROUP);
         Self {
@@ -68,14 +73,15 @@ impl<'a, K: GemmKernel> PackedBView<'a, K> {
 }
 
 impl<K: GemmKernel> PackedB<K> {
-    /// `weight` is `W` row-major, (columns, depth); `bias` is zero when empty. All is multiplied by `scale`.
+    /// Packs `scale W` and `scale b`: `weight` is W row-major, `[outputs, depth]`; an empty `bias`
+    /// stands for zeros.
     pub fn new(weight: &[f32], bias: &[f32], depth: usize, scale: f32) -> Self {
         let columns = weight.len() / depth;
         let panels = columns.div_ceil(K::NR);
         let groups = depth.next_multiple_of(K::K_ALIGN) / K::K_GROUP;
         let mut packed = Self {
-            values: Buffer::new(panels * groups * K::NR * K::K_GROUP),
-            bias: Buffer::new(panels * K::NR),
+            values: AlignedBuffer::new(panels * groups * K::NR * K::K_GROUP),
+            bias: AlignedBuffer::new(panels * K::NR),
             depth: groups * K::K_GROUP,
         };
         for (to, from) in packed.bias.iter_mut().zip(bias) {
@@ -91,11 +97,15 @@ impl<K: GemmKernel> PackedB<K> {
         packed
     }
 
-    pub fn all(&self) -> PackedBView<'_, K> {
+    /// All outputs, and zeros up to whole panels.
+    pub fn view(&self) -> PackedBView<'_, K> {
         PackedBView::contiguous(&self.values, &self.bias, self.depth)
     }
 
     /// The outputs in `range`, whose ends must be multiples of [`GemmKernel::NR`].
+    ///
+    /// # Panics
+    /// When there are no such outputs.
     pub fn columns(&self, range: Range<usize>) -> PackedBView<'_, K> {
         debug_assert!(range.start.is_multiple_of(K::NR) && range.end.is_multiple_of(K::NR));
         let values = &self.values[range.start * self.depth..range.end * self.depth];

@@ -42,7 +42,7 @@ pub fn cores<R: Rounding>() -> Result<Box<dyn Cores>, UnknownIsa> {
 
 /// For `isa`, which must be [available](Isa::available).
 pub fn on<R: Rounding>(isa: Isa) -> Result<Box<dyn Cores>, UnknownIsa> {
-    isa.dispatch(Make::<R>(PhantomData))
+    Ok(isa.detect()?.dispatch(Make::<R>(PhantomData)))
 }
 
 struct Make<R>(PhantomData<R>);
@@ -142,7 +142,7 @@ impl<K: GemmKernel, R: Rounding> SimdOp<K> for RoundLeft<'_, K, R> {
     type Output = ();
 
     #[inline(always)]
-    fn run(self, _: K) {
+    fn eval(self, _: K) {
         for (tile, from) in self.from.chunks_exact(LEFT_BYTES).enumerate() {
             let rows = self.to.chunks_exact_mut(self.depth);
             for (to, from) in rows.zip(from.chunks_exact(TILE * 2)) {
@@ -172,7 +172,7 @@ impl<K: GemmKernel> SimdOp<K> for DecodeRight<'_, K> {
     type Output = ();
 
     #[inline(always)]
-    fn run(self, _: K) {
+    fn eval(self, _: K) {
         for (tile, from) in self.from.chunks_exact(RIGHT_BYTES).enumerate() {
             let (values, bias) = from.split_at(RIGHT_VALUES);
             if tile == 0 {
@@ -216,7 +216,7 @@ impl<K: GemmKernel, R: Rounding> SimdOp<K> for CoreTile<'_, K, R> {
     type Output = ();
 
     #[inline(always)]
-    fn run(self, kernel: K) {
+    fn eval(self, kernel: K) {
         let mut sums = [[0.0; TILE]; TOGETHER];
         let outs = self.out.chunks_exact_mut(TOGETHER * TILE * 2);
         for (left, out) in self.left.chunks_exact(TOGETHER * self.depth).zip(outs) {

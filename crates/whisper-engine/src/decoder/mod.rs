@@ -57,7 +57,7 @@ impl Decoder {
     /// For `isa`, which must be [available](Isa::available).
     pub fn with_isa(model: &Model, isa: Isa) -> Result<Self, DecoderError> {
         Ok(Self {
-            graph: cpu::load(model, isa)??,
+            graph: cpu::load(model, isa)?,
         })
     }
 

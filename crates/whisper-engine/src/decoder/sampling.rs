@@ -7,9 +7,9 @@ use rayon::prelude::*;
 
 use super::graph::Step;
 use super::{DecodeSession, Decoder, DecoderError, EncodedWindow, MOST_TEXTS, TokenSuppressor};
+use whisper_kernels::Portable;
 use whisper_kernels::SimdF32;
-use whisper_kernels::math::exp2;
-use whisper_kernels::portable::Portable;
+use whisper_kernels::vecmath::exp2;
 use whisper_model::Tokenizer;
 
 /// A decoded window and how sure the model was.
@@ -201,7 +201,7 @@ pub(super) fn log_sum_exp(logits: &[f32], scale: f32) -> f32 {
     let mut last = [f32::NEG_INFINITY; Portable::LANES];
     last[..rest.len()].copy_from_slice(rest);
     add(&last);
-    max * scale + lanes.sum(sum).ln()
+    max * scale + lanes.reduce_sum(sum).ln()
 }
 
 /// The largest of all numbers, -∞ where there is none.

@@ -2,11 +2,12 @@
 //! Attention, by whole windows and by single queries.
 
 use super::*;
-use crate::attention::{Attend, Block, ByteBlock, Scratch, ValueBlock};
-use crate::buffer::Buffer;
-use crate::bytes::Bytes;
-use crate::decoder_attention::{DecoderAttention, scores_width};
-use crate::epilogue::{Keys, Transfer, Values};
+use crate::buffer::AlignedBuffer;
+use crate::decoder_attention::{DecoderAttention, padded_keys};
+use crate::encoder_attention::{
+    AttentionBlock, EncoderAttention, FloatAttention, Int8Attention, Scratch,
+};
+use crate::epilogue::{PackKeys, PackValues, TilesFromRows};
 use crate::gemm::Rows;
 
 const WIDTH: usize = 64;
@@ -36,16 +37,16 @@ impl Head {
     }
 
     /// (queries, head width)
-    fn attend<K: GemmKernel, B: Block<K>>(&self, kernel: K) -> Vec<f32> {
-        let mut room = Buffer::new(B::room(BLOCK, WIDTH));
+    fn attend<K: GemmKernel, B: AttentionBlock<K>>(&self, kernel: K) -> Vec<f32> {
+        let mut room = AlignedBuffer::new(B::scratch_len(BLOCK, WIDTH));
         let blocks = (0..self.context.div_ceil(BLOCK)).map(|block| {
             let count = BLOCK.min(self.context - block * BLOCK);
-            let parts = [0, 1, 2].map(|part| Transfer {
+            let parts = [0, 1, 2].map(|part| TilesFromRows {
                 from: &self.rows[part][block * BLOCK * WIDTH..][..count * WIDTH],
                 stride: WIDTH,
                 columns: 0..WIDTH,
                 rows: count,
-                sink: (),
+                epilogue: (),
             });
             let mut filled = B::new(BLOCK, WIDTH);
             filled.fill(kernel, count, parts, &mut room);
@@ -56,7 +57,7 @@ impl Head {
         let mut mixed = Vec::new();
         for queries in &blocks {
             let mut out = vec![K::Value::default(); BLOCK * WIDTH];
-            kernel.dispatch(Attend {
+            kernel.dispatch(EncoderAttention {
                 queries,
                 blocks: blocks.iter().step_by(1),
                 context: self.context,
@@ -70,7 +71,7 @@ impl Head {
     }
 
     /// Compares with plain loops.
-    fn check<K: GemmKernel, B: Block<K>>(&self, kernel: K, tolerance: f64) {
+    fn check<K: GemmKernel, B: AttentionBlock<K>>(&self, kernel: K, tolerance: f64) {
         let [q, k, v] = &self.rows;
         let expected = Expected::new::<K>(q, k, v, WIDTH);
         let found = self.attend::<K, B>(kernel);
@@ -88,26 +89,26 @@ const CONTEXTS: [usize; 5] = [1, 31, 96, 100, 193];
 
 #[test]
 fn attention_over_any_number_of_keys_is_that_of_plain_loops() {
-    struct Values<'a>(&'a Head);
-    impl Promise for Values<'_> {
+    struct FloatFormat<'a>(&'a Head);
+    impl Promise for FloatFormat<'_> {
         fn check<K: GemmKernel>(&self, kernel: K) {
             let tolerance = 2e-5 + rounding::<K>(1.0);
-            self.0.check::<K, ValueBlock<K>>(kernel, tolerance);
+            self.0.check::<K, FloatAttention<K>>(kernel, tolerance);
         }
     }
     for context in CONTEXTS {
         // Scores of hundreds: a block's largest may be nothing beside another's.
-        Values(&Head::random(context, [8.0, 8.0, 1.0])).check_all();
-        Values(&Head::random(context, [0.5, 0.5, 1.0])).check_all();
+        FloatFormat(&Head::random(context, [8.0, 8.0, 1.0])).check_all();
+        FloatFormat(&Head::random(context, [0.5, 0.5, 1.0])).check_all();
     }
 }
 
 #[test]
 fn attention_in_bytes_is_that_of_plain_loops_but_for_the_steps_of_its_numbers() {
-    fn check<K: Bytes>(kernel: K) {
+    fn check<K: DotI8>(kernel: K) {
         for context in CONTEXTS {
             // A score is off by some 0.02, a value by half of a 127th.
-            Head::random(context, [0.7, 0.7, 1.0]).check::<K, ByteBlock<K>>(kernel, 0.015);
+            Head::random(context, [0.7, 0.7, 1.0]).check::<K, Int8Attention<K>>(kernel, 0.015);
         }
     }
     with_bytes!(check);
@@ -115,11 +116,11 @@ fn attention_in_bytes_is_that_of_plain_loops_but_for_the_steps_of_its_numbers() 
 
 #[test]
 fn attention_in_bytes_is_the_same_on_all_machines() {
-    fn check<K: Bytes>(kernel: K) {
+    fn check<K: DotI8>(kernel: K) {
         for (context, size) in [(1, 1.0), (100, 4.0), (193, 0.3), (300, 8.0)] {
             let head = Head::random(context, [size, size, 1.0]);
-            let twin = head.attend::<_, ByteBlock<portable::Portable>>(portable::Portable);
-            let found = head.attend::<K, ByteBlock<K>>(kernel);
+            let twin = head.attend::<_, Int8Attention<portable::Portable>>(portable::Portable);
+            let found = head.attend::<K, Int8Attention<K>>(kernel);
             for (i, (found, twin)) in found.iter().zip(&twin).enumerate() {
                 let place = format!("{i} of {context}");
                 // The result may be bf16; and a number halfway between two steps may go to either.
@@ -184,29 +185,31 @@ impl Promise for Remembering {
             let x = random.floats(context * WIDTH);
             x.iter().map(|x| x * scale).collect()
         });
-        let room = scores_width::<K>(context) * WIDTH;
-        let (mut keys, mut mixed_values) =
-            (Buffer::<K::Value>::new(room), Buffer::<K::Value>::new(room));
+        let room = padded_keys::<K>(context) * WIDTH;
+        let (mut keys, mut mixed_values) = (
+            AlignedBuffer::<K::Value>::new(room),
+            AlignedBuffer::<K::Value>::new(room),
+        );
         // In two parts, the second of which begins anywhere.
         for (first, rows) in [(0, past), (past, count)] {
             let part = first * WIDTH..(first + rows) * WIDTH;
-            kernel.dispatch(Transfer {
+            kernel.dispatch(TilesFromRows {
                 from: &k[part.clone()],
                 stride: WIDTH,
                 columns: 0..WIDTH,
                 rows,
-                sink: Keys {
+                epilogue: PackKeys {
                     out: &mut keys,
                     head_width: WIDTH,
                     first,
                 },
             });
-            kernel.dispatch(Transfer {
+            kernel.dispatch(TilesFromRows {
                 from: &v[part],
                 stride: WIDTH,
                 columns: 0..WIDTH,
                 rows,
-                sink: Values {
+                epilogue: PackValues {
                     out: &mut mixed_values,
                     head_width: WIDTH,
                     first,
@@ -219,7 +222,7 @@ impl Promise for Remembering {
         for causal in [Some(past), None] {
             let mut out = vec![f32::NAN; count * WIDTH];
             let mut looks = vec![f32::NAN; count * context];
-            let room = mr::<K>() * scores_width::<K>(context);
+            let room = mr::<K>() * padded_keys::<K>(context);
             kernel.dispatch(DecoderAttention {
                 queries: Rows {
                     values: &queries,
@@ -232,9 +235,9 @@ impl Promise for Remembering {
                 past: causal,
                 head_width: WIDTH,
                 out: &mut out,
-                looks: &mut looks,
-                scores: &mut Buffer::new(room),
-                weights: &mut Buffer::new(room),
+                weights_out: &mut looks,
+                scores: &mut AlignedBuffer::new(room),
+                weights: &mut AlignedBuffer::new(room),
             });
             for query in 0..count {
                 let visible = causal.map_or(context, |past| past + query + 1);

@@ -2,8 +2,8 @@
 //! What is done to single numbers and to rows.
 
 use super::*;
-use crate::math;
-use crate::norm::{Norm, Normalize};
+use crate::layer_norm::{LayerNorm, Normalize};
+use crate::vecmath;
 
 /// x Φ(x) in f64, by Simpson's rule over the normal density.
 pub fn exact_gelu(x: f64) -> f64 {
@@ -32,14 +32,14 @@ struct ExactGelu;
 impl Function for Exp2 {
     #[inline(always)]
     fn apply<L: SimdF32>(&self, lanes: L, x: L::Vector) -> L::Vector {
-        math::exp2(lanes, x)
+        vecmath::exp2(lanes, x)
     }
 }
 
 impl Function for ExactGelu {
     #[inline(always)]
     fn apply<L: SimdF32>(&self, lanes: L, x: L::Vector) -> L::Vector {
-        math::gelu(lanes, x)
+        vecmath::gelu(lanes, x)
     }
 }
 
@@ -47,7 +47,7 @@ impl<K: GemmKernel, A: Function> SimdOp<K> for Map<'_, A> {
     type Output = ();
 
     #[inline(always)]
-    fn run(self, kernel: K) {
+    fn eval(self, kernel: K) {
         for x in self.x.chunks_exact_mut(K::LANES) {
             kernel.store(self.function.apply(kernel, kernel.load(x)), x);
         }
@@ -80,7 +80,7 @@ impl Promise for Functions {
             function: Exp2,
         });
         for y in far {
-            let least = f64::from(math::LEAST_EXPONENT).exp2();
+            let least = f64::from(vecmath::MIN_EXPONENT).exp2();
             assert_close::<K>(y.into(), least, 3e-6 * least, "what is far below");
         }
         let mut whole: Vec<f32> = (-100..100).map(|i| i as f32).collect();
@@ -123,7 +123,7 @@ impl Promise for Normalisation {
             .iter()
             .map(|x| 3.0 * x + 10.0)
             .collect();
-        let norm = Norm {
+        let norm = LayerNorm {
             weight: random.floats(width),
             bias: random.floats(width),
         };

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MPL-2.0
 //! Every kernel of this machine, the portable one included, against plain loops in f64.
 
-use super::*;
+use crate::arch::*;
+use crate::{DotI8, GemmKernel, SimdF32, SimdOp, mr};
 
 /// Calls a function with every kernel that multiplies bytes.
 macro_rules! with_bytes {
@@ -9,13 +10,13 @@ macro_rules! with_bytes {
         $check(portable::Portable);
         #[cfg(target_arch = "x86_64")]
         {
-            avx2::Avx2::<avx2::Vnni>::detect()
+            avx2::Avx2::<avx2_vnni::Vnni>::detect()
                 .into_iter()
                 .for_each($check);
             avx512::Avx512::<half::bf16>::detect()
                 .into_iter()
                 .for_each($check);
-            avx512::Avx512::<avx512::Amx>::detect()
+            avx512::Avx512::<amx::Amx>::detect()
                 .into_iter()
                 .for_each($check);
         }
@@ -23,10 +24,10 @@ macro_rules! with_bytes {
 }
 
 mod attention;
-mod bytes;
 mod functions;
 mod product;
-mod quantized;
+mod w8a16;
+mod w8a8;
 
 /// Something that every kernel promises.
 trait Promise {
@@ -39,7 +40,7 @@ trait Promise {
             avx2::Avx2::<avx2::Fma>::detect()
                 .into_iter()
                 .for_each(|kernel| self.check(kernel));
-            avx2::Avx2::<avx2::Vnni>::detect()
+            avx2::Avx2::<avx2_vnni::Vnni>::detect()
                 .into_iter()
                 .for_each(|kernel| self.check(kernel));
             avx512::Avx512::<f32>::detect()
@@ -48,7 +49,7 @@ trait Promise {
             avx512::Avx512::<half::bf16>::detect()
                 .into_iter()
                 .for_each(|kernel| self.check(kernel));
-            avx512::Avx512::<avx512::Amx>::detect()
+            avx512::Avx512::<amx::Amx>::detect()
                 .into_iter()
                 .for_each(|kernel| self.check(kernel));
         }

@@ -3,7 +3,7 @@
 
 use super::functions::exact_gelu;
 use super::*;
-use crate::epilogue::{AddTo, Gelu, GeluPlus, Identity, ToFloats, ToValues};
+use crate::epilogue::{AddResidual, Gelu, GeluAddTable, Identity, StoreF32, StoreValues};
 use crate::gemm::{Gemm, Rows};
 use crate::pack::PackedB;
 
@@ -67,8 +67,8 @@ impl Promise for Multiplication {
                     stride,
                     count: rows,
                 },
-                right: packed.all(),
-                sink: ToFloats {
+                right: packed.view(),
+                epilogue: StoreF32 {
                     out: &mut out,
                     width,
                 },
@@ -113,12 +113,12 @@ impl Promise for Writing {
             stride: depth,
             count: rows,
         };
-        let right = packed.all();
+        let right = packed.view();
         let width = columns;
         kernel.dispatch(Gemm {
             left: left(),
             right,
-            sink: AddTo {
+            epilogue: AddResidual {
                 out: &mut added,
                 width,
             },
@@ -126,7 +126,7 @@ impl Promise for Writing {
         kernel.dispatch(Gemm {
             left: left(),
             right,
-            sink: GeluPlus {
+            epilogue: GeluAddTable {
                 table: &table,
                 out: &mut activated,
                 width,
@@ -135,12 +135,12 @@ impl Promise for Writing {
         kernel.dispatch(Gemm {
             left: left(),
             right,
-            sink: ToValues::new(&mut plain, width, Identity),
+            epilogue: StoreValues::new(&mut plain, width, Identity),
         });
         kernel.dispatch(Gemm {
             left: left(),
             right,
-            sink: ToValues::new(&mut gelu, width, Gelu),
+            epilogue: StoreValues::new(&mut gelu, width, Gelu),
         });
         for i in 0..rows * columns {
             let y = product.expected::<K>(i / columns, i % columns);

@@ -13,7 +13,7 @@ use crate::arithmetic::{Even, Rounding};
 use crate::device::{Dispatch, Kind, MOST_ARGUMENTS, NpuBuffer, NpuDevice, NpuError, Pending};
 use crate::emulation;
 use whisper_kernels::UnknownIsa;
-use whisper_kernels::buffer::Buffer;
+use whisper_kernels::buffer::AlignedBuffer;
 
 /// From one buffer's address to the next one's: no descriptor that goes astray finds another buffer.
 const APART: u64 = 1 << 36;
@@ -50,7 +50,7 @@ impl Emulation {
 struct Emulated {
     kind: Kind,
     address: u64,
-    host: Buffer<u8>,
+    host: AlignedBuffer<u8>,
     device: Arc<Mutex<Vec<u8>>>,
 }
 
@@ -101,7 +101,7 @@ impl NpuDevice for Emulation {
         Ok(Box::new(Emulated {
             kind,
             address: self.buffers * APART,
-            host: Buffer::new(bytes),
+            host: AlignedBuffer::new(bytes),
             device: Arc::new(Mutex::new(vec![0; bytes])),
         }))
     }

@@ -13,8 +13,10 @@ use super::residual::Stream;
 use super::weights::{CrossHead, SelfHead};
 use crate::decoder::Attention;
 use whisper_kernels::GemmKernel;
-use whisper_kernels::decoder_attention::{DecoderAttention, scores_width};
-use whisper_kernels::epilogue::{Identity, Keys, ToFloats, ToValues, Transfer, Values};
+use whisper_kernels::decoder_attention::{DecoderAttention, padded_keys};
+use whisper_kernels::epilogue::{
+    Identity, PackKeys, PackValues, StoreF32, StoreValues, TilesFromRows,
+};
 use whisper_kernels::gemm::Rows;
 
 /// Each piece, and which rows are its own.
@@ -55,27 +57,27 @@ impl<K: GemmKernel> CpuGraph<K> {
                 let count = pieces.iter().map(|piece| piece.tokens.len()).sum();
                 let texts =
                     |piece: &TokenBatch<K>| piece.text * text_len..(piece.text + 1) * text_len;
-                let sink = ToValues::new(&mut scratch.queries, head_width, Identity);
-                multiply(kernel, digits, count, q.all(), sink);
+                let epilogue = StoreValues::new(&mut scratch.queries, head_width, Identity);
+                multiply(kernel, digits, count, q.view(), epilogue);
 
                 let rows = &mut scratch.rows[..count * head_width];
-                multiply(kernel, digits, count, k.all(), floats(rows, head_width));
+                multiply(kernel, digits, count, k.view(), floats(rows, head_width));
                 for (piece, own) in with_rows(pieces) {
-                    let sink = Keys {
+                    let epilogue = PackKeys {
                         out: &mut keys[texts(piece)],
                         head_width,
                         first: piece.past,
                     };
-                    kernel.dispatch(transfer(rows, own, head_width, sink));
+                    kernel.dispatch(transfer(rows, own, head_width, epilogue));
                 }
-                multiply(kernel, digits, count, v.all(), floats(rows, head_width));
+                multiply(kernel, digits, count, v.view(), floats(rows, head_width));
                 for (piece, own) in with_rows(pieces) {
-                    let sink = Values {
+                    let epilogue = PackValues {
                         out: &mut values[texts(piece)],
                         head_width,
                         first: piece.past,
                     };
-                    kernel.dispatch(transfer(rows, own, head_width, sink));
+                    kernel.dispatch(transfer(rows, own, head_width, epilogue));
                 }
 
                 for (piece, own) in with_rows(pieces) {
@@ -88,7 +90,7 @@ impl<K: GemmKernel> CpuGraph<K> {
                     look.recall(kernel, own, head_width, scratch, &mut []);
                 }
                 let Scratch { rows, digits, .. } = scratch;
-                contribute(kernel, rows, head_width, count, digits, out.all(), part);
+                contribute(kernel, rows, head_width, count, digits, out.view(), part);
             });
     }
 
@@ -102,7 +104,7 @@ impl<K: GemmKernel> CpuGraph<K> {
     ) {
         let (kernel, width, head_width) = (self.kernel, self.config.text_state, self.head_width());
         let heads = self.config.text_heads;
-        let heard_len = scores_width::<K>(self.config.audio_ctx) * head_width;
+        let heard_len = padded_keys::<K>(self.config.audio_ctx) * head_width;
         let count = pieces.iter().map(|piece| piece.tokens.len()).sum();
         let look_len = match (&attention, pieces) {
             (Some(_), [piece]) => count * piece.hearing.frames,
@@ -119,8 +121,8 @@ impl<K: GemmKernel> CpuGraph<K> {
         let tasks = tasks.into_par_iter().enumerate();
         tasks.for_each(|(number, (head, scratch, part, looks))| {
             let CrossHead { q, out } = head;
-            let sink = ToValues::new(&mut scratch.queries, head_width, Identity);
-            multiply(kernel, digits, count, q.all(), sink);
+            let epilogue = StoreValues::new(&mut scratch.queries, head_width, Identity);
+            multiply(kernel, digits, count, q.view(), epilogue);
             let is_watched = attention.is_some() && self.alignment_heads.contains(&(index, number));
             for (piece, own) in with_rows(pieces) {
                 let Hearing { heard, frames } = piece.hearing;
@@ -135,7 +137,7 @@ impl<K: GemmKernel> CpuGraph<K> {
                 look.recall(kernel, own, head_width, scratch, looks);
             }
             let Scratch { rows, digits, .. } = scratch;
-            contribute(kernel, rows, head_width, count, digits, out.all(), part);
+            contribute(kernel, rows, head_width, count, digits, out.view(), part);
         });
         if let Some(attention) = attention {
             self.record(index, look_len, &memory.looks, attention);
@@ -152,18 +154,23 @@ impl<K: GemmKernel> CpuGraph<K> {
     }
 }
 
-fn floats(out: &mut [f32], width: usize) -> ToFloats<'_> {
-    ToFloats { out, width }
+fn floats(out: &mut [f32], width: usize) -> StoreF32<'_> {
+    StoreF32 { out, width }
 }
 
 /// Some rows of one head, to where keys or values are kept.
-fn transfer<S>(rows: &[f32], own: Range<usize>, head_width: usize, sink: S) -> Transfer<'_, S> {
-    Transfer {
+fn transfer<S>(
+    rows: &[f32],
+    own: Range<usize>,
+    head_width: usize,
+    epilogue: S,
+) -> TilesFromRows<'_, S> {
+    TilesFromRows {
         rows: own.len(),
         from: &rows[own.start * head_width..own.end * head_width],
         stride: head_width,
         columns: 0..head_width,
-        sink,
+        epilogue,
     }
 }
 
@@ -197,7 +204,7 @@ impl<K: GemmKernel> Look<'_, K> {
             past: self.past,
             head_width,
             out: &mut scratch.rows[own.start * head_width..own.end * head_width],
-            looks,
+            weights_out: looks,
             scores: &mut scratch.scores,
             weights: &mut scratch.weights,
         });

@@ -6,24 +6,24 @@ use rayon::prelude::*;
 use crate::decoder::DecoderError;
 use crate::encoder::AudioFeatures;
 use whisper_kernels::GemmKernel;
-use whisper_kernels::buffer::Buffer;
-use whisper_kernels::decoder_attention::scores_width;
-use whisper_kernels::epilogue::{Keys, Transfer, Values};
+use whisper_kernels::buffer::AlignedBuffer;
+use whisper_kernels::decoder_attention::padded_keys;
+use whisper_kernels::epilogue::{PackKeys, PackValues, TilesFromRows};
 use whisper_model::Config;
 
 /// Cross-attention operands of one window: (layers, heads, audio_ctx in whole panels, head width), in the layouts of
-/// [`whisper_kernels::epilogue::Keys`] and [`whisper_kernels::epilogue::Values`].
+/// [`whisper_kernels::epilogue::PackKeys`] and [`whisper_kernels::epilogue::PackValues`].
 pub struct CrossKvCache<K: GemmKernel> {
-    pub keys: Buffer<K::Value>,
-    pub values: Buffer<K::Value>,
+    pub keys: AlignedBuffer<K::Value>,
+    pub values: AlignedBuffer<K::Value>,
 }
 
 impl<K: GemmKernel> CrossKvCache<K> {
     pub fn new(config: &Config) -> Self {
-        let len = config.text_layers * scores_width::<K>(config.audio_ctx) * config.text_state;
+        let len = config.text_layers * padded_keys::<K>(config.audio_ctx) * config.text_state;
         Self {
-            keys: Buffer::new(len),
-            values: Buffer::new(len),
+            keys: AlignedBuffer::new(len),
+            values: AlignedBuffer::new(len),
         }
     }
 
@@ -36,8 +36,8 @@ impl<K: GemmKernel> CrossKvCache<K> {
     ) -> Result<(), DecoderError> {
         let (heads, width) = (config.text_heads, config.text_state);
         let (head_width, frames) = (width / heads, features.context);
-        let len = scores_width::<K>(config.audio_ctx) * head_width;
-        let rows = scores_width::<K>(frames);
+        let len = padded_keys::<K>(config.audio_ctx) * head_width;
+        let rows = padded_keys::<K>(frames);
         let tasks = (
             self.keys.par_chunks_mut(len),
             self.values.par_chunks_mut(len),
@@ -49,23 +49,23 @@ impl<K: GemmKernel> CrossKvCache<K> {
             let whole = cross.k.as_slice().zip(cross.v.as_slice());
             let (k, v) = whole.ok_or(DecoderError::Foreign)?;
             let columns = head * head_width..(head + 1) * head_width;
-            kernel.dispatch(Transfer {
+            kernel.dispatch(TilesFromRows {
                 from: &k[..frames * width],
                 stride: width,
                 columns: columns.clone(),
                 rows,
-                sink: Keys {
+                epilogue: PackKeys {
                     out: keys,
                     head_width,
                     first: 0,
                 },
             });
-            kernel.dispatch(Transfer {
+            kernel.dispatch(TilesFromRows {
                 from: &v[..frames * width],
                 stride: width,
                 columns,
                 rows,
-                sink: Values {
+                epilogue: PackValues {
                     out: values,
                     head_width,
                     first: 0,

@@ -17,10 +17,11 @@ use crate::decoder::{Attention, DecoderError, MOST_TEXTS};
 use crate::encoder::AudioFeatures;
 use whisper_frontend::pool::{Pool, Pooled};
 use whisper_kernels::GemmKernel;
-use whisper_kernels::epilogue::{GeluFloats, ToFloats};
+use whisper_kernels::epilogue::{StoreF32, StoreGeluF32};
 use whisper_kernels::gemm::Epilogue;
-use whisper_kernels::norm::Norm;
-use whisper_kernels::quantized::{Outputs, Product, QuantizedRows};
+use whisper_kernels::layer_norm::LayerNorm;
+use whisper_kernels::quantize::QuantizedRows;
+use whisper_kernels::w8a16::{GemmW8A16, PackedW8A16View};
 use whisper_model::{Config, Model, ModelError};
 
 /// Memories that are kept for reuse: a live update and an offline stream's windows may be decoded in turns.
@@ -155,7 +156,7 @@ impl<K: GemmKernel> CpuGraph<K> {
         self.settle(memory, count, &self.weights.norm, Parts::All);
     }
 
-    fn settle(&self, memory: &mut KvCache<K>, count: usize, norm: &Norm, parts: Parts) {
+    fn settle(&self, memory: &mut KvCache<K>, count: usize, norm: &LayerNorm, parts: Parts) {
         memory.stream.settle(self.kernel, count, norm, parts);
     }
 
@@ -173,7 +174,7 @@ impl<K: GemmKernel> CpuGraph<K> {
         tasks.for_each(|(task, out)| {
             let right = self.weights.embedding.panels(task * PANELS, PANELS);
             let width = out.len() / count;
-            multiply(kernel, digits, count, right, ToFloats { out, width });
+            multiply(kernel, digits, count, right, StoreF32 { out, width });
         });
         let rows = logits.par_chunks_exact_mut(vocab).enumerate();
         rows.for_each(|(row, out)| {
@@ -202,12 +203,12 @@ impl<K: GemmKernel> CpuGraph<K> {
                     digits: rounded,
                     ..
                 } = scratch;
-                let sink = GeluFloats {
+                let epilogue = StoreGeluF32 {
                     out: &mut rows[..count * slice_width],
                     width: slice_width,
                 };
-                multiply(kernel, digits, count, fc1.all(), sink);
-                contribute(kernel, rows, slice_width, count, rounded, fc2.all(), part);
+                multiply(kernel, digits, count, fc1.view(), epilogue);
+                contribute(kernel, rows, slice_width, count, rounded, fc2.view(), part);
             });
     }
 }
@@ -283,16 +284,16 @@ impl<K: GemmKernel> Graph for CpuGraph<K> {
 
 pub(super) fn multiply<K: GemmKernel>(
     kernel: K,
-    left: &QuantizedRows,
+    left: &QuantizedRows<i16>,
     count: usize,
-    right: Outputs<'_, K>,
-    sink: impl Epilogue<K>,
+    right: PackedW8A16View<'_, K>,
+    epilogue: impl Epilogue<K>,
 ) {
-    kernel.dispatch(Product {
+    kernel.dispatch(GemmW8A16 {
         left,
         count,
         right,
-        sink,
+        epilogue,
     });
 }
 
@@ -302,15 +303,15 @@ pub(super) fn contribute<K: GemmKernel>(
     rows: &[f32],
     depth: usize,
     count: usize,
-    digits: &mut QuantizedRows,
-    out: Outputs<'_, K>,
+    digits: &mut QuantizedRows<i16>,
+    out: PackedW8A16View<'_, K>,
     part: &mut [f32],
 ) {
     round(kernel, &rows[..count * depth], depth, digits);
     let width = out.columns();
-    let sink = ToFloats {
+    let epilogue = StoreF32 {
         out: &mut part[..count * width],
         width,
     };
-    multiply(kernel, digits, count, out, sink);
+    multiply(kernel, digits, count, out, epilogue);
 }

@@ -3,9 +3,9 @@
 
 use super::residual::Stream;
 use crate::decoder::MOST_TEXTS;
-use whisper_kernels::buffer::Buffer;
-use whisper_kernels::decoder_attention::scores_width;
-use whisper_kernels::quantized::QuantizedRows;
+use whisper_kernels::buffer::AlignedBuffer;
+use whisper_kernels::decoder_attention::padded_keys;
+use whisper_kernels::quantize::QuantizedRows;
 use whisper_kernels::{GemmKernel, mr};
 use whisper_model::Config;
 
@@ -17,12 +17,12 @@ const _: () = assert!(MOST_TEXTS <= BLOCK);
 pub struct KvCache<K: GemmKernel> {
     /// How many.
     pub texts: usize,
-    /// (layers, heads, texts, [`KvCache::capacity`], head width), in the layouts of [`whisper_kernels::epilogue::Keys`] and
-    /// [`whisper_kernels::epilogue::Values`].
-    pub keys: Buffer<K::Value>,
-    pub values: Buffer<K::Value>,
+    /// (layers, heads, texts, [`KvCache::capacity`], head width), in the layouts of [`whisper_kernels::epilogue::PackKeys`] and
+    /// [`whisper_kernels::epilogue::PackValues`].
+    pub keys: AlignedBuffer<K::Value>,
+    pub values: AlignedBuffer<K::Value>,
     /// (text_ctx, d): the tokens fed last, after the last normalisation.
-    pub hidden: Buffer<f32>,
+    pub hidden: AlignedBuffer<f32>,
     /// Logits of some of them: (tasks of the projection, tokens, outputs of a task).
     pub logits: Vec<f32>,
     pub stream: Stream,
@@ -35,15 +35,15 @@ pub struct KvCache<K: GemmKernel> {
 /// What the task of one head needs.
 pub struct Scratch<K: GemmKernel> {
     /// (BLOCK, head width)
-    pub queries: Buffer<K::Value>,
+    pub queries: AlignedBuffer<K::Value>,
     /// (tile rows, keys)
-    pub scores: Buffer<f32>,
+    pub scores: AlignedBuffer<f32>,
     /// (tile rows, keys)
-    pub weights: Buffer<K::Value>,
+    pub weights: AlignedBuffer<K::Value>,
     /// (BLOCK, 4 head widths): attention's result, or a slice of the feed-forward half's hidden rows.
-    pub rows: Buffer<f32>,
+    pub rows: AlignedBuffer<f32>,
     /// The same, rounded.
-    pub digits: QuantizedRows,
+    pub digits: QuantizedRows<i16>,
 }
 
 impl<K: GemmKernel> KvCache<K> {
@@ -52,9 +52,9 @@ impl<K: GemmKernel> KvCache<K> {
         let cached = config.text_layers * texts * Self::capacity(config) * width;
         Self {
             texts,
-            keys: Buffer::new(cached),
-            values: Buffer::new(cached),
-            hidden: Buffer::new(config.text_ctx * width),
+            keys: AlignedBuffer::new(cached),
+            values: AlignedBuffer::new(cached),
+            hidden: AlignedBuffer::new(config.text_ctx * width),
             logits: Vec::new(),
             stream: Stream::new::<K>(width, heads),
             scratches: (0..heads).map(|_| Scratch::new(config)).collect(),
@@ -82,12 +82,12 @@ impl<K: GemmKernel> KvCache<K> {
 impl<K: GemmKernel> Scratch<K> {
     fn new(config: &Config) -> Self {
         let head_width = config.text_state / config.text_heads;
-        let keys = scores_width::<K>(config.audio_ctx.max(KvCache::<K>::capacity(config)));
+        let keys = padded_keys::<K>(config.audio_ctx.max(KvCache::<K>::capacity(config)));
         Self {
-            queries: Buffer::new(BLOCK * head_width),
-            scores: Buffer::new(mr::<K>() * keys),
-            weights: Buffer::new(mr::<K>() * keys),
-            rows: Buffer::new(BLOCK * 4 * head_width),
+            queries: AlignedBuffer::new(BLOCK * head_width),
+            scores: AlignedBuffer::new(mr::<K>() * keys),
+            weights: AlignedBuffer::new(mr::<K>() * keys),
+            rows: AlignedBuffer::new(BLOCK * 4 * head_width),
             digits: QuantizedRows::new::<K>(BLOCK, 4 * head_width),
         }
     }

@@ -16,13 +16,15 @@ mod kv_cache;
 mod residual;
 mod weights;
 
+use super::DecoderError;
 use super::graph::Graph;
-use whisper_kernels::{ForKernel, GemmKernel, Isa, UnknownIsa};
+use whisper_kernels::{ForKernel, GemmKernel, Isa};
 use whisper_model::{Model, ModelError};
 
 /// The graph for one instruction set.
-pub fn load(model: &Model, isa: Isa) -> Result<Result<Box<dyn Graph>, ModelError>, UnknownIsa> {
-    isa.for_few_rows().dispatch(Load(model))
+pub fn load(model: &Model, isa: Isa) -> Result<Box<dyn Graph>, DecoderError> {
+    let kernel = isa.for_few_rows().detect()?;
+    Ok(kernel.dispatch(Load(model))?)
 }
 
 struct Load<'a>(&'a Model);

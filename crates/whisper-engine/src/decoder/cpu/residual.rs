@@ -4,21 +4,21 @@
 use rayon::prelude::*;
 
 use super::kv_cache::BLOCK;
-use whisper_kernels::buffer::Buffer;
-use whisper_kernels::norm::{Norm, normalize};
-use whisper_kernels::quantized::{QuantizedRows, Round};
+use whisper_kernels::buffer::AlignedBuffer;
+use whisper_kernels::layer_norm::{LayerNorm, normalize_row};
+use whisper_kernels::quantize::{QuantizeRows, QuantizedRows};
 use whisper_kernels::{GemmKernel, SimdOp, mr};
 
 /// The residual stream of a block of tokens.
 pub struct Stream {
     /// (BLOCK, d)
-    pub x: Buffer<f32>,
+    pub x: AlignedBuffer<f32>,
     /// (heads, BLOCK, d): what each head will add to `x`.
-    pub parts: Buffer<f32>,
+    pub parts: AlignedBuffer<f32>,
     /// (BLOCK, d): `x` normalised for what reads it next.
-    pub normed: Buffer<f32>,
+    pub normed: AlignedBuffer<f32>,
     /// The same, rounded.
-    pub digits: QuantizedRows,
+    pub digits: QuantizedRows<i16>,
 }
 
 /// Whether the round before left something to add.
@@ -31,9 +31,9 @@ pub enum Parts {
 impl Stream {
     pub fn new<K: GemmKernel>(width: usize, heads: usize) -> Self {
         Self {
-            x: Buffer::new(BLOCK * width),
-            parts: Buffer::new(heads * BLOCK * width),
-            normed: Buffer::new(BLOCK * width),
+            x: AlignedBuffer::new(BLOCK * width),
+            parts: AlignedBuffer::new(heads * BLOCK * width),
+            normed: AlignedBuffer::new(BLOCK * width),
             digits: QuantizedRows::new::<K>(BLOCK, width),
         }
     }
@@ -44,7 +44,13 @@ impl Stream {
     }
 
     /// Adds the parts to the first `count` rows, always in the same order, and normalises and rounds these.
-    pub fn settle<K: GemmKernel>(&mut self, kernel: K, count: usize, norm: &Norm, parts: Parts) {
+    pub fn settle<K: GemmKernel>(
+        &mut self,
+        kernel: K,
+        count: usize,
+        norm: &LayerNorm,
+        parts: Parts,
+    ) {
         let width = norm.weight.len();
         let parts = match parts {
             Parts::None => &[],
@@ -73,13 +79,17 @@ impl Stream {
 }
 
 /// Rounds rows to the left operand of a multiplication.
-pub fn round<K: GemmKernel>(kernel: K, rows: &[f32], depth: usize, out: &mut QuantizedRows) {
-    kernel.dispatch(Round { rows, depth, out });
+pub fn round<K: GemmKernel>(kernel: K, rows: &[f32], depth: usize, out: &mut QuantizedRows<i16>) {
+    kernel.dispatch(QuantizeRows {
+        rows: rows.chunks_exact(depth),
+        depth,
+        out,
+    });
 }
 
 /// `x += parts`, then `x` normalised, for some rows of a block.
 struct Settle<'a> {
-    norm: &'a Norm,
+    norm: &'a LayerNorm,
     /// One part per head, `stride` apart; may be empty.
     parts: &'a [f32],
     stride: usize,
@@ -93,7 +103,7 @@ impl<K: GemmKernel> SimdOp<K> for Settle<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn run(self, kernel: K) {
+    fn eval(self, kernel: K) {
         let width = self.norm.weight.len();
         for part in self.parts.chunks_exact(self.stride) {
             let part = part[self.first..].chunks_exact(K::LANES);
@@ -103,7 +113,7 @@ impl<K: GemmKernel> SimdOp<K> for Settle<'_> {
         }
         let rows = self.x.chunks_exact(width);
         for (x, normed) in rows.zip(self.normed.chunks_exact_mut(width)) {
-            normalize(kernel, self.norm, x, |i, y| {
+            normalize_row(kernel, self.norm, x, |i, y| {
                 kernel.store(y, &mut normed[i..])
             });
         }

@@ -5,8 +5,8 @@ use std::f32::consts::LOG2_E;
 use std::ops::Range;
 
 use whisper_kernels::GemmKernel;
-use whisper_kernels::norm::Norm;
-use whisper_kernels::quantized::Quantized;
+use whisper_kernels::layer_norm::LayerNorm;
+use whisper_kernels::w8a16::PackedW8A16;
 use whisper_model::{Model, ModelError};
 
 /// Rows of the embedding that are converted at once when it is loaded.
@@ -14,40 +14,40 @@ const ROWS_AT_ONCE: usize = 1024;
 
 pub struct Weights<K: GemmKernel> {
     /// Tokens by d: looked up for what is fed, and multiplied by for the logits.
-    pub embedding: Quantized<K>,
+    pub embedding: PackedW8A16<K>,
     /// (text_ctx, d)
     pub positions: Vec<f32>,
     pub layers: Vec<Layer<K>>,
-    pub norm: Norm,
+    pub norm: LayerNorm,
 }
 
 pub struct Layer<K: GemmKernel> {
-    pub self_norm: Norm,
+    pub self_norm: LayerNorm,
     pub self_heads: Vec<SelfHead<K>>,
-    pub cross_norm: Norm,
+    pub cross_norm: LayerNorm,
     pub cross_heads: Vec<CrossHead<K>>,
-    pub feed_forward_norm: Norm,
+    pub feed_forward_norm: LayerNorm,
     pub slices: Vec<Slice<K>>,
 }
 
 /// Queries carry the factor log2 e / √(head width), as [`whisper_kernels::decoder_attention::DecoderAttention`] wants them.
 pub struct SelfHead<K: GemmKernel> {
-    pub q: Quantized<K>,
-    pub k: Quantized<K>,
-    pub v: Quantized<K>,
+    pub q: PackedW8A16<K>,
+    pub k: PackedW8A16<K>,
+    pub v: PackedW8A16<K>,
     /// d outputs of the head's share of the depth; the bias is that of the first head.
-    pub out: Quantized<K>,
+    pub out: PackedW8A16<K>,
 }
 
 pub struct CrossHead<K: GemmKernel> {
-    pub q: Quantized<K>,
-    pub out: Quantized<K>,
+    pub q: PackedW8A16<K>,
+    pub out: PackedW8A16<K>,
 }
 
 /// A head's share of the feed-forward half.
 pub struct Slice<K: GemmKernel> {
-    pub fc1: Quantized<K>,
-    pub fc2: Quantized<K>,
+    pub fc1: PackedW8A16<K>,
+    pub fc2: PackedW8A16<K>,
 }
 
 impl<K: GemmKernel> Weights<K> {
@@ -137,8 +137,8 @@ impl Linear {
     }
 
     /// Some outputs, multiplied by `scale`.
-    fn outputs<K: GemmKernel>(&self, range: Range<usize>, scale: f32) -> Quantized<K> {
-        let mut part = Quantized::new(range.len(), self.inputs);
+    fn outputs<K: GemmKernel>(&self, range: Range<usize>, scale: f32) -> PackedW8A16<K> {
+        let mut part = PackedW8A16::new(range.len(), self.inputs);
         let mut row = vec![0.0; self.inputs];
         for (column, output) in range.enumerate() {
             let weights = &self.weight[output * self.inputs..][..self.inputs];
@@ -151,8 +151,8 @@ impl Linear {
     }
 
     /// What some inputs contribute to all outputs. The first share brings the bias.
-    fn inputs<K: GemmKernel>(&self, range: Range<usize>) -> Quantized<K> {
-        let mut part = Quantized::new(self.bias.len(), range.len());
+    fn inputs<K: GemmKernel>(&self, range: Range<usize>) -> PackedW8A16<K> {
+        let mut part = PackedW8A16::new(self.bias.len(), range.len());
         for (column, row) in self.weight.chunks_exact(self.inputs).enumerate() {
             let bias = if range.start == 0 {
                 self.bias[column]
@@ -165,10 +165,10 @@ impl Linear {
     }
 }
 
-fn embedding<K: GemmKernel>(model: &Model) -> Result<Quantized<K>, ModelError> {
+fn embedding<K: GemmKernel>(model: &Model) -> Result<PackedW8A16<K>, ModelError> {
     let weight = model.weight("model.decoder.embed_tokens.weight")?;
     let (vocab, width) = (weight.shape[0], weight.shape[1]);
-    let mut embedding = Quantized::new(vocab, width);
+    let mut embedding = PackedW8A16::new(vocab, width);
     // The whole in f32 would be the largest thing in memory.
     for first in (0..vocab).step_by(ROWS_AT_ONCE) {
         let rows = weight.rows(first..vocab.min(first + ROWS_AT_ONCE)).to_f32();
@@ -179,8 +179,8 @@ fn embedding<K: GemmKernel>(model: &Model) -> Result<Quantized<K>, ModelError> {
     Ok(embedding)
 }
 
-fn norm(model: &Model, name: &str) -> Result<Norm, ModelError> {
-    Ok(Norm {
+fn norm(model: &Model, name: &str) -> Result<LayerNorm, ModelError> {
+    Ok(LayerNorm {
         weight: model.weight(&format!("{name}.weight"))?.to_f32(),
         bias: model.weight(&format!("{name}.bias"))?.to_f32(),
     })

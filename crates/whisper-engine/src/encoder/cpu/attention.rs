@@ -7,12 +7,12 @@ use rayon::prelude::*;
 
 use super::graph::rows_of;
 use super::workspace::{BLOCK, Scratches, Workspace};
-use whisper_kernels::attention::Attend;
-use whisper_kernels::{GemmKernel, mr};
+use whisper_kernels::encoder_attention::EncoderAttention;
+use whisper_kernels::{EncoderKernel, mr};
 use whisper_model::Config;
 
 /// Every head's queries of the blocks that begin in `rows` against all its keys and values.
-pub(in crate::encoder) fn attend<K: GemmKernel>(
+pub(in crate::encoder) fn attend<K: EncoderKernel>(
     kernel: K,
     config: &Config,
     workspace: &mut Workspace<K>,
@@ -32,7 +32,7 @@ pub(in crate::encoder) fn attend<K: GemmKernel>(
         }
         let len = rows_of(block, context).next_multiple_of(mr::<K>()) * head_width;
         scratches.with(|scratch| {
-            kernel.dispatch(Attend {
+            kernel.dispatch(EncoderAttention {
                 queries: &heads[block * config.audio_heads + head],
                 blocks: heads[head..].iter().step_by(config.audio_heads),
                 context,

@@ -13,18 +13,18 @@ use super::stem::convolve;
 use super::weights::{Slice, Weights};
 use super::workspace::{BLOCK, Scratch, Scratches, Workspace};
 use crate::encoder::{AudioFeatures, EncoderError};
-use whisper_kernels::GemmKernel;
-use whisper_kernels::attention::Block;
-use whisper_kernels::buffer::stride;
-use whisper_kernels::epilogue::{AddTo, Gelu, ToFloats, ToValues};
+use whisper_kernels::EncoderKernel;
+use whisper_kernels::buffer::padded_stride;
+use whisper_kernels::encoder_attention::AttentionBlock;
+use whisper_kernels::epilogue::{AddResidual, Gelu, StoreF32, StoreValues};
 use whisper_kernels::gemm::{Gemm, Rows};
+use whisper_kernels::layer_norm::{LayerNorm, Normalize};
 use whisper_kernels::linear::{Linear, ValueRows};
-use whisper_kernels::norm::{Norm, Normalize};
 use whisper_kernels::pack::PackedB;
 use whisper_model::{Config, Model, ModelError};
 
 /// The encoder for one instruction set.
-pub struct Graph<K: GemmKernel> {
+pub struct Graph<K: EncoderKernel> {
     kernel: K,
     config: Config,
     weights: Weights<K>,
@@ -49,7 +49,7 @@ pub(in crate::encoder) fn rows_of(block: usize, rows: usize) -> usize {
     rows.saturating_sub(block * BLOCK).min(BLOCK)
 }
 
-impl<K: GemmKernel> Graph<K> {
+impl<K: EncoderKernel> Graph<K> {
     pub fn new(kernel: K, model: &Model) -> Result<Self, ModelError> {
         let config = model.config.clone();
         let head_width = config.audio_state / config.audio_heads;
@@ -86,7 +86,7 @@ impl<K: GemmKernel> Graph<K> {
         let (kernel, layer, stride) = (
             *kernel,
             &weights.layers[index],
-            stride::<K::Value>(config.audio_state),
+            padded_stride::<K::Value>(config.audio_state),
         );
         let normed = &workspace.normed;
         let tasks = workspace.heads.par_iter_mut().enumerate().with_max_len(1);
@@ -101,7 +101,7 @@ impl<K: GemmKernel> Graph<K> {
                     count,
                 },
                 right: weights.columns(columns.clone()),
-                sink: (),
+                epilogue: (),
             });
             scratches.with(|scratch| heads.fill(kernel, count, parts, &mut scratch.head));
         });
@@ -125,7 +125,8 @@ impl<K: GemmKernel> Graph<K> {
         row_blocks(&mut workspace.x, &mut workspace.normed, width, context).for_each(
             |(block, (x, normed))| {
                 scratches.with(|scratch| {
-                    let (stride, count) = (stride::<K::Value>(width), rows_of(block, context));
+                    let (stride, count) =
+                        (padded_stride::<K::Value>(width), rows_of(block, context));
                     mixed.gather(block, width, &mut scratch.rows, stride);
                     let left = Rows {
                         values: &scratch.rows,
@@ -134,8 +135,8 @@ impl<K: GemmKernel> Graph<K> {
                     };
                     kernel.dispatch(Gemm {
                         left,
-                        right: layer.out.all(),
-                        sink: AddTo { out: x, width },
+                        right: layer.out.view(),
+                        epilogue: AddResidual { out: x, width },
                     });
                 });
                 normalize(kernel, &layer.feed_forward_norm, x, normed, &mut []);
@@ -197,7 +198,7 @@ impl<K: GemmKernel> Graph<K> {
     /// `out = normed Wᵀ + b`, (context, d).
     fn project_across(&self, packed: &PackedB<K>, context: usize, out: &mut [f32]) {
         let (kernel, width) = (self.kernel, self.config.audio_state);
-        let stride = stride::<K::Value>(width);
+        let stride = padded_stride::<K::Value>(width);
         out[..context * width]
             .par_chunks_mut(BLOCK * width)
             .enumerate()
@@ -211,14 +212,14 @@ impl<K: GemmKernel> Graph<K> {
                 };
                 kernel.dispatch(Gemm {
                     left,
-                    right: packed.all(),
-                    sink: ToFloats { out, width },
+                    right: packed.view(),
+                    epilogue: StoreF32 { out, width },
                 });
             });
     }
 }
 
-impl<K: GemmKernel> Encode for Graph<K> {
+impl<K: EncoderKernel> Encode for Graph<K> {
     fn encode(
         &mut self,
         mel: &Array2<f32>,
@@ -287,17 +288,17 @@ pub(super) fn row_blocks<'a, V: Send>(
 
 /// Normalised rows, block by block.
 fn normed_blocks<V: Send>(normed: &mut [V], width: usize) -> rayon::slice::ChunksMut<'_, V> {
-    normed.par_chunks_mut(BLOCK * stride::<V>(width))
+    normed.par_chunks_mut(BLOCK * padded_stride::<V>(width))
 }
 
-pub(super) fn normalize<K: GemmKernel>(
+pub(super) fn normalize<K: EncoderKernel>(
     kernel: K,
-    norm: &Norm,
+    norm: &LayerNorm,
     x: &[f32],
     out: &mut [K::Value],
     floats: &mut [f32],
 ) {
-    let stride = stride::<K::Value>(norm.weight.len());
+    let stride = padded_stride::<K::Value>(norm.weight.len());
     kernel.dispatch(Normalize {
         norm,
         x,
@@ -308,7 +309,7 @@ pub(super) fn normalize<K: GemmKernel>(
 }
 
 /// `x += fc2(GELU(fc1(rows)))`
-fn expand_and_contract<K: GemmKernel>(
+fn expand_and_contract<K: EncoderKernel>(
     kernel: K,
     slice: &Slice<K>,
     count: usize,
@@ -327,8 +328,8 @@ fn expand_and_contract<K: GemmKernel>(
         },
         left,
     );
-    let sink = ToValues::new(hidden, stride::<K::Value>(wide), Gelu);
-    slice.fc1.multiply(kernel, rows, count, sink);
+    let epilogue = StoreValues::new(hidden, padded_stride::<K::Value>(wide), Gelu);
+    slice.fc1.multiply(kernel, rows, count, epilogue);
     let hidden = K::Linear::prepare(
         kernel,
         ValueRows {
@@ -338,6 +339,6 @@ fn expand_and_contract<K: GemmKernel>(
         },
         left,
     );
-    let sink = AddTo { out: x, width };
-    slice.fc2.multiply(kernel, hidden, count, sink);
+    let epilogue = AddResidual { out: x, width };
+    slice.fc2.multiply(kernel, hidden, count, epilogue);
 }

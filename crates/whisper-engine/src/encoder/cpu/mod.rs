@@ -15,7 +15,7 @@ use ndarray::{Array2, ArrayViewMut2};
 use self::graph::{Encode, Graph};
 use super::{AudioFeatures, Encoder, EncoderError};
 use whisper_frontend::mel::WINDOW_FRAMES;
-use whisper_kernels::{ForKernel, GemmKernel, Isa};
+use whisper_kernels::{EncoderKernel, ForKernel, Isa};
 use whisper_model::{Model, ModelError};
 
 /// Whisper's encoder on the machine's own vector units.
@@ -38,7 +38,7 @@ impl CpuEncoder {
             isa,
             context: model.config.audio_ctx,
             input: Array2::zeros((WINDOW_FRAMES, model.config.n_mels)),
-            graph: isa.dispatch(Load(model))??,
+            graph: isa.detect()?.dispatch(Load(model))?,
         })
     }
 }
@@ -49,7 +49,7 @@ struct Load<'a>(&'a Model);
 impl ForKernel for Load<'_> {
     type Output = Result<Box<dyn Encode>, ModelError>;
 
-    fn run<K: GemmKernel>(self, kernel: K) -> Self::Output {
+    fn run<K: EncoderKernel>(self, kernel: K) -> Self::Output {
         Ok(Box::new(Graph::new(kernel, self.0)?))
     }
 }

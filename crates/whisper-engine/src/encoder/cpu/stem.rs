@@ -6,16 +6,16 @@ use rayon::prelude::*;
 use super::graph::{normalize, row_blocks, rows_of};
 use super::weights::Stem;
 use super::workspace::{BLOCK, Workspace};
-use whisper_kernels::epilogue::{Gelu, GeluPlus, ToValues};
+use whisper_kernels::epilogue::{Gelu, GeluAddTable, StoreValues};
 use whisper_kernels::gemm::{Gemm, Rows};
-use whisper_kernels::norm::Norm;
-use whisper_kernels::{GemmKernel, SimdOp};
+use whisper_kernels::layer_norm::LayerNorm;
+use whisper_kernels::{EncoderKernel, SimdOp};
 
 /// Both convolutions, and `first_norm` of what comes of them, to the workspace.
-pub(in crate::encoder) fn convolve<K: GemmKernel>(
+pub(in crate::encoder) fn convolve<K: EncoderKernel>(
     kernel: K,
     stem_weights: &Stem<K>,
-    first_norm: Option<&Norm>,
+    first_norm: Option<&LayerNorm>,
     workspace: &mut Workspace<K>,
     mel: &[f32],
     context: usize,
@@ -43,8 +43,8 @@ pub(in crate::encoder) fn convolve<K: GemmKernel>(
                     stride: n_mels,
                     count: rows_of(block, frames),
                 },
-                right: stem_weights.conv1.all(),
-                sink: ToValues::new(stem, width, Gelu),
+                right: stem_weights.conv1.view(),
+                epilogue: StoreValues::new(stem, width, Gelu),
             });
         });
     stem[frames * width..][..width].fill(K::Value::default());
@@ -59,8 +59,8 @@ pub(in crate::encoder) fn convolve<K: GemmKernel>(
                     stride: 2 * width,
                     count: rows,
                 },
-                right: stem_weights.conv2.all(),
-                sink: GeluPlus {
+                right: stem_weights.conv2.view(),
+                epilogue: GeluAddTable {
                     table: &stem_weights.positions[block * BLOCK * width..context * width],
                     out: x,
                     width,
@@ -79,11 +79,11 @@ struct Narrow<'a, V> {
     to: &'a mut [V],
 }
 
-impl<K: GemmKernel> SimdOp<K> for Narrow<'_, K::Value> {
+impl<K: EncoderKernel> SimdOp<K> for Narrow<'_, K::Value> {
     type Output = ();
 
     #[inline(always)]
-    fn run(self, kernel: K) {
+    fn eval(self, kernel: K) {
         let whole = self.from.len() / K::LANES * K::LANES;
         for i in (0..whole).step_by(K::LANES) {
             kernel.narrow(kernel.load(&self.from[i..]), &mut self.to[i..]);

@@ -3,14 +3,14 @@
 
 use std::f32::consts::LOG2_E;
 
-use whisper_kernels::GemmKernel;
+use whisper_kernels::EncoderKernel;
+use whisper_kernels::layer_norm::LayerNorm;
 use whisper_kernels::linear::Linear;
-use whisper_kernels::norm::Norm;
 use whisper_kernels::pack::PackedB;
 use whisper_model::{Config, Model, ModelError};
 
 /// What turns mel rows into the first layer's input.
-pub struct Stem<K: GemmKernel> {
+pub struct Stem<K: EncoderKernel> {
     /// Outputs by (place in the window of 3, input): the order of time-major rows.
     pub conv1: PackedB<K>,
     pub conv2: PackedB<K>,
@@ -20,22 +20,22 @@ pub struct Stem<K: GemmKernel> {
     n_mels: usize,
 }
 
-pub struct Weights<K: GemmKernel> {
+pub struct Weights<K: EncoderKernel> {
     pub stem: Stem<K>,
     pub layers: Vec<Layer<K>>,
-    pub norm: Norm,
+    pub norm: LayerNorm,
     /// Key and value projections of each decoder layer's cross-attention.
     pub cross: Vec<(PackedB<K>, PackedB<K>)>,
 }
 
-pub struct Layer<K: GemmKernel> {
-    pub attention_norm: Norm,
-    /// Scaled by log2 e / √(head width), as [`whisper_kernels::attention::Attend`] wants its queries.
+pub struct Layer<K: EncoderKernel> {
+    pub attention_norm: LayerNorm,
+    /// Scaled by log2 e / √(head width), as [`whisper_kernels::encoder_attention::EncoderAttention`] wants its queries.
     pub q: PackedB<K>,
     pub k: PackedB<K>,
     pub v: PackedB<K>,
     pub out: PackedB<K>,
-    pub feed_forward_norm: Norm,
+    pub feed_forward_norm: LayerNorm,
     /// Slices of the hidden width; what they give adds up.
     pub feed_forward: Vec<Slice<K>>,
 }
@@ -44,7 +44,7 @@ pub struct Layer<K: GemmKernel> {
 ///
 /// In the fastest format. With 8 bits in the projections of attention too, the cosine to the reference would fall
 /// below 0.999 (base: 0.9977).
-pub struct Slice<K: GemmKernel> {
+pub struct Slice<K: EncoderKernel> {
     pub fc1: K::Linear,
     pub fc2: K::Linear,
 }
@@ -54,7 +54,7 @@ const SLICE_BYTES: usize = 2 << 20;
 /// Slices are so many hidden outputs wide, or a multiple.
 const SLICE_STEP: usize = 64;
 
-impl<K: GemmKernel> Stem<K> {
+impl<K: EncoderKernel> Stem<K> {
     pub fn load(model: &Model) -> Result<Self, ModelError> {
         Ok(Self {
             conv1: convolution(model, "model.encoder.conv1")?,
@@ -76,7 +76,7 @@ impl<K: GemmKernel> Stem<K> {
     }
 }
 
-impl<K: GemmKernel> Weights<K> {
+impl<K: EncoderKernel> Weights<K> {
     pub fn load(model: &Model) -> Result<Self, ModelError> {
         let config = &model.config;
         let cross = |i| {
@@ -99,7 +99,7 @@ impl<K: GemmKernel> Weights<K> {
     }
 }
 
-impl<K: GemmKernel> Layer<K> {
+impl<K: EncoderKernel> Layer<K> {
     fn load(model: &Model, index: usize) -> Result<Self, ModelError> {
         let name = format!("model.encoder.layers.{index}");
         let head_width = model.config.audio_state / model.config.audio_heads;
@@ -120,9 +120,9 @@ impl<K: GemmKernel> Layer<K> {
 }
 
 /// How wide slices are: all alike.
-pub fn slice_width<K: GemmKernel>(config: &Config) -> usize {
+pub fn slice_width<K: EncoderKernel>(config: &Config) -> usize {
     let (width, hidden) = (config.audio_state, 4 * config.audio_state);
-    let bytes = |slice: usize| 2 * width * slice * size_of::<<K::Linear as Linear<K>>::Element>();
+    let bytes = |slice: usize| 2 * width * slice * K::Linear::WEIGHT_BYTES;
     let parts = (1..=hidden / SLICE_STEP).filter(|parts| hidden.is_multiple_of(parts * SLICE_STEP));
     let mut widths = parts.map(|parts| hidden / parts);
     widths
@@ -130,7 +130,7 @@ pub fn slice_width<K: GemmKernel>(config: &Config) -> usize {
         .unwrap_or(hidden)
 }
 
-fn slices<K: GemmKernel>(model: &Model, layer: &str) -> Result<Vec<Slice<K>>, ModelError> {
+fn slices<K: EncoderKernel>(model: &Model, layer: &str) -> Result<Vec<Slice<K>>, ModelError> {
     let floats =
         |name: &str| Ok::<_, ModelError>(model.weight(&format!("{layer}.{name}"))?.to_f32());
     let (fc1, fc2) = (floats("fc1.weight")?, floats("fc2.weight")?);
@@ -157,7 +157,7 @@ fn slices<K: GemmKernel>(model: &Model, layer: &str) -> Result<Vec<Slice<K>>, Mo
 }
 
 /// `name.weight`, and `name.bias` where the model has one (Whisper's key projections have none).
-fn linear<K: GemmKernel, L: Linear<K>>(
+fn linear<K: EncoderKernel, L: Linear<K>>(
     model: &Model,
     name: &str,
     scale: f32,
@@ -173,7 +173,7 @@ fn linear<K: GemmKernel, L: Linear<K>>(
 }
 
 /// (out, in, 3) in the file; a row of the left operand has all inputs of one frame, then those of the next.
-fn convolution<K: GemmKernel>(model: &Model, name: &str) -> Result<PackedB<K>, ModelError> {
+fn convolution<K: EncoderKernel>(model: &Model, name: &str) -> Result<PackedB<K>, ModelError> {
     let weight = model.weight(&format!("{name}.weight"))?;
     let (inputs, taps) = (weight.shape[1], weight.shape[2]);
     let values = weight.to_f32();
@@ -187,8 +187,8 @@ fn convolution<K: GemmKernel>(model: &Model, name: &str) -> Result<PackedB<K>, M
     Ok(PackedB::new(&by_frame, &bias, inputs * taps, 1.0))
 }
 
-pub fn norm(model: &Model, name: &str) -> Result<Norm, ModelError> {
-    Ok(Norm {
+pub fn norm(model: &Model, name: &str) -> Result<LayerNorm, ModelError> {
+    Ok(LayerNorm {
         weight: model.weight(&format!("{name}.weight"))?.to_f32(),
         bias: model.weight(&format!("{name}.bias"))?.to_f32(),
     })

@@ -4,9 +4,9 @@
 use std::sync::{Mutex, PoisonError};
 
 use super::weights::slice_width;
-use whisper_kernels::GemmKernel;
-use whisper_kernels::attention::{self, Block};
-use whisper_kernels::buffer::{Buffer, stride};
+use whisper_kernels::EncoderKernel;
+use whisper_kernels::buffer::{AlignedBuffer, padded_stride};
+use whisper_kernels::encoder_attention::{self, AttentionBlock};
 use whisper_kernels::linear::Linear;
 use whisper_model::Config;
 
@@ -14,73 +14,73 @@ use whisper_model::Config;
 pub const BLOCK: usize = 96;
 
 /// Activations of a whole window. All row counts are rounded up to whole blocks.
-pub struct Workspace<K: GemmKernel> {
+pub struct Workspace<K: EncoderKernel> {
     /// (1 + frames + 1, n_mels): a row of zeros before and after the frames, as the convolution pads; and what the last
-    /// row of its left operand lacks to [`GemmKernel::K_ALIGN`].
-    pub mel: Buffer<K::Value>,
+    /// row of its left operand lacks to [`EncoderKernel::K_ALIGN`].
+    pub mel: AlignedBuffer<K::Value>,
     /// (1 + frames + 1, d): the first convolution's output, padded alike for the second one.
-    pub stem: Buffer<K::Value>,
+    pub stem: AlignedBuffer<K::Value>,
     /// (rows, d): the residual stream.
-    pub x: Buffer<f32>,
-    /// (rows, [`stride`] of d): the residual stream normalised for what reads it next.
-    pub normed: Buffer<K::Value>,
+    pub x: AlignedBuffer<f32>,
+    /// (rows, [`padded_stride`] of d): the residual stream normalised for what reads it next.
+    pub normed: AlignedBuffer<K::Value>,
     /// (blocks, heads): queries, keys and values.
     pub heads: Vec<K::Attention>,
     /// (heads, rows, head width), row-major: attention's output.
-    pub mixed: Buffer<K::Value>,
+    pub mixed: AlignedBuffer<K::Value>,
 }
 
-impl<K: GemmKernel> Workspace<K> {
+impl<K: EncoderKernel> Workspace<K> {
     pub fn new(config: &Config) -> Self {
         let (rows, width) = (config.audio_ctx.next_multiple_of(BLOCK), config.audio_state);
         let frames = 2 * rows;
         Self {
-            mel: Buffer::new((frames + 2) * config.n_mels + K::K_ALIGN),
-            stem: Buffer::new((frames + 2) * width),
-            x: Buffer::new(rows * width),
-            normed: Buffer::new(rows * stride::<K::Value>(width)),
+            mel: AlignedBuffer::new((frames + 2) * config.n_mels + K::K_ALIGN),
+            stem: AlignedBuffer::new((frames + 2) * width),
+            x: AlignedBuffer::new(rows * width),
+            normed: AlignedBuffer::new(rows * padded_stride::<K::Value>(width)),
             heads: (0..config.audio_heads * rows / BLOCK)
                 .map(|_| K::Attention::new(BLOCK, width / config.audio_heads))
                 .collect(),
-            mixed: Buffer::new(rows * width),
+            mixed: AlignedBuffer::new(rows * width),
         }
     }
 }
 
 /// What one task needs besides, small enough for the second-level cache.
-pub struct Scratch<K: GemmKernel> {
-    pub attention: attention::Scratch<K>,
-    /// What [`Block::fill`] needs.
-    pub head: Buffer<K::Value>,
-    /// (BLOCK, [`stride`] of d)
-    pub rows: Buffer<K::Value>,
-    /// (BLOCK, [`stride`] of a slice's width)
-    pub hidden: Buffer<K::Value>,
+pub struct Scratch<K: EncoderKernel> {
+    pub attention: encoder_attention::Scratch<K, K::Attention>,
+    /// What [`AttentionBlock::fill`] needs.
+    pub head: AlignedBuffer<K::Value>,
+    /// (BLOCK, [`padded_stride`] of d)
+    pub rows: AlignedBuffer<K::Value>,
+    /// (BLOCK, [`padded_stride`] of a slice's width)
+    pub hidden: AlignedBuffer<K::Value>,
     /// Either of them as the left operand of the feed-forward layers, where that is not the values themselves.
-    pub left: Buffer<<K::Linear as Linear<K>>::Element>,
+    pub left: <K::Linear as Linear<K>>::Scratch,
 }
 
-impl<K: GemmKernel> Scratch<K> {
+impl<K: EncoderKernel> Scratch<K> {
     fn new(config: &Config) -> Self {
         let head_width = config.audio_state / config.audio_heads;
         let slice = slice_width::<K>(config);
         Self {
-            attention: attention::Scratch::new(BLOCK, head_width),
-            head: Buffer::new(K::Attention::room(BLOCK, head_width)),
-            rows: Buffer::new(BLOCK * stride::<K::Value>(config.audio_state)),
-            hidden: Buffer::new(BLOCK * stride::<K::Value>(slice)),
-            left: Buffer::new(K::Linear::room(BLOCK, slice.max(config.audio_state))),
+            attention: encoder_attention::Scratch::new(BLOCK, head_width),
+            head: AlignedBuffer::new(K::Attention::scratch_len(BLOCK, head_width)),
+            rows: AlignedBuffer::new(BLOCK * padded_stride::<K::Value>(config.audio_state)),
+            hidden: AlignedBuffer::new(BLOCK * padded_stride::<K::Value>(slice)),
+            left: K::Linear::scratch(BLOCK, slice.max(config.audio_state)),
         }
     }
 }
 
 /// Scratches that no task is using; as many exist as tasks have ever run at once.
-pub struct Scratches<K: GemmKernel> {
+pub struct Scratches<K: EncoderKernel> {
     config: Config,
     idle: Mutex<Vec<Scratch<K>>>,
 }
 
-impl<K: GemmKernel> Scratches<K> {
+impl<K: EncoderKernel> Scratches<K> {
     pub fn new(config: &Config) -> Self {
         Self {
             config: config.clone(),

@@ -14,13 +14,13 @@ use crate::encoder::cpu::stem::convolve;
 use crate::encoder::cpu::weights::Stem;
 use crate::encoder::cpu::workspace::{BLOCK, Scratches, Workspace};
 use crate::encoder::{CrossKv, EncoderError};
-use whisper_kernels::GemmKernel;
-use whisper_kernels::attention::Block;
-use whisper_kernels::norm::Norm;
+use whisper_kernels::EncoderKernel;
+use whisper_kernels::encoder_attention::AttentionBlock;
+use whisper_kernels::layer_norm::LayerNorm;
 use whisper_model::Config;
 use xdna::device::{NpuBuffer, NpuError};
 
-pub struct CpuStage<K: GemmKernel> {
+pub struct CpuStage<K: EncoderKernel> {
     kernel: K,
     config: Config,
     workspace: Workspace<K>,
@@ -29,7 +29,7 @@ pub struct CpuStage<K: GemmKernel> {
     context: usize,
 }
 
-impl<K: GemmKernel> CpuStage<K> {
+impl<K: EncoderKernel> CpuStage<K> {
     pub fn new(kernel: K, config: &Config) -> Self {
         Self {
             kernel,
@@ -61,7 +61,7 @@ impl<K: GemmKernel> CpuStage<K> {
     /// window.
     pub fn normalize(
         &mut self,
-        norm: &Norm,
+        norm: &LayerNorm,
         lane: &mut RowHalf,
         hidden: Option<&mut [f32]>,
     ) -> Result<(), NpuError> {
@@ -91,7 +91,7 @@ impl<K: GemmKernel> CpuStage<K> {
     /// [`CpuStage::add`], then [`CpuStage::normalize`].
     pub fn settle(
         &mut self,
-        norm: &Norm,
+        norm: &LayerNorm,
         lane: &mut RowHalf,
         hidden: Option<&mut [f32]>,
     ) -> Result<(), NpuError> {

@@ -24,8 +24,8 @@ use super::row_half::{LANE_ROWS, RowHalf};
 use crate::encoder::cpu::graph::Encode;
 use crate::encoder::cpu::weights::{Stem, norm};
 use crate::encoder::{AudioFeatures, CrossKv, EncoderError};
-use whisper_kernels::GemmKernel;
-use whisper_kernels::norm::Norm;
+use whisper_kernels::EncoderKernel;
+use whisper_kernels::layer_norm::LayerNorm;
 use whisper_model::{Config, Model};
 use xdna::contract::Epilogue;
 use xdna::device::{NpuDevice, NpuError};
@@ -35,15 +35,15 @@ const LAYERS_TOGETHER: usize = 2;
 
 /// What the residual stream is normalised by, and the first product of that.
 struct Entry {
-    norm: Norm,
+    norm: LayerNorm,
     right: DeviceWeights,
 }
 
 struct Layer {
-    /// Queries, keys and values side by side; queries scaled as [`whisper_kernels::attention::Attend`] wants them.
+    /// Queries, keys and values side by side; queries scaled as [`whisper_kernels::encoder_attention::EncoderAttention`] wants them.
     qkv: Entry,
     out: DeviceWeights,
-    feed_forward_norm: Norm,
+    feed_forward_norm: LayerNorm,
     fc1: DeviceWeights,
     fc2: DeviceWeights,
 }
@@ -91,7 +91,7 @@ fn load_cross(
 }
 
 /// The encoder for one instruction set of the CPU and any device.
-pub struct Graph<K: GemmKernel> {
+pub struct Graph<K: EncoderKernel> {
     stem: Stem<K>,
     layers: Vec<Layer>,
     /// Keys and values of the first decoder layers.
@@ -101,7 +101,7 @@ pub struct Graph<K: GemmKernel> {
     bench: LanePipeline<K>,
 }
 
-impl<K: GemmKernel> Graph<K> {
+impl<K: EncoderKernel> Graph<K> {
     pub fn new(kernel: K, model: &Model, device: Box<dyn NpuDevice>) -> Result<Self, NpuError> {
         let config = &model.config;
         let refused = |what: &str| Err(NpuError::Unsuited(what.into()));
@@ -130,7 +130,7 @@ impl<K: GemmKernel> Graph<K> {
     }
 }
 
-impl<K: GemmKernel> Encode for Graph<K> {
+impl<K: EncoderKernel> Encode for Graph<K> {
     fn encode(
         &mut self,
         mel: &Array2<f32>,
@@ -154,13 +154,13 @@ impl<K: GemmKernel> Encode for Graph<K> {
 }
 
 /// The CPU, the device, and the lanes that go back and forth between them.
-struct LanePipeline<K: GemmKernel> {
+struct LanePipeline<K: EncoderKernel> {
     host: CpuStage<K>,
     products: Products,
     lanes: [RowHalf; 2],
 }
 
-impl<K: GemmKernel> LanePipeline<K> {
+impl<K: EncoderKernel> LanePipeline<K> {
     fn new(kernel: K, config: &Config, mut products: Products) -> Result<Self, NpuError> {
         let mut lane = || RowHalf::new(&mut products, config.audio_state);
         Ok(Self {

@@ -28,7 +28,7 @@ use ndarray::{Array2, ArrayViewMut2};
 use super::cpu::graph::Encode;
 use super::{AudioFeatures, Encoder, EncoderError};
 use whisper_frontend::mel::WINDOW_FRAMES;
-use whisper_kernels::{ForKernel, GemmKernel, Isa};
+use whisper_kernels::{EncoderKernel, ForKernel, Isa};
 use whisper_model::Model;
 use xdna::device::{NpuDevice, NpuError};
 
@@ -46,12 +46,12 @@ impl NpuEncoder {
         let unsuited = |error: &dyn std::fmt::Display| NpuError::Unsuited(error.to_string());
         let isa = Isa::choose().map_err(|error| unsuited(&error))?;
         let description = format!("npu ({})", device.description());
-        let graph = isa.dispatch(Load { model, device });
+        let kernel = isa.detect().map_err(|error| unsuited(&error))?;
         Ok(Self {
             description,
             context: model.config.audio_ctx,
             input: Array2::zeros((WINDOW_FRAMES, model.config.n_mels)),
-            graph: graph.map_err(|error| unsuited(&error))??,
+            graph: kernel.dispatch(Load { model, device })?,
         })
     }
 }
@@ -64,7 +64,7 @@ struct Load<'a> {
 impl ForKernel for Load<'_> {
     type Output = Result<Box<dyn Encode>, NpuError>;
 
-    fn run<K: GemmKernel>(self, kernel: K) -> Self::Output {
+    fn run<K: EncoderKernel>(self, kernel: K) -> Self::Output {
         Ok(Box::new(graph::Graph::new(
             kernel,
             self.model,

@@ -3,9 +3,9 @@
 
 use half::bf16;
 
-use whisper_kernels::epilogue::Transfer;
-use whisper_kernels::gemm::{Epilogue, Tiles};
-use whisper_kernels::norm::{Norm, normalize};
+use whisper_kernels::epilogue::TilesFromRows;
+use whisper_kernels::gemm::{Epilogue, TileSource};
+use whisper_kernels::layer_norm::{LayerNorm, normalize_row};
 use whisper_kernels::{GemmKernel, MAX_NR, SimdOp};
 use xdna::arithmetic::{Even, Rounding};
 
@@ -49,23 +49,23 @@ impl Part<'_> {
     }
 }
 
-impl<K: GemmKernel> Tiles<K> for Part<'_> {
-    fn for_each_tile(self, kernel: K, sink: impl Epilogue<K>) {
+impl<K: GemmKernel> TileSource<K> for Part<'_> {
+    fn for_each_tile(self, kernel: K, epilogue: impl Epilogue<K>) {
         let mut floats = vec![0.0; self.count * self.width];
         self.to_floats(&mut floats);
-        kernel.dispatch(Transfer {
+        kernel.dispatch(TilesFromRows {
             from: &floats,
             stride: self.width,
             columns: 0..self.width,
             rows: self.count,
-            sink,
+            epilogue,
         });
     }
 }
 
 /// A row, normalised, handed to `write` piece by piece, with the place of its first value.
 pub struct NormalizeRow<'a, W> {
-    pub norm: &'a Norm,
+    pub norm: &'a LayerNorm,
     pub x: &'a [f32],
     pub write: W,
 }
@@ -74,9 +74,9 @@ impl<K: GemmKernel, W: FnMut(usize, &[f32])> SimdOp<K> for NormalizeRow<'_, W> {
     type Output = ();
 
     #[inline(always)]
-    fn run(mut self, kernel: K) {
+    fn eval(mut self, kernel: K) {
         let mut lanes = [0.0; MAX_NR];
-        normalize(kernel, self.norm, self.x, |at, y| {
+        normalize_row(kernel, self.norm, self.x, |at, y| {
             kernel.store(y, &mut lanes);
             (self.write)(at, &lanes[..K::LANES]);
         });

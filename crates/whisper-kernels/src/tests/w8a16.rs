@@ -2,8 +2,9 @@
 //! Multiplication by weights of 8 bits.
 
 use super::*;
-use crate::epilogue::ToFloats;
-use crate::quantized::{Product, Quantized, QuantizedRows, Round};
+use crate::epilogue::StoreF32;
+use crate::quantize::{QuantizeRows, QuantizedRows};
+use crate::w8a16::{GemmW8A16, PackedW8A16};
 
 /// Numbers in groups whose sizes differ a hundredfold, as weights of real models do.
 fn uneven(random: &mut Random, len: usize) -> Vec<f32> {
@@ -38,22 +39,22 @@ fn product<K: GemmKernel>(
     kernel: K,
     left: &[f32],
     depth: usize,
-    right: &Quantized<K>,
+    right: &PackedW8A16<K>,
 ) -> (Vec<f32>, usize) {
     let rows = left.len() / depth;
     let mut digits = QuantizedRows::new::<K>(rows, depth);
-    kernel.dispatch(Round {
-        rows: left,
+    kernel.dispatch(QuantizeRows {
+        rows: left.chunks_exact(depth),
         depth,
         out: &mut digits,
     });
-    let width = right.all().columns();
+    let width = right.view().columns();
     let mut out = vec![f32::NAN; rows * width];
-    kernel.dispatch(Product {
+    kernel.dispatch(GemmW8A16 {
         left: &digits,
         count: rows,
-        right: right.all(),
-        sink: ToFloats {
+        right: right.view(),
+        epilogue: StoreF32 {
             out: &mut out,
             width,
         },
@@ -79,7 +80,7 @@ impl Promise for Multiplication {
             let left = random.floats(rows * depth);
             let weight = uneven(&mut random, columns * depth);
             let bias = random.floats(columns);
-            let mut right = Quantized::<K>::new(columns, depth);
+            let mut right = PackedW8A16::<K>::new(columns, depth);
             for (column, row) in weight.chunks_exact(depth).enumerate() {
                 right.set(column, row, bias[column]);
             }
@@ -113,7 +114,7 @@ impl Promise for Embedding {
     fn check<K: GemmKernel>(&self, _: K) {
         let (columns, depth) = (37, 130);
         let weight = uneven(&mut Random(2), columns * depth);
-        let mut embedding = Quantized::<K>::new(columns, depth);
+        let mut embedding = PackedW8A16::<K>::new(columns, depth);
         let mut row = vec![f32::NAN; depth];
         for (column, weights) in weight.chunks_exact(depth).enumerate() {
             embedding.set(column, weights, 0.0);
@@ -140,7 +141,7 @@ impl Promise for Extremes {
     fn check<K: GemmKernel>(&self, kernel: K) {
         // The largest sums there are, and rows of nothing.
         let depth = 192;
-        let mut right = Quantized::<K>::new(2, depth);
+        let mut right = PackedW8A16::<K>::new(2, depth);
         right.set(0, &vec![-1.0; depth], 0.0);
         right.set(1, &vec![0.0; depth], 0.5);
         let left = [vec![1.0; depth], vec![0.0; depth], vec![-1e30; depth]].concat();

@@ -2,10 +2,10 @@
 //! Multiplication of rows of 8 bits.
 
 use super::*;
-use crate::buffer::stride;
-use crate::bytes::{ByteWeights, Bytes};
-use crate::epilogue::ToFloats;
+use crate::buffer::padded_stride;
+use crate::epilogue::StoreF32;
 use crate::linear::{Linear, ValueRows};
+use crate::w8a8::PackedW8A8;
 
 /// Numbers in 127 steps of the largest one, `zero` being added while they are rounded: in f32, since numbers halfway
 /// between two steps are frequent.
@@ -20,41 +20,41 @@ fn in_steps(x: &[f32], zero: f32) -> Vec<f64> {
     x.iter().map(|x| digit(x) * step).collect()
 }
 
-fn check<K: Bytes>(kernel: K) {
+fn check<K: DotI8>(kernel: K) {
     for (rows, columns, depth) in [(1, 1, 1), (13, 33, 64), (12, 64, 384), (30, 70, 133)] {
         let mut random = Random((rows * columns * depth) as u64);
         let left = random.floats(rows * depth);
         let weight = random.floats(columns * depth);
         let bias = random.floats(columns);
-        let right = ByteWeights::<K>::new(&weight, &bias, depth, 0.5);
+        let right = PackedW8A8::<K>::new(&weight, &bias, depth, 0.5);
 
         let whole = rows.next_multiple_of(mr::<K>());
-        let mut values = vec![K::Value::default(); whole * stride::<K::Value>(depth)];
+        let mut values = vec![K::Value::default(); whole * padded_stride::<K::Value>(depth)];
         for (to, from) in values
-            .chunks_exact_mut(stride::<K::Value>(depth))
+            .chunks_exact_mut(padded_stride::<K::Value>(depth))
             .zip(left.chunks_exact(depth))
         {
             to.iter_mut()
                 .zip(from)
                 .for_each(|(to, x)| *to = K::value(*x));
         }
-        let mut room = vec![0; ByteWeights::<K>::room(whole, depth)];
-        let prepared = ByteWeights::prepare(
+        let mut scratch = PackedW8A8::<K>::scratch(whole, depth);
+        let prepared = PackedW8A8::prepare(
             kernel,
             ValueRows {
                 values: &values,
                 depth,
                 count: whole,
             },
-            &mut room,
+            &mut scratch,
         );
         let width = right.outputs();
         let mut out = vec![f32::NAN; rows * width];
-        let sink = ToFloats {
+        let epilogue = StoreF32 {
             out: &mut out,
             width,
         };
-        right.multiply(kernel, prepared, rows, sink);
+        right.multiply(kernel, prepared, rows, epilogue);
 
         for (row, x) in left.chunks_exact(depth).enumerate() {
             let x: Vec<f32> = x.iter().map(|x| K::value(*x).into()).collect();
@@ -81,27 +81,27 @@ fn a_product_of_bytes_is_that_of_plain_loops_with_the_rounded_numbers() {
 
 #[test]
 fn the_largest_sums_are_kept() {
-    fn check<K: Bytes>(kernel: K) {
+    fn check<K: DotI8>(kernel: K) {
         let (depth, rows) = (5120, mr::<K>());
-        let right = ByteWeights::<K>::new(&vec![-3.0; depth], &[1.0], depth, 1.0);
-        let values = vec![K::value(2.0); rows * stride::<K::Value>(depth)];
-        let mut room = vec![0; ByteWeights::<K>::room(rows, depth)];
-        let left = ByteWeights::prepare(
+        let right = PackedW8A8::<K>::new(&vec![-3.0; depth], &[1.0], depth, 1.0);
+        let values = vec![K::value(2.0); rows * padded_stride::<K::Value>(depth)];
+        let mut scratch = PackedW8A8::<K>::scratch(rows, depth);
+        let left = PackedW8A8::prepare(
             kernel,
             ValueRows {
                 values: &values,
                 depth,
                 count: rows,
             },
-            &mut room,
+            &mut scratch,
         );
         let width = right.outputs();
         let mut out = vec![f32::NAN; rows * width];
-        let sink = ToFloats {
+        let epilogue = StoreF32 {
             out: &mut out,
             width,
         };
-        right.multiply(kernel, left, rows, sink);
+        right.multiply(kernel, left, rows, epilogue);
         assert_close::<K>(out[0].into(), -30719.0, 0.1, "largest");
     }
     with_bytes!(check);

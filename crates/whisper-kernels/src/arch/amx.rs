@@ -15,17 +15,18 @@ use std::sync::LazyLock;
 
 use half::bf16;
 
-use super::products::{Products, has_bf16};
-use super::{Avx512, Generation};
-use crate::SimdF32;
-use crate::attention::ValueBlock;
-use crate::bytes::ByteWeights;
+use super::avx512::{Avx512, IntegerUnit};
+use super::avx512_bf16::{MatrixUnit, has_bf16};
+use crate::micro_kernel::Operands;
+use crate::simd::SimdF32;
 
 /// What AMX with bf16 and bytes adds to AVX-512 with bf16.
 #[derive(Clone, Copy, Debug)]
 pub struct Amx;
 
 impl Avx512<Amx> {
+    /// The kernel, where this machine has what `Avx512<bf16>` needs and AMX with TILE, BF16 and
+    /// INT8, and the operating system lends it.
     pub fn detect() -> Option<Self> {
         static AVAILABLE: LazyLock<bool> =
             LazyLock::new(|| has_bf16() && has_amx() && may_use_tiles());
@@ -93,7 +94,7 @@ static SHAPES: Shapes = {
 };
 
 thread_local! {
-    /// How many more times [`Products::begin`] was called in this thread than `end`. Shapes take as long to load as a small
+    /// How many more times [`MatrixUnit::begin`] was called in this thread than `end`. Shapes take as long to load as a small
     /// product takes to compute, so what has many such products loads them for all.
     static BEGUN: Cell<usize> = const { Cell::new(0) };
 }
@@ -148,7 +149,7 @@ macro_rules! products {
     }};
 }
 
-impl Generation for Amx {
+impl IntegerUnit for Amx {
     #[inline(always)]
     unsafe fn dot_pairs(sums: __m512i, a: __m512i, b: __m512i) -> __m512i {
         // SAFETY: a machine with AMX has what this needs, and the caller promises AMX.
@@ -156,13 +157,11 @@ impl Generation for Amx {
     }
 }
 
-impl Products for Amx {
+impl MatrixUnit for Amx {
     type Tile = [[__m512; 2]; 2 * ROWS];
     type SumTile = [[__m512i; 2]; 2 * ROWS];
-    type Linear = ByteWeights<Avx512<Self>>;
-    type Attention = ValueBlock<Avx512<Self>>;
     const K_ALIGN: usize = ROW_BYTES / size_of::<bf16>();
-    const BYTE_DEPTH: usize = ROW_BYTES;
+    const K_ALIGN_I8: usize = ROW_BYTES;
     const NAME: &'static str = "amx";
 
     #[inline(always)]
@@ -190,17 +189,22 @@ impl Products for Amx {
         kernel: Avx512<Self>,
         tile: &mut MaybeUninit<Self::Tile>,
         bias: Option<[__m512; 2]>,
-        steps: usize,
-        a: (*const bf16, usize),
-        b: (*const bf16, usize),
+        operands: Operands<bf16, bf16>,
     ) {
-        debug_assert!(steps.is_multiple_of(ROWS));
+        debug_assert!(operands.k_groups.is_multiple_of(ROWS));
         // The sums do not begin with the bias: loading what was just stored would take longer than a short product.
         // SAFETY: the caller promises the operands, whole steps of ROWS groups, and `begin`; a tile is four registers.
         unsafe {
             let bytes = size_of::<bf16>();
-            let (a, b) = ((a.0.cast(), a.1 * bytes), (b.0.cast(), b.1 * bytes));
-            products!("tdpbf16ps", tile.as_mut_ptr(), steps / ROWS, a, b);
+            let a = (operands.a.cast(), operands.a_stride * bytes);
+            let b = (operands.b.cast(), operands.b_stride * bytes);
+            products!(
+                "tdpbf16ps",
+                tile.as_mut_ptr(),
+                operands.k_groups / ROWS,
+                a,
+                b
+            );
         }
         let Some(bias) = bias else { return };
         // SAFETY: just written.
@@ -214,15 +218,14 @@ impl Products for Amx {
         _: Avx512<Self>,
         tile: &mut MaybeUninit<Self::SumTile>,
         offsets: [__m512i; 2],
-        quads: usize,
-        (a, a_stride): (*const u8, usize),
-        b: *const i8,
+        operands: Operands<u8, i8>,
     ) {
-        debug_assert!(quads.is_multiple_of(ROWS));
+        debug_assert!(operands.k_groups.is_multiple_of(ROWS));
         // SAFETY: the caller promises the operands, whole steps of ROWS quads, and `begin`; a tile is four registers, all written.
         let sums = unsafe {
-            let b = (b.cast(), 2 * ROW_BYTES);
-            products!("tdpbusd", tile.as_mut_ptr(), quads / ROWS, (a, a_stride), b);
+            let a = (operands.a, operands.a_stride);
+            let b = (operands.b.cast(), 2 * ROW_BYTES);
+            products!("tdpbusd", tile.as_mut_ptr(), operands.k_groups / ROWS, a, b);
             tile.assume_init_mut()
         };
         for sums in sums {

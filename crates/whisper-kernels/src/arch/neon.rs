@@ -1,28 +1,20 @@
 // SPDX-License-Identifier: MPL-2.0
-//! 64-bit Arm with NEON, in f32.
+//! 64-bit Arm with NEON: matrices in f32.
 
 use std::arch::aarch64::*;
 
-use super::attention::ValueBlock;
-use super::pack::PackedB;
-use super::{DotI16, GemmKernel, SimdF32, SimdOp};
+use crate::kernel::GemmKernel;
+use crate::simd::{DotI16, SimdF32, SimdOp};
 
-/// Exists only where NEON does.
+/// Proves NEON.
 #[derive(Clone, Copy, Debug)]
 pub struct Neon(());
 
 impl Neon {
+    /// The kernel, where this machine has NEON.
     pub fn detect() -> Option<Self> {
         std::arch::is_aarch64_feature_detected!("neon").then_some(Self(()))
     }
-}
-
-/// Evaluates intrinsics that touch no memory.
-macro_rules! on_neon {
-    ($intrinsics:expr) => {
-        // SAFETY: `self` exists, so this machine has NEON.
-        unsafe { $intrinsics }
-    };
 }
 
 impl SimdF32 for Neon {
@@ -31,7 +23,8 @@ impl SimdF32 for Neon {
 
     #[inline(always)]
     fn splat(self, x: f32) -> float32x4_t {
-        on_neon!(vdupq_n_f32(x))
+        // SAFETY: `self` proves that this machine has NEON.
+        unsafe { vdupq_n_f32(x) }
     }
 
     #[inline(always)]
@@ -50,51 +43,60 @@ impl SimdF32 for Neon {
 
     #[inline(always)]
     fn add(self, a: float32x4_t, b: float32x4_t) -> float32x4_t {
-        on_neon!(vaddq_f32(a, b))
+        // SAFETY: `self` proves that this machine has NEON.
+        unsafe { vaddq_f32(a, b) }
     }
 
     #[inline(always)]
     fn sub(self, a: float32x4_t, b: float32x4_t) -> float32x4_t {
-        on_neon!(vsubq_f32(a, b))
+        // SAFETY: `self` proves that this machine has NEON.
+        unsafe { vsubq_f32(a, b) }
     }
 
     #[inline(always)]
     fn mul(self, a: float32x4_t, b: float32x4_t) -> float32x4_t {
-        on_neon!(vmulq_f32(a, b))
+        // SAFETY: `self` proves that this machine has NEON.
+        unsafe { vmulq_f32(a, b) }
     }
 
     #[inline(always)]
     fn mul_add(self, a: float32x4_t, b: float32x4_t, c: float32x4_t) -> float32x4_t {
-        on_neon!(vfmaq_f32(c, a, b))
+        // SAFETY: `self` proves that this machine has NEON.
+        unsafe { vfmaq_f32(c, a, b) }
     }
 
     #[inline(always)]
     fn max(self, a: float32x4_t, b: float32x4_t) -> float32x4_t {
-        on_neon!(vmaxq_f32(a, b))
+        // SAFETY: `self` proves that this machine has NEON.
+        unsafe { vmaxq_f32(a, b) }
     }
 
     #[inline(always)]
     fn fraction(self, x: float32x4_t) -> float32x4_t {
-        on_neon!({ vsubq_f32(x, vrndmq_f32(x)) })
+        // SAFETY: `self` proves that this machine has NEON.
+        unsafe { vsubq_f32(x, vrndmq_f32(x)) }
     }
 
     #[inline(always)]
     fn scale_by_exp2(self, p: float32x4_t, x: float32x4_t) -> float32x4_t {
-        on_neon!({
+        // SAFETY: `self` proves that this machine has NEON.
+        unsafe {
             let floor = vcvtmq_s32_f32(x);
             let exponent = vaddq_s32(floor, vdupq_n_s32(127));
             vmulq_f32(p, vreinterpretq_f32_s32(vshlq_n_s32::<23>(exponent)))
-        })
+        }
     }
 
     #[inline(always)]
-    fn sum(self, x: float32x4_t) -> f32 {
-        on_neon!(vaddvq_f32(x))
+    fn reduce_sum(self, x: float32x4_t) -> f32 {
+        // SAFETY: `self` proves that this machine has NEON.
+        unsafe { vaddvq_f32(x) }
     }
 
     #[inline(always)]
-    fn largest(self, x: float32x4_t) -> f32 {
-        on_neon!(vmaxvq_f32(x))
+    fn reduce_max(self, x: float32x4_t) -> f32 {
+        // SAFETY: `self` proves that this machine has NEON.
+        unsafe { vmaxvq_f32(x) }
     }
 }
 
@@ -103,8 +105,9 @@ impl DotI16 for Neon {
     type Pairs = int16x8_t;
 
     #[inline(always)]
-    fn no_sums(self) -> int32x4_t {
-        on_neon!(vdupq_n_s32(0))
+    fn zero_sums(self) -> int32x4_t {
+        // SAFETY: `self` proves that this machine has NEON.
+        unsafe { vdupq_n_s32(0) }
     }
 
     #[inline(always)]
@@ -121,24 +124,27 @@ impl DotI16 for Neon {
 
     #[inline(always)]
     fn dot_pairs(self, sums: int32x4_t, a: int16x8_t, b: int16x8_t) -> int32x4_t {
-        on_neon!({
+        // SAFETY: `self` proves that this machine has NEON.
+        unsafe {
             let low = vmull_s16(vget_low_s16(a), vget_low_s16(b));
             vaddq_s32(sums, vpaddq_s32(low, vmull_high_s16(a, b)))
-        })
+        }
     }
 
     #[inline(always)]
     fn add_sums(self, a: int32x4_t, b: int32x4_t) -> int32x4_t {
-        on_neon!(vaddq_s32(a, b))
+        // SAFETY: `self` proves that this machine has NEON.
+        unsafe { vaddq_s32(a, b) }
     }
 
     #[inline(always)]
-    fn floats(self, sums: int32x4_t) -> float32x4_t {
-        on_neon!(vcvtq_f32_s32(sums))
+    fn sums_to_f32(self, sums: int32x4_t) -> float32x4_t {
+        // SAFETY: `self` proves that this machine has NEON.
+        unsafe { vcvtq_f32_s32(sums) }
     }
 
     #[inline(always)]
-    fn round(self, x: float32x4_t, to: &mut [i16]) {
+    fn round_to_i16(self, x: float32x4_t, to: &mut [i16]) {
         let to = &mut to[..Self::LANES];
         // SAFETY: four 16-bit elements, checked above.
         unsafe { vst1_s16(to.as_mut_ptr(), vqmovn_s32(vcvtnq_s32_f32(x))) }
@@ -151,8 +157,6 @@ impl GemmKernel for Neon {
     /// 24 sums, two columns and the broadcasts: 27 of 32 registers.
     type Tile = [[float32x4_t; 2]; 12];
     type SumTile = [[int32x4_t; 2]; 12];
-    type Linear = PackedB<Self>;
-    type Attention = ValueBlock<Self>;
     const K_GROUP: usize = 1;
     const NAME: &'static str = "neon";
 
@@ -160,9 +164,10 @@ impl GemmKernel for Neon {
     fn dispatch<O: SimdOp<Self>>(self, operation: O) -> O::Output {
         #[target_feature(enable = "neon")]
         fn run<O: SimdOp<Neon>>(kernel: Neon, operation: O) -> O::Output {
-            operation.run(kernel)
+            operation.eval(kernel)
         }
-        on_neon!(run(self, operation))
+        // SAFETY: `self` proves that this machine has NEON.
+        unsafe { run(self, operation) }
     }
 
     #[inline(always)]

@@ -1,25 +1,18 @@
 // SPDX-License-Identifier: MPL-2.0
-//! x86-64 with AVX-512 F, BW, DQ and VL: matrices in f32, or in bf16 where the machine multiplies that.
+//! x86-64 with AVX-512 F, BW, DQ and VL, Intel since Skylake-SP and AMD since Zen 4: matrices in f32.
 
-mod amx;
-mod products;
-
-use std::arch::asm;
 use std::arch::x86_64::*;
 use std::marker::PhantomData;
 
-use half::bf16;
+use crate::kernel::GemmKernel;
+use crate::simd::{DotI16, SimdF32, SimdOp};
 
-pub use self::amx::Amx;
-use super::attention::ValueBlock;
-use super::pack::PackedB;
-use super::{DotI16, GemmKernel, SimdF32, SimdOp};
-
-/// Exists only where AVX-512 F, BW, DQ and VL do, for `V` = [`bf16`] also AVX-512 BF16 and VNNI, and for [`Amx`] that too.
+/// Proves AVX-512 F, BW, DQ and VL, with `V` = [`bf16`](half::bf16) also AVX-512 BF16 and VNNI, and with
+/// [`Amx`](super::amx::Amx) AMX besides.
 #[derive(Clone, Copy, Debug)]
-pub struct Avx512<V>(PhantomData<V>);
+pub struct Avx512<V>(pub(super) PhantomData<V>);
 
-fn has_avx512() -> bool {
+pub(super) fn has_avx512() -> bool {
     is_x86_feature_detected!("avx512f")
         && is_x86_feature_detected!("avx512bw")
         && is_x86_feature_detected!("avx512dq")
@@ -27,61 +20,27 @@ fn has_avx512() -> bool {
 }
 
 impl Avx512<f32> {
+    /// The kernel, where this machine has AVX-512 F, BW, DQ and VL.
     pub fn detect() -> Option<Self> {
         has_avx512().then_some(Self(PhantomData))
     }
 }
 
-/// Evaluates intrinsics that touch no memory.
-macro_rules! on_avx512 {
-    ($intrinsics:expr) => {
-        // SAFETY: `self` exists, so this machine has the instructions that its type stands for.
-        unsafe { $intrinsics }
-    };
-}
-use on_avx512;
-
-/// What machines of one generation have for integers.
-pub trait Generation: Copy + Send + Sync + 'static {
-    /// `sums` and the inner products of pairs of 16-bit integers.
+/// How a machine multiplies integers.
+pub trait IntegerUnit: Copy + Send + Sync + 'static {
+    /// `sums` plus the dot products of pairs of 16-bit integers.
     ///
     /// # Safety
     /// This machine must have what [`Avx512`] of this type stands for.
     unsafe fn dot_pairs(sums: __m512i, a: __m512i, b: __m512i) -> __m512i;
 }
 
-impl Generation for f32 {
+impl IntegerUnit for f32 {
     #[inline(always)]
     unsafe fn dot_pairs(sums: __m512i, a: __m512i, b: __m512i) -> __m512i {
         // SAFETY: the caller promises AVX-512 F and BW.
         unsafe { _mm512_add_epi32(sums, _mm512_madd_epi16(a, b)) }
     }
-}
-
-impl Generation for bf16 {
-    #[inline(always)]
-    unsafe fn dot_pairs(sums: __m512i, a: __m512i, b: __m512i) -> __m512i {
-        // SAFETY: the caller promises AVX-512 VNNI.
-        unsafe { dpwssd(sums, a, b) }
-    }
-}
-
-/// `vpdpwssd` as it stands: of the intrinsic LLVM makes a multiplication and an addition again, for the sake of a
-/// latency that nothing here waits for.
-#[inline]
-#[target_feature(enable = "avx512f,avx512vnni")]
-fn dpwssd(mut sums: __m512i, a: __m512i, b: __m512i) -> __m512i {
-    // SAFETY: the instruction reads and writes nothing but these registers.
-    unsafe {
-        asm!(
-            "vpdpwssd {sums}, {a}, {b}",
-            sums = inout(zmm_reg) sums,
-            a = in(zmm_reg) a,
-            b = in(zmm_reg) b,
-            options(pure, nomem, nostack, preserves_flags)
-        );
-    }
-    sums
 }
 
 impl<V: Copy + Send + Sync + 'static> SimdF32 for Avx512<V> {
@@ -90,7 +49,8 @@ impl<V: Copy + Send + Sync + 'static> SimdF32 for Avx512<V> {
 
     #[inline(always)]
     fn splat(self, x: f32) -> __m512 {
-        on_avx512!(_mm512_set1_ps(x))
+        // SAFETY: `self` proves that this machine has AVX-512 F, BW, DQ and VL.
+        unsafe { _mm512_set1_ps(x) }
     }
 
     #[inline(always)]
@@ -109,58 +69,68 @@ impl<V: Copy + Send + Sync + 'static> SimdF32 for Avx512<V> {
 
     #[inline(always)]
     fn add(self, a: __m512, b: __m512) -> __m512 {
-        on_avx512!(_mm512_add_ps(a, b))
+        // SAFETY: `self` proves that this machine has AVX-512 F, BW, DQ and VL.
+        unsafe { _mm512_add_ps(a, b) }
     }
 
     #[inline(always)]
     fn sub(self, a: __m512, b: __m512) -> __m512 {
-        on_avx512!(_mm512_sub_ps(a, b))
+        // SAFETY: `self` proves that this machine has AVX-512 F, BW, DQ and VL.
+        unsafe { _mm512_sub_ps(a, b) }
     }
 
     #[inline(always)]
     fn mul(self, a: __m512, b: __m512) -> __m512 {
-        on_avx512!(_mm512_mul_ps(a, b))
+        // SAFETY: `self` proves that this machine has AVX-512 F, BW, DQ and VL.
+        unsafe { _mm512_mul_ps(a, b) }
     }
 
     #[inline(always)]
     fn mul_add(self, a: __m512, b: __m512, c: __m512) -> __m512 {
-        on_avx512!(_mm512_fmadd_ps(a, b, c))
+        // SAFETY: `self` proves that this machine has AVX-512 F, BW, DQ and VL.
+        unsafe { _mm512_fmadd_ps(a, b, c) }
     }
 
     #[inline(always)]
     fn max(self, a: __m512, b: __m512) -> __m512 {
-        on_avx512!(_mm512_max_ps(a, b))
+        // SAFETY: `self` proves that this machine has AVX-512 F, BW, DQ and VL.
+        unsafe { _mm512_max_ps(a, b) }
     }
 
     #[inline(always)]
     fn fraction(self, x: __m512) -> __m512 {
         // Whole part taken off rounding down, no exceptions.
-        on_avx512!(_mm512_reduce_ps::<0x09>(x))
+        // SAFETY: `self` proves that this machine has AVX-512 F, BW, DQ and VL.
+        unsafe { _mm512_reduce_ps::<0x09>(x) }
     }
 
     #[inline(always)]
     fn scale_by_exp2(self, p: __m512, x: __m512) -> __m512 {
-        on_avx512!(_mm512_scalef_ps(p, x))
+        // SAFETY: `self` proves that this machine has AVX-512 F, BW, DQ and VL.
+        unsafe { _mm512_scalef_ps(p, x) }
     }
 
     #[inline(always)]
-    fn sum(self, x: __m512) -> f32 {
-        on_avx512!(_mm512_reduce_add_ps(x))
+    fn reduce_sum(self, x: __m512) -> f32 {
+        // SAFETY: `self` proves that this machine has AVX-512 F, BW, DQ and VL.
+        unsafe { _mm512_reduce_add_ps(x) }
     }
 
     #[inline(always)]
-    fn largest(self, x: __m512) -> f32 {
-        on_avx512!(_mm512_reduce_max_ps(x))
+    fn reduce_max(self, x: __m512) -> f32 {
+        // SAFETY: `self` proves that this machine has AVX-512 F, BW, DQ and VL.
+        unsafe { _mm512_reduce_max_ps(x) }
     }
 }
 
-impl<V: Generation> DotI16 for Avx512<V> {
+impl<V: IntegerUnit> DotI16 for Avx512<V> {
     type Sums = __m512i;
     type Pairs = __m512i;
 
     #[inline(always)]
-    fn no_sums(self) -> __m512i {
-        on_avx512!(_mm512_setzero_si512())
+    fn zero_sums(self) -> __m512i {
+        // SAFETY: `self` proves that this machine has AVX-512 F, BW, DQ and VL.
+        unsafe { _mm512_setzero_si512() }
     }
 
     #[inline(always)]
@@ -177,21 +147,24 @@ impl<V: Generation> DotI16 for Avx512<V> {
 
     #[inline(always)]
     fn dot_pairs(self, sums: __m512i, a: __m512i, b: __m512i) -> __m512i {
-        on_avx512!(V::dot_pairs(sums, a, b))
+        // SAFETY: `self` proves that this machine has what its type stands for.
+        unsafe { V::dot_pairs(sums, a, b) }
     }
 
     #[inline(always)]
     fn add_sums(self, a: __m512i, b: __m512i) -> __m512i {
-        on_avx512!(_mm512_add_epi32(a, b))
+        // SAFETY: `self` proves that this machine has AVX-512 F, BW, DQ and VL.
+        unsafe { _mm512_add_epi32(a, b) }
     }
 
     #[inline(always)]
-    fn floats(self, sums: __m512i) -> __m512 {
-        on_avx512!(_mm512_cvtepi32_ps(sums))
+    fn sums_to_f32(self, sums: __m512i) -> __m512 {
+        // SAFETY: `self` proves that this machine has AVX-512 F, BW, DQ and VL.
+        unsafe { _mm512_cvtepi32_ps(sums) }
     }
 
     #[inline(always)]
-    fn round(self, x: __m512, to: &mut [i16]) {
+    fn round_to_i16(self, x: __m512, to: &mut [i16]) {
         let to = &mut to[..Self::LANES];
         // SAFETY: sixteen 16-bit elements, checked above; the store needs no alignment.
         unsafe {
@@ -207,8 +180,6 @@ impl GemmKernel for Avx512<f32> {
     /// 24 sums, two columns and the broadcasts: 27 of 32 registers.
     type Tile = [[__m512; 2]; 12];
     type SumTile = [[__m512i; 2]; 12];
-    type Linear = PackedB<Self>;
-    type Attention = ValueBlock<Self>;
     const K_GROUP: usize = 1;
     const NAME: &'static str = "avx512";
 
@@ -216,9 +187,10 @@ impl GemmKernel for Avx512<f32> {
     fn dispatch<O: SimdOp<Self>>(self, operation: O) -> O::Output {
         #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
         fn run<O: SimdOp<Avx512<f32>>>(kernel: Avx512<f32>, operation: O) -> O::Output {
-            operation.run(kernel)
+            operation.eval(kernel)
         }
-        on_avx512!(run(self, operation))
+        // SAFETY: `self` proves that this machine has AVX-512 F, BW, DQ and VL.
+        unsafe { run(self, operation) }
     }
 
     #[inline(always)]

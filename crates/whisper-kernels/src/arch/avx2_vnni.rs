@@ -1,37 +1,37 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Bytes on AVX-VNNI, which Intel's client processors since Alder Lake have, and no AVX-512.
+//! AVX-VNNI, which Intel's client processors have since Alder Lake, instead of AVX-512: 8-bit
+//! products.
 
 use std::arch::asm;
 use std::arch::x86_64::*;
 use std::marker::PhantomData;
 
-use super::{Avx2, Products, has_avx2, narrow_integers, on_avx2};
-use crate::attention::ByteBlock;
-use crate::bytes::{ByteWeights, Bytes};
-use crate::{SimdF32, SimdOp};
+use super::avx2::{Avx2, IntegerUnit, has_avx2, narrow_integers};
+use crate::kernel::DotI8;
+use crate::simd::{SimdF32, SimdOp};
 
 /// What AVX-VNNI adds to AVX2 and FMA.
 #[derive(Clone, Copy, Debug)]
 pub struct Vnni;
 
 impl Avx2<Vnni> {
+    /// The kernel, where this machine has AVX2, FMA and AVX-VNNI.
     pub fn detect() -> Option<Self> {
         (has_avx2() && is_x86_feature_detected!("avxvnni")).then_some(Self(PhantomData))
     }
 }
 
-impl Products for Vnni {
-    type Linear = ByteWeights<Avx2<Self>>;
-    type Attention = ByteBlock<Avx2<Self>>;
+impl IntegerUnit for Vnni {
     const NAME: &'static str = "avx2-vnni";
 
     #[inline(always)]
     fn dispatch<O: SimdOp<Avx2<Self>>>(kernel: Avx2<Self>, operation: O) -> O::Output {
         #[target_feature(enable = "avx2,fma,avxvnni")]
         fn run<O: SimdOp<Avx2<Vnni>>>(kernel: Avx2<Vnni>, operation: O) -> O::Output {
-            operation.run(kernel)
+            operation.eval(kernel)
         }
-        on_avx2!(run(kernel, operation))
+        // SAFETY: `kernel` proves that this machine has AVX2, FMA and AVX-VNNI.
+        unsafe { run(kernel, operation) }
     }
 
     #[inline(always)]
@@ -41,7 +41,7 @@ impl Products for Vnni {
     }
 }
 
-/// `vpdpwssd` as it stands: of the intrinsic LLVM makes a multiplication and an addition again, as of AVX-512's.
+/// `vpdpwssd`, in assembly: LLVM splits the intrinsic into a multiplication and an addition.
 #[inline]
 #[target_feature(enable = "avx2,avxvnni")]
 fn dpwssd(mut sums: __m256i, a: __m256i, b: __m256i) -> __m256i {
@@ -58,7 +58,7 @@ fn dpwssd(mut sums: __m256i, a: __m256i, b: __m256i) -> __m256i {
     sums
 }
 
-impl Bytes for Avx2<Vnni> {
+impl DotI8 for Avx2<Vnni> {
     type Quads = __m256i;
 
     #[inline(always)]
@@ -75,7 +75,8 @@ impl Bytes for Avx2<Vnni> {
 
     #[inline(always)]
     fn dot_quads(self, sums: __m256i, a: __m256i, b: __m256i) -> __m256i {
-        on_avx2!(_mm256_dpbusd_avx_epi32(sums, a, b))
+        // SAFETY: `self` proves that this machine has AVX2, FMA and AVX-VNNI.
+        unsafe { _mm256_dpbusd_avx_epi32(sums, a, b) }
     }
 
     #[inline(always)]
@@ -91,7 +92,7 @@ impl Bytes for Avx2<Vnni> {
     }
 
     #[inline(always)]
-    fn round_bytes(self, x: __m256, to: &mut [u8]) {
+    fn round_to_u8(self, x: __m256, to: &mut [u8]) {
         let to = &mut to[..Self::LANES];
         // SAFETY: eight bytes, checked above; the store needs no alignment.
         unsafe {

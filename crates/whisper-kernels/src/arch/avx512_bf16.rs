@@ -1,38 +1,67 @@
 // SPDX-License-Identifier: MPL-2.0
-//! bf16 and bytes on AVX-512 BF16 and VNNI, and on AMX where the machine has that too.
+//! AVX-512 BF16 and VNNI, Intel since Cooper Lake and AMD since Zen 4: bf16 and 8-bit products. AMX
+//! builds on it.
 
+use std::arch::asm;
 use std::arch::x86_64::*;
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 
 use half::bf16;
 
-use super::{Avx512, Generation, has_avx512, on_avx512};
-use crate::attention::{Block, ByteBlock};
-use crate::bytes::{self, ByteWeights, Bytes, QUAD};
-use crate::linear::Linear;
-use crate::{GemmKernel, SimdF32, SimdOp, Tile, product};
+use super::avx512::{Avx512, IntegerUnit, has_avx512};
+use crate::kernel::{DotI8, GemmKernel, QUAD, QuadDot, ValueDot};
+use crate::micro_kernel::{self, Operands, Tile};
+use crate::simd::{SimdF32, SimdOp};
 
 pub(super) fn has_bf16() -> bool {
     has_avx512() && is_x86_feature_detected!("avx512bf16") && is_x86_feature_detected!("avx512vnni")
 }
 
 impl Avx512<bf16> {
+    /// The kernel, where this machine has AVX-512 F, BW, DQ, VL, BF16 and VNNI.
     pub fn detect() -> Option<Self> {
         has_bf16().then_some(Self(PhantomData))
     }
 }
 
-/// How machines with AVX-512 BF16 and VNNI multiply matrices.
-pub trait Products: Generation + Sized {
+impl IntegerUnit for bf16 {
+    #[inline(always)]
+    unsafe fn dot_pairs(sums: __m512i, a: __m512i, b: __m512i) -> __m512i {
+        // SAFETY: the caller promises AVX-512 VNNI.
+        unsafe { dpwssd(sums, a, b) }
+    }
+}
+
+/// `vpdpwssd`, in assembly: LLVM splits the intrinsic into a multiplication and an addition, which
+/// saves latency that nothing here waits for and costs an instruction.
+#[inline]
+#[target_feature(enable = "avx512f,avx512vnni")]
+fn dpwssd(mut sums: __m512i, a: __m512i, b: __m512i) -> __m512i {
+    // SAFETY: the instruction reads and writes nothing but these registers.
+    unsafe {
+        asm!(
+            "vpdpwssd {sums}, {a}, {b}",
+            sums = inout(zmm_reg) sums,
+            a = in(zmm_reg) a,
+            b = in(zmm_reg) b,
+            options(pure, nomem, nostack, preserves_flags)
+        );
+    }
+    sums
+}
+
+/// How a machine with AVX-512 BF16 and VNNI multiplies matrices.
+pub trait MatrixUnit: IntegerUnit + Sized {
+    /// [`GemmKernel::Tile`]
     type Tile: Tile<__m512>;
+    /// [`GemmKernel::SumTile`]
     type SumTile: Tile<__m512i>;
-    type Linear: Linear<Avx512<Self>>;
-    type Attention: Block<Avx512<Self>>;
     /// [`GemmKernel::K_ALIGN`]
     const K_ALIGN: usize;
-    /// [`Bytes::BYTE_DEPTH`]
-    const BYTE_DEPTH: usize;
+    /// [`DotI8::K_ALIGN_I8`]
+    const K_ALIGN_I8: usize;
+    /// [`GemmKernel::NAME`]
     const NAME: &'static str;
 
     /// [`GemmKernel::begin`]
@@ -52,15 +81,14 @@ pub trait Products: Generation + Sized {
         kernel: Avx512<Self>,
         tile: &mut MaybeUninit<Self::Tile>,
         bias: Option<[__m512; 2]>,
-        steps: usize,
-        a: (*const bf16, usize),
-        b: (*const bf16, usize),
+        operands: Operands<bf16, bf16>,
     ) {
+        let start = bias.unwrap_or([kernel.splat(0.0); 2]);
         // SAFETY: the caller promises the same.
-        tile.write(unsafe { product(kernel, bias, steps, a, b) });
+        tile.write(unsafe { micro_kernel::multiply(ValueDot(kernel), start, operands) });
     }
 
-    /// [`Bytes::multiply_quads`]
+    /// [`DotI8::multiply_quads`]
     ///
     /// # Safety
     /// As there.
@@ -69,33 +97,27 @@ pub trait Products: Generation + Sized {
         kernel: Avx512<Self>,
         tile: &mut MaybeUninit<Self::SumTile>,
         offsets: [__m512i; 2],
-        quads: usize,
-        a: (*const u8, usize),
-        b: *const i8,
+        operands: Operands<u8, i8>,
     ) {
         // SAFETY: the caller promises the same.
-        tile.write(unsafe { bytes::product(kernel, offsets, quads, a, b) });
+        tile.write(unsafe { micro_kernel::multiply(QuadDot(kernel), offsets, operands) });
     }
 }
 
-impl Products for bf16 {
+impl MatrixUnit for bf16 {
     /// 24 sums, two columns and the broadcasts: 27 of 32 registers.
     type Tile = [[__m512; 2]; 12];
     type SumTile = [[__m512i; 2]; 12];
-    type Linear = ByteWeights<Avx512<Self>>;
-    type Attention = ByteBlock<Avx512<Self>>;
     const K_ALIGN: usize = 2;
-    const BYTE_DEPTH: usize = QUAD;
+    const K_ALIGN_I8: usize = QUAD;
     const NAME: &'static str = "avx512-bf16";
 }
 
-impl<P: Products> GemmKernel for Avx512<P> {
+impl<P: MatrixUnit> GemmKernel for Avx512<P> {
     type Value = bf16;
     type Operand = __m512bh;
     type Tile = P::Tile;
     type SumTile = P::SumTile;
-    type Linear = P::Linear;
-    type Attention = P::Attention;
     /// `vdpbf16ps` adds the products of two neighbours.
     const K_GROUP: usize = 2;
     const K_ALIGN: usize = P::K_ALIGN;
@@ -104,10 +126,11 @@ impl<P: Products> GemmKernel for Avx512<P> {
     #[inline(always)]
     fn dispatch<O: SimdOp<Self>>(self, operation: O) -> O::Output {
         #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,avx512vnni")]
-        fn run<P: Products, O: SimdOp<Avx512<P>>>(kernel: Avx512<P>, operation: O) -> O::Output {
-            operation.run(kernel)
+        fn run<P: MatrixUnit, O: SimdOp<Avx512<P>>>(kernel: Avx512<P>, operation: O) -> O::Output {
+            operation.eval(kernel)
         }
-        on_avx512!(run(self, operation))
+        // SAFETY: `self` proves that this machine has AVX-512 with BF16 and VNNI.
+        unsafe { run(self, operation) }
     }
 
     #[inline(always)]
@@ -161,7 +184,8 @@ impl<P: Products> GemmKernel for Avx512<P> {
 
     #[inline(always)]
     fn dot(self, sum: __m512, a: __m512bh, b: __m512bh) -> __m512 {
-        on_avx512!(_mm512_dpbf16_ps(sum, a, b))
+        // SAFETY: `self` proves that this machine has AVX-512 with BF16 and VNNI.
+        unsafe { _mm512_dpbf16_ps(sum, a, b) }
     }
 
     #[inline(always)]
@@ -179,30 +203,26 @@ impl<P: Products> GemmKernel for Avx512<P> {
         self,
         tile: &mut MaybeUninit<P::Tile>,
         bias: Option<[__m512; 2]>,
-        steps: usize,
-        a: (*const bf16, usize),
-        b: (*const bf16, usize),
+        operands: Operands<bf16, bf16>,
     ) {
         // SAFETY: the caller promises the same.
-        unsafe { P::multiply(self, tile, bias, steps, a, b) }
+        unsafe { P::multiply(self, tile, bias, operands) }
     }
 }
 
-impl<P: Products> Bytes for Avx512<P> {
+impl<P: MatrixUnit> DotI8 for Avx512<P> {
     type Quads = __m512i;
-    const BYTE_DEPTH: usize = P::BYTE_DEPTH;
+    const K_ALIGN_I8: usize = P::K_ALIGN_I8;
 
     #[inline(always)]
     unsafe fn multiply_quads(
         self,
         tile: &mut MaybeUninit<P::SumTile>,
         offsets: [__m512i; 2],
-        quads: usize,
-        a: (*const u8, usize),
-        b: *const i8,
+        operands: Operands<u8, i8>,
     ) {
         // SAFETY: the caller promises the same.
-        unsafe { P::multiply_quads(self, tile, offsets, quads, a, b) }
+        unsafe { P::multiply_quads(self, tile, offsets, operands) }
     }
 
     #[inline(always)]
@@ -219,7 +239,8 @@ impl<P: Products> Bytes for Avx512<P> {
 
     #[inline(always)]
     fn dot_quads(self, sums: __m512i, a: __m512i, b: __m512i) -> __m512i {
-        on_avx512!(_mm512_dpbusd_epi32(sums, a, b))
+        // SAFETY: `self` proves that this machine has AVX-512 with BF16 and VNNI.
+        unsafe { _mm512_dpbusd_epi32(sums, a, b) }
     }
 
     #[inline(always)]
@@ -240,7 +261,7 @@ impl<P: Products> Bytes for Avx512<P> {
     }
 
     #[inline(always)]
-    fn round_bytes(self, x: __m512, to: &mut [u8]) {
+    fn round_to_u8(self, x: __m512, to: &mut [u8]) {
         let to = &mut to[..Self::LANES];
         // SAFETY: sixteen bytes, checked above; the store needs no alignment.
         unsafe {

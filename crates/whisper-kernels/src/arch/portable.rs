@@ -1,15 +1,14 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Any machine: arrays that the compiler turns into whatever vectors it has.
+//! Any machine: arrays that the compiler turns into the vectors of the target.
 
 use std::array::from_fn;
 
-use super::attention::ValueBlock;
-use super::bytes::Bytes;
-use super::pack::PackedB;
-use super::{DotI16, GemmKernel, SimdF32, SimdOp};
+use crate::kernel::{DotI8, GemmKernel};
+use crate::simd::{DotI16, SimdF32, SimdOp};
 
 const LANES: usize = 4;
 
+/// The kernel that every machine has.
 #[derive(Clone, Copy, Debug)]
 pub struct Portable;
 
@@ -84,12 +83,12 @@ impl SimdF32 for Portable {
     }
 
     #[inline(always)]
-    fn sum(self, x: Self::Vector) -> f32 {
+    fn reduce_sum(self, x: Self::Vector) -> f32 {
         (x[0] + x[1]) + (x[2] + x[3])
     }
 
     #[inline(always)]
-    fn largest(self, x: Self::Vector) -> f32 {
+    fn reduce_max(self, x: Self::Vector) -> f32 {
         x[0].max(x[1]).max(x[2].max(x[3]))
     }
 }
@@ -99,7 +98,7 @@ impl DotI16 for Portable {
     type Pairs = [[i16; 2]; LANES];
 
     #[inline(always)]
-    fn no_sums(self) -> Self::Sums {
+    fn zero_sums(self) -> Self::Sums {
         [0; LANES]
     }
 
@@ -128,12 +127,12 @@ impl DotI16 for Portable {
     }
 
     #[inline(always)]
-    fn floats(self, sums: Self::Sums) -> Self::Vector {
+    fn sums_to_f32(self, sums: Self::Sums) -> Self::Vector {
         sums.map(|sum| sum as f32)
     }
 
     #[inline(always)]
-    fn round(self, x: Self::Vector, to: &mut [i16]) {
+    fn round_to_i16(self, x: Self::Vector, to: &mut [i16]) {
         to[..LANES].copy_from_slice(&x.map(|x| ((x + ROUND) - ROUND) as i16));
     }
 }
@@ -143,14 +142,12 @@ impl GemmKernel for Portable {
     type Operand = [f32; LANES];
     type Tile = [[[f32; LANES]; 2]; 4];
     type SumTile = [[[i32; LANES]; 2]; 4];
-    type Linear = PackedB<Self>;
-    type Attention = ValueBlock<Self>;
     const K_GROUP: usize = 1;
     const NAME: &'static str = "portable";
 
     #[inline(always)]
     fn dispatch<O: SimdOp<Self>>(self, operation: O) -> O::Output {
-        operation.run(self)
+        operation.eval(self)
     }
 
     #[inline(always)]
@@ -186,8 +183,8 @@ impl GemmKernel for Portable {
     }
 }
 
-/// The twin of what other instruction sets have; here the encoder multiplies f32, which is no slower.
-impl Bytes for Portable {
+/// The portable twin of the instructions, for tests. Products use f32 here, which is no slower.
+impl DotI8 for Portable {
     type Quads = [[i16; 4]; LANES];
 
     #[inline(always)]
@@ -226,7 +223,7 @@ impl Bytes for Portable {
     }
 
     #[inline(always)]
-    fn round_bytes(self, x: Self::Vector, to: &mut [u8]) {
+    fn round_to_u8(self, x: Self::Vector, to: &mut [u8]) {
         to[..LANES].copy_from_slice(&x.map(|x| ((x + ROUND) - ROUND) as u8));
     }
 }
