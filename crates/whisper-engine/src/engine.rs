@@ -46,7 +46,7 @@ pub enum Device {
 pub enum EngineError {
     #[error(transparent)]
     Model(#[from] ModelError),
-    #[error(transparent)]
+    #[error("the encoder failed: {0}")]
     Encoder(#[from] EncoderError),
     #[error(transparent)]
     Decoder(#[from] DecoderError),

@@ -6,3 +6,4 @@ pub mod encoder;
 pub mod engine;
 pub mod stream;
 pub mod voice;
+mod weights;

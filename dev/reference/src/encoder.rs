@@ -161,7 +161,7 @@ impl Encoder for ReferenceEncoder {
 
     fn encode(&mut self, context: usize, out: &mut AudioFeatures) -> Result<(), EncoderError> {
         self.write(context, out)
-            .map_err(|error| EncoderError(error.to_string()))
+            .map_err(|error| EncoderError::Other(error.into()))
     }
 
     fn description(&self) -> String {

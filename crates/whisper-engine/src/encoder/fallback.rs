@@ -138,7 +138,9 @@ impl FallbackEncoder {
         let State::Open(device) = &mut self.state else {
             return Err("it is not open".into());
         };
-        device.encode(context, out).map_err(|error| error.0)?;
+        device
+            .encode(context, out)
+            .map_err(|error| error.to_string())?;
         let rows = s![..out.context.min(context), ..];
         let mut values = outputs(out).flat_map(|output| output.slice_move(rows).into_iter());
         if values.any(|value| !value.is_finite()) {

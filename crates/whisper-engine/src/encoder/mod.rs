@@ -1,52 +1,48 @@
 // SPDX-License-Identifier: MPL-2.0
 //! Whisper's audio encoder: one window of mel rows in, what the decoder attends to out.
+//!
+//! | module | what it has |
+//! |---|---|
+//! | [`cpu`] | the encoder on the machine's vector units |
+//! | [`npu`] | its matrix products on an XDNA2 NPU |
+//! | [`fallback`] | an encoder on a device that may fail, with the CPU's behind it |
+//! | `stages` | the parts of the network that `cpu` and `npu` share |
 
 pub mod cpu;
+mod error;
 pub mod fallback;
+mod graph;
 pub mod npu;
+mod stages;
+
+pub use error::EncoderError;
 
 use ndarray::{Array2, ArrayViewMut2};
 
-use whisper_kernels::UnknownIsa;
 use whisper_model::Config;
 
-/// Why a window could not be encoded.
-#[derive(Debug, thiserror::Error)]
-#[error("the encoder failed: {0}")]
-pub struct EncoderError(pub String);
-
-impl From<whisper_model::ModelError> for EncoderError {
-    fn from(error: whisper_model::ModelError) -> Self {
-        Self(error.to_string())
-    }
-}
-
-impl From<UnknownIsa> for EncoderError {
-    fn from(error: UnknownIsa) -> Self {
-        Self(error.to_string())
-    }
-}
-
-/// Keys and values of one decoder layer's cross-attention, (audio_ctx, d) each, heads side by side.
+/// Keys and values of one decoder layer's cross-attention, heads side by side.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CrossKv {
+    /// Keys, `[audio_ctx, d]`.
     pub k: Array2<f32>,
+    /// Values, `[audio_ctx, d]`.
     pub v: Array2<f32>,
 }
 
 /// What the encoder makes of one window.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AudioFeatures {
-    /// Rows that were encoded; those after them are of windows before.
+    /// Rows that were encoded, 20 ms each. Rows after them hold what earlier windows left.
     pub context: usize,
-    /// Output of the last layer normalisation, (audio_ctx, d); one row per 20 ms.
+    /// Output of the last layer normalisation, `[audio_ctx, d]`.
     pub hidden: Array2<f32>,
     /// One pair per decoder layer.
     pub cross: Vec<CrossKv>,
 }
 
 impl AudioFeatures {
-    /// Room for one window of the model with these dimensions.
+    /// Zeros for one window of a model of these dimensions.
     pub fn new(config: &Config) -> Self {
         let shape = (config.audio_ctx, config.audio_state);
         let pair = CrossKv {
@@ -59,25 +55,36 @@ impl AudioFeatures {
             cross: vec![pair; config.text_layers],
         }
     }
+
+    /// Whether these are features of a model of such dimensions.
+    pub(crate) fn fits(&self, config: &Config) -> bool {
+        let shape = (config.audio_ctx, config.audio_state);
+        let mut cross = self.cross.iter();
+        self.hidden.dim() == shape
+            && self.cross.len() == config.text_layers
+            && cross.all(|pair| pair.k.dim() == shape && pair.v.dim() == shape)
+    }
 }
 
-/// An encoder and the memory that its next window is written into.
+/// An encoder, and the array that its next window is written to.
 ///
-/// The window goes straight to where the backend reads it (for an NPU, its mapped buffer):
-/// fill [`Encoder::input`], then call [`Encoder::encode`].
+/// Callers write the window straight to where the backend reads it: fill [`Encoder::input`], then call
+/// [`Encoder::encode`].
 pub trait Encoder: Send {
-    /// (WINDOW_FRAMES, n_mels), C-contiguous: Whisper's normalised log-mel, time-major.
+    /// The next window, `[WINDOW_FRAMES, n_mels]`, C-contiguous: Whisper's normalised log-mel, time-major.
     fn input(&mut self) -> ArrayViewMut2<'_, f32>;
 
-    /// Encodes the first `2 * context` frames of what [`Encoder::input`] holds, as if the window ended there, to the
-    /// first `context` rows of `out`, which must have been made for the same model. A backend whose shape is fixed may
-    /// encode more, and says so in `out.context`.
+    /// Encodes the first `2 * context` frames of [`Encoder::input`], as if the window ended there, to the first
+    /// `context` rows of `out`. A backend whose shape is fixed may encode more, and says so in `out.context`.
+    ///
+    /// # Errors
+    /// A context that the model does not have, features of another model, or a device that failed.
     fn encode(&mut self, context: usize, out: &mut AudioFeatures) -> Result<(), EncoderError>;
 
     /// What runs, for users: `cpu (f32)`.
     fn description(&self) -> String;
 
-    /// Whether the next window is mostly a matter of waiting for another device: the cores may decode meanwhile.
+    /// Whether [`Encoder::encode`] mostly waits for another device, so that the cores may decode meanwhile.
     fn runs_off_cpu(&self) -> bool {
         false
     }

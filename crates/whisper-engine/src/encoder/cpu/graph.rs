@@ -1,30 +1,30 @@
 // SPDX-License-Identifier: MPL-2.0
-//! The encoder's graph (openai/whisper `model.py`, class `AudioEncoder`), cut into tasks of [`BLOCK`] rows.
+//! The encoder's network on the CPU, cut into tasks of [`BLOCK`] rows.
 //!
-//! A layer is rounds of tasks: queries, keys and values; attention, which needs those of all rows; attention's projection,
-//! which needs all heads; and the feed-forward half, a round for each slice, so that its weights stay in the cache. The
+//! A layer is rounds of tasks: queries, keys and values; attention, which needs those of all rows; attention's
+//! projection, which needs all heads; and the MLP, a round for each slice, so that its weights stay in the cache. The
 //! rounds run on whatever rayon pool is current.
 
 use ndarray::Array2;
 use rayon::prelude::*;
 
-use super::attention::{Mixed, attend};
-use super::stem::convolve;
-use super::weights::{Slice, Weights};
-use super::workspace::{BLOCK, Scratch, Scratches, Workspace};
+use super::weights::Weights;
+use crate::encoder::graph::AudioEncoder;
+use crate::encoder::stages::{
+    AttentionOutput, BLOCK, Scratches, Workspace, attend, normalize, normed_blocks, row_blocks,
+    rows_in_block,
+};
 use crate::encoder::{AudioFeatures, EncoderError};
 use whisper_kernels::EncoderKernel;
 use whisper_kernels::buffer::padded_stride;
 use whisper_kernels::encoder_attention::AttentionBlock;
-use whisper_kernels::epilogue::{AddResidual, Gelu, StoreF32, StoreValues};
+use whisper_kernels::epilogue::{AddResidual, StoreF32};
 use whisper_kernels::gemm::{Gemm, Rows};
-use whisper_kernels::layer_norm::{LayerNorm, Normalize};
-use whisper_kernels::linear::{Linear, ValueRows};
 use whisper_kernels::pack::PackedB;
 use whisper_model::{Config, Model, ModelError};
 
 /// The encoder for one instruction set.
-pub struct Graph<K: EncoderKernel> {
+pub struct CpuAudioEncoder<K: EncoderKernel> {
     kernel: K,
     config: Config,
     weights: Weights<K>,
@@ -32,24 +32,11 @@ pub struct Graph<K: EncoderKernel> {
     scratches: Scratches<K>,
 }
 
-/// A graph whatever its instruction set.
-pub trait Encode: Send {
-    /// Encodes the first `2 * context` frames of `mel` (frames, n_mels), as if the window ended there, to the
-    /// first `context` rows of `out`.
-    fn encode(
-        &mut self,
-        mel: &Array2<f32>,
-        context: usize,
-        out: &mut AudioFeatures,
-    ) -> Result<(), EncoderError>;
-}
-
-/// Block number `block` of `rows` rows: how many rows it has.
-pub(in crate::encoder) fn rows_of(block: usize, rows: usize) -> usize {
-    rows.saturating_sub(block * BLOCK).min(BLOCK)
-}
-
-impl<K: EncoderKernel> Graph<K> {
+impl<K: EncoderKernel> CpuAudioEncoder<K> {
+    /// Packs the model's weights.
+    ///
+    /// # Errors
+    /// A weight that the model lacks, or heads that do not fit the kernel's tiles.
     pub fn new(kernel: K, model: &Model) -> Result<Self, ModelError> {
         let config = model.config.clone();
         let head_width = config.audio_state / config.audio_heads;
@@ -74,7 +61,7 @@ impl<K: EncoderKernel> Graph<K> {
     }
 
     /// Queries, keys and values of layer `index`, head by head.
-    fn project(&mut self, index: usize, context: usize) {
+    fn project_heads(&mut self, index: usize, context: usize) {
         let head_width = self.head_width();
         let Self {
             kernel,
@@ -92,7 +79,7 @@ impl<K: EncoderKernel> Graph<K> {
         let tasks = workspace.heads.par_iter_mut().enumerate().with_max_len(1);
         tasks.for_each(|(task, heads)| {
             let (block, head) = (task / config.audio_heads, task % config.audio_heads);
-            let count = rows_of(block, context);
+            let count = rows_in_block(block, context);
             let columns = head * head_width..(head + 1) * head_width;
             let parts = [&layer.q, &layer.k, &layer.v].map(|weights| Gemm {
                 left: Rows {
@@ -107,8 +94,8 @@ impl<K: EncoderKernel> Graph<K> {
         });
     }
 
-    /// Attention's projection, and the normalisation that the feed-forward half starts with.
-    fn join_heads(&mut self, index: usize, context: usize) {
+    /// Attention's output projection, and the normalisation that the MLP starts with.
+    fn project_attention(&mut self, index: usize, context: usize) {
         let Self {
             kernel,
             weights,
@@ -118,16 +105,18 @@ impl<K: EncoderKernel> Graph<K> {
         } = self;
         let (kernel, width) = (*kernel, config.audio_state);
         let layer = &weights.layers[index];
-        let mixed = Mixed {
-            values: &workspace.mixed,
+        let attended = AttentionOutput {
+            values: &workspace.attended,
             heads: config.audio_heads,
         };
         row_blocks(&mut workspace.x, &mut workspace.normed, width, context).for_each(
             |(block, (x, normed))| {
                 scratches.with(|scratch| {
-                    let (stride, count) =
-                        (padded_stride::<K::Value>(width), rows_of(block, context));
-                    mixed.gather(block, width, &mut scratch.rows, stride);
+                    let (stride, count) = (
+                        padded_stride::<K::Value>(width),
+                        rows_in_block(block, context),
+                    );
+                    attended.join_heads(block, width, &mut scratch.rows, stride);
                     let left = Rows {
                         values: &scratch.rows,
                         stride,
@@ -139,13 +128,13 @@ impl<K: EncoderKernel> Graph<K> {
                         epilogue: AddResidual { out: x, width },
                     });
                 });
-                normalize(kernel, &layer.feed_forward_norm, x, normed, &mut []);
+                normalize(kernel, &layer.mlp_norm, x, normed, &mut []);
             },
         );
     }
 
-    /// The feed-forward half, slice by slice, and the normalisation that the next layer starts with.
-    fn feed_forward(&mut self, index: usize, context: usize) {
+    /// The MLP, slice by slice, and the normalisation that the next layer starts with.
+    fn mlp(&mut self, index: usize, context: usize) {
         let Self {
             kernel,
             weights,
@@ -154,7 +143,7 @@ impl<K: EncoderKernel> Graph<K> {
             config,
         } = self;
         let (kernel, width) = (*kernel, config.audio_state);
-        let slices = &weights.layers[index].feed_forward;
+        let slices = &weights.layers[index].mlp;
         let next_norm = weights
             .layers
             .get(index + 1)
@@ -163,9 +152,14 @@ impl<K: EncoderKernel> Graph<K> {
             let norm = next_norm.filter(|_| number + 1 == slices.len());
             row_blocks(&mut workspace.x, &mut workspace.normed, width, context).for_each(
                 |(block, (x, normed))| {
-                    let count = rows_of(block, context);
+                    let count = rows_in_block(block, context);
                     scratches.with(|scratch| {
-                        expand_and_contract(kernel, slice, count, normed, scratch, x);
+                        let rows = Rows {
+                            values: normed,
+                            stride: padded_stride::<K::Value>(width),
+                            count,
+                        };
+                        slice.apply(kernel, rows, &mut scratch.mlp, x);
                     });
                     if let Some(norm) = norm {
                         normalize(kernel, norm, x, normed, &mut []);
@@ -175,7 +169,7 @@ impl<K: EncoderKernel> Graph<K> {
         }
     }
 
-    /// The last normalisation, to `hidden` (audio_ctx, d) and for the cross-attention projections.
+    /// The last normalisation, to `hidden`, `[audio_ctx, d]`, and for the cross-attention projections.
     fn finish(&mut self, context: usize, hidden: &mut [f32]) {
         let Self {
             kernel,
@@ -195,8 +189,8 @@ impl<K: EncoderKernel> Graph<K> {
             .for_each(|(x, normed, hidden)| normalize(kernel, &weights.norm, x, normed, hidden));
     }
 
-    /// `out = normed Wᵀ + b`, (context, d).
-    fn project_across(&self, packed: &PackedB<K>, context: usize, out: &mut [f32]) {
+    /// `out = normed Wᵀ + b`, `[context, d]`.
+    fn project_cross_kv(&self, packed: &PackedB<K>, context: usize, out: &mut [f32]) {
         let (kernel, width) = (self.kernel, self.config.audio_state);
         let stride = padded_stride::<K::Value>(width);
         out[..context * width]
@@ -208,7 +202,7 @@ impl<K: EncoderKernel> Graph<K> {
                 let left = Rows {
                     values,
                     stride,
-                    count: rows_of(block, context),
+                    count: rows_in_block(block, context),
                 };
                 kernel.dispatch(Gemm {
                     left,
@@ -219,126 +213,38 @@ impl<K: EncoderKernel> Graph<K> {
     }
 }
 
-impl<K: EncoderKernel> Encode for Graph<K> {
+impl<K: EncoderKernel> AudioEncoder for CpuAudioEncoder<K> {
     fn encode(
         &mut self,
         mel: &Array2<f32>,
         context: usize,
         out: &mut AudioFeatures,
     ) -> Result<(), EncoderError> {
-        let strided = || EncoderError("the encoder works on contiguous arrays".into());
-        let first_norm = self
-            .weights
-            .layers
-            .first()
-            .map(|layer| &layer.attention_norm);
-        convolve(
-            self.kernel,
-            &self.weights.stem,
-            first_norm,
-            &mut self.workspace,
-            mel.as_slice().ok_or_else(strided)?,
-            context,
-        );
+        let mel = mel.as_slice().ok_or(EncoderError::NonContiguous)?;
+        let mel = &mel[..2 * context * self.config.n_mels];
+        let layers = &self.weights.layers;
+        let first_norm = layers.first().map(|layer| &layer.attention_norm);
+        let stem = &self.weights.stem;
+        stem.apply(self.kernel, mel, first_norm, &mut self.workspace);
         for layer in 0..self.config.audio_layers {
-            self.project(layer, context);
-            attend(
-                self.kernel,
-                &self.config,
-                &mut self.workspace,
-                &self.scratches,
-                context,
-                0..context,
-            );
-            self.join_heads(layer, context);
-            self.feed_forward(layer, context);
+            self.project_heads(layer, context);
+            let (workspace, scratches) = (&mut self.workspace, &self.scratches);
+            attend(self.kernel, workspace, scratches, context, 0..context);
+            self.project_attention(layer, context);
+            self.mlp(layer, context);
         }
-        self.finish(context, out.hidden.as_slice_mut().ok_or_else(strided)?);
-        out.cross
-            .par_iter_mut()
-            .zip(&self.weights.cross)
-            .try_for_each(|(out, (k, v))| {
-                let k_out = out.k.as_slice_mut().ok_or_else(strided)?;
-                let v_out = out.v.as_slice_mut().ok_or_else(strided)?;
-                rayon::join(
-                    || self.project_across(k, context, k_out),
-                    || self.project_across(v, context, v_out),
-                );
-                Ok(())
-            })
+        let hidden = out.hidden.as_slice_mut();
+        self.finish(context, hidden.ok_or(EncoderError::NonContiguous)?);
+        let cross = out.cross.par_iter_mut().zip(&self.weights.cross);
+        cross.try_for_each(|(out, (k, v))| {
+            let (k_out, v_out) = (out.k.as_slice_mut(), out.v.as_slice_mut());
+            let k_out = k_out.ok_or(EncoderError::NonContiguous)?;
+            let v_out = v_out.ok_or(EncoderError::NonContiguous)?;
+            rayon::join(
+                || self.project_cross_kv(k, context, k_out),
+                || self.project_cross_kv(v, context, v_out),
+            );
+            Ok(())
+        })
     }
-}
-
-/// The residual stream and its normalised rows, as far as a context reaches: a task for each block, with its number.
-pub(super) fn row_blocks<'a, V: Send>(
-    x: &'a mut [f32],
-    normed: &'a mut [V],
-    width: usize,
-    context: usize,
-) -> impl IndexedParallelIterator<Item = (usize, (&'a mut [f32], &'a mut [V]))> {
-    (
-        x.par_chunks_mut(BLOCK * width),
-        normed_blocks(normed, width),
-    )
-        .into_par_iter()
-        .enumerate()
-        .take(context.div_ceil(BLOCK))
-        .with_max_len(1)
-}
-
-/// Normalised rows, block by block.
-fn normed_blocks<V: Send>(normed: &mut [V], width: usize) -> rayon::slice::ChunksMut<'_, V> {
-    normed.par_chunks_mut(BLOCK * padded_stride::<V>(width))
-}
-
-pub(super) fn normalize<K: EncoderKernel>(
-    kernel: K,
-    norm: &LayerNorm,
-    x: &[f32],
-    out: &mut [K::Value],
-    floats: &mut [f32],
-) {
-    let stride = padded_stride::<K::Value>(norm.weight.len());
-    kernel.dispatch(Normalize {
-        norm,
-        x,
-        out,
-        stride,
-        floats,
-    });
-}
-
-/// `x += fc2(GELU(fc1(rows)))`
-fn expand_and_contract<K: EncoderKernel>(
-    kernel: K,
-    slice: &Slice<K>,
-    count: usize,
-    rows: &[K::Value],
-    scratch: &mut Scratch<K>,
-    x: &mut [f32],
-) {
-    let Scratch { hidden, left, .. } = scratch;
-    let (width, wide) = (slice.fc2.outputs(), slice.fc1.outputs());
-    let rows = K::Linear::prepare(
-        kernel,
-        ValueRows {
-            values: rows,
-            depth: width,
-            count: BLOCK,
-        },
-        left,
-    );
-    let epilogue = StoreValues::new(hidden, padded_stride::<K::Value>(wide), Gelu);
-    slice.fc1.multiply(kernel, rows, count, epilogue);
-    let hidden = K::Linear::prepare(
-        kernel,
-        ValueRows {
-            values: hidden,
-            depth: wide,
-            count: BLOCK,
-        },
-        left,
-    );
-    let epilogue = AddResidual { out: x, width };
-    slice.fc2.multiply(kernel, hidden, count, epilogue);
 }

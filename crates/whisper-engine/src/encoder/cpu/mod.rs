@@ -1,44 +1,49 @@
 // SPDX-License-Identifier: MPL-2.0
 //! The encoder on the CPU, with kernels chosen at run time.
 //!
-//! `weights`, `workspace` and `graph` are the model, its memory, and the order of its operations, with `stem` and
-//! `attention` as parts of it; the operations themselves are in [`whisper_kernels`].
+//! `weights` is the packed model and `graph` the order of its operations. The parts of the network are the encoder's
+//! `stages`; the arithmetic is in [`whisper_kernels`].
 
-pub(super) mod attention;
-pub(super) mod graph;
-pub(super) mod stem;
-pub(super) mod weights;
-pub(super) mod workspace;
+mod graph;
+mod weights;
 
 use ndarray::{Array2, ArrayViewMut2};
 
-use self::graph::{Encode, Graph};
+use self::graph::CpuAudioEncoder;
+use super::graph::{AudioEncoder, check};
 use super::{AudioFeatures, Encoder, EncoderError};
 use whisper_frontend::mel::WINDOW_FRAMES;
 use whisper_kernels::{EncoderKernel, ForKernel, Isa};
-use whisper_model::{Model, ModelError};
+use whisper_model::{Config, Model, ModelError};
 
 /// Whisper's encoder on the machine's own vector units.
 pub struct CpuEncoder {
     isa: Isa,
-    context: usize,
+    config: Config,
     input: Array2<f32>,
-    graph: Box<dyn Encode>,
+    graph: Box<dyn AudioEncoder>,
 }
 
 impl CpuEncoder {
     /// For the fastest instruction set that this machine has, or the one that the environment names.
+    ///
+    /// # Errors
+    /// An unknown instruction set in the environment, or a weight that the model lacks.
     pub fn new(model: &Model) -> Result<Self, EncoderError> {
         Self::with_isa(model, Isa::choose()?)
     }
 
     /// For `isa`, which must be [available](Isa::available).
+    ///
+    /// # Errors
+    /// An instruction set that this machine does not have, or a weight that the model lacks.
     pub fn with_isa(model: &Model, isa: Isa) -> Result<Self, EncoderError> {
+        let graph = isa.detect()?.dispatch(Load(model))?;
         Ok(Self {
             isa,
-            context: model.config.audio_ctx,
+            config: model.config.clone(),
             input: Array2::zeros((WINDOW_FRAMES, model.config.n_mels)),
-            graph: isa.detect()?.dispatch(Load(model))?,
+            graph,
         })
     }
 }
@@ -47,10 +52,10 @@ impl CpuEncoder {
 struct Load<'a>(&'a Model);
 
 impl ForKernel for Load<'_> {
-    type Output = Result<Box<dyn Encode>, ModelError>;
+    type Output = Result<Box<dyn AudioEncoder>, ModelError>;
 
     fn run<K: EncoderKernel>(self, kernel: K) -> Self::Output {
-        Ok(Box::new(Graph::new(kernel, self.0)?))
+        Ok(Box::new(CpuAudioEncoder::new(kernel, self.0)?))
     }
 }
 
@@ -60,12 +65,7 @@ impl Encoder for CpuEncoder {
     }
 
     fn encode(&mut self, context: usize, out: &mut AudioFeatures) -> Result<(), EncoderError> {
-        if context == 0 || context > self.context {
-            return Err(EncoderError(format!(
-                "a context of {context}, the model has {}",
-                self.context
-            )));
-        }
+        check(&self.config, context, out)?;
         out.context = context;
         self.graph.encode(&self.input, context, out)
     }

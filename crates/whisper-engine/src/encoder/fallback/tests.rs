@@ -56,7 +56,7 @@ impl Encoder for Copier {
             Deed::Nan => (f32::NAN, 1.0),
             Deed::WrongAcross => (1.0, -1.0),
             Deed::NanAcross => (1.0, f32::NAN),
-            Deed::Fails => return Err(EncoderError("it hangs".into())),
+            Deed::Fails => return Err(EncoderError::Other("it hangs".into())),
         };
         out.context = context;
         out.hidden.assign(&(sign * &self.input));

@@ -8,11 +8,7 @@ use rayon::prelude::*;
 
 use super::row_half::{RowHalf, fetch};
 use super::rows::{NormalizeRow, Part, add, narrow};
-use crate::encoder::cpu::attention::attend;
-use crate::encoder::cpu::graph::rows_of;
-use crate::encoder::cpu::stem::convolve;
-use crate::encoder::cpu::weights::Stem;
-use crate::encoder::cpu::workspace::{BLOCK, Scratches, Workspace};
+use crate::encoder::stages::{BLOCK, Scratches, Stem, Workspace, attend, rows_in_block};
 use crate::encoder::{CrossKv, EncoderError};
 use whisper_kernels::EncoderKernel;
 use whisper_kernels::encoder_attention::AttentionBlock;
@@ -43,7 +39,7 @@ impl<K: EncoderKernel> CpuStage<K> {
     /// Both convolutions, to the residual stream.
     pub fn convolve(&mut self, stem: &Stem<K>, mel: &[f32], context: usize) {
         self.context = context;
-        convolve(self.kernel, stem, None, &mut self.workspace, mel, context);
+        stem.apply(self.kernel, mel, None, &mut self.workspace);
     }
 
     /// Adds what the device made of the lane's rows to the residual stream.
@@ -112,7 +108,7 @@ impl<K: EncoderKernel> CpuStage<K> {
             if !rows.contains(&(block * BLOCK)) {
                 return;
             }
-            let count = rows_of(block, context);
+            let count = rows_in_block(block, context);
             let parts = [0, 1, 2].map(|part| Part {
                 rows: &wide[2 * (block * BLOCK - rows.start) * stride..],
                 stride,
@@ -129,7 +125,6 @@ impl<K: EncoderKernel> CpuStage<K> {
     pub fn attend(&mut self, lane: &mut RowHalf) -> Result<(), NpuError> {
         attend(
             self.kernel,
-            &self.config,
             &mut self.workspace,
             &self.scratches,
             self.context,
@@ -143,7 +138,7 @@ impl<K: EncoderKernel> CpuStage<K> {
     fn gather(&self, lane: &mut RowHalf) {
         let (width, head_width) = (self.config.audio_state, self.head_width());
         let head_len = self.config.audio_ctx.next_multiple_of(BLOCK) * head_width;
-        let mixed = &self.workspace.mixed;
+        let mixed = &self.workspace.attended;
         let left = lane.left.bytes_mut().par_chunks_exact_mut(2 * width);
         let rows = lane.rows.clone().into_par_iter();
         rows.zip(left).for_each(|(row, left)| {
@@ -196,10 +191,6 @@ pub fn unpack_cross_kv(
     Ok(())
 }
 
-pub fn strided() -> EncoderError {
-    EncoderError("the encoder works on contiguous arrays".into())
-}
-
 pub fn contiguous(array: &mut Array2<f32>) -> Result<&mut [f32], EncoderError> {
-    array.as_slice_mut().ok_or_else(strided)
+    array.as_slice_mut().ok_or(EncoderError::NonContiguous)
 }

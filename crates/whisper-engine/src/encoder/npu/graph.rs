@@ -18,12 +18,14 @@ use std::mem::swap;
 
 use ndarray::Array2;
 
-use super::cpu_stage::{CpuStage, contiguous, head_width, strided, unpack_cross_kv};
+use super::cpu_stage::{CpuStage, contiguous, head_width, unpack_cross_kv};
 use super::products::{DeviceWeights, Products, Step, unsuited};
 use super::row_half::{LANE_ROWS, RowHalf};
-use crate::encoder::cpu::graph::Encode;
-use crate::encoder::cpu::weights::{Stem, norm};
+use crate::encoder::graph::AudioEncoder;
+use crate::encoder::stages::Stem;
 use crate::encoder::{AudioFeatures, CrossKv, EncoderError};
+use crate::weights::layer_norm;
+use whisper_frontend::mel::WINDOW_FRAMES;
 use whisper_kernels::EncoderKernel;
 use whisper_kernels::layer_norm::LayerNorm;
 use whisper_model::{Config, Model};
@@ -63,11 +65,11 @@ impl Layer {
         ];
         Ok(Self {
             qkv: Entry {
-                norm: norm(model, &name("self_attn_layer_norm")).map_err(unsuited)?,
+                norm: layer_norm(model, &name("self_attn_layer_norm")).map_err(unsuited)?,
                 right: settle(&qkv, Epilogue::None)?,
             },
             out: settle(&[("self_attn.out_proj", 1.0)], Epilogue::None)?,
-            feed_forward_norm: norm(model, &name("final_layer_norm")).map_err(unsuited)?,
+            feed_forward_norm: layer_norm(model, &name("final_layer_norm")).map_err(unsuited)?,
             fc1: settle(&[("fc1", 1.0)], Epilogue::Gelu)?,
             fc2: settle(&[("fc2", 1.0)], Epilogue::None)?,
         })
@@ -115,7 +117,7 @@ impl<K: EncoderKernel> Graph<K> {
         let layers = (0..config.audio_layers).map(|i| Layer::load(model, i, &mut products));
         let layers = layers.collect::<Result<_, _>>()?;
         let heard = Entry {
-            norm: norm(model, "model.encoder.layer_norm").map_err(unsuited)?,
+            norm: layer_norm(model, "model.encoder.layer_norm").map_err(unsuited)?,
             right: load_cross(model, 0, &mut products)?,
         };
         let others = (LAYERS_TOGETHER..config.text_layers).step_by(LAYERS_TOGETHER);
@@ -130,7 +132,7 @@ impl<K: EncoderKernel> Graph<K> {
     }
 }
 
-impl<K: EncoderKernel> Encode for Graph<K> {
+impl<K: EncoderKernel> AudioEncoder for Graph<K> {
     fn encode(
         &mut self,
         mel: &Array2<f32>,
@@ -138,7 +140,9 @@ impl<K: EncoderKernel> Encode for Graph<K> {
         out: &mut AudioFeatures,
     ) -> Result<(), EncoderError> {
         let (bench, hidden) = (&mut self.bench, contiguous(&mut out.hidden)?);
-        bench.begin(&self.stem, mel.as_slice().ok_or_else(strided)?, context);
+        let mel = mel.as_slice().ok_or(EncoderError::NonContiguous)?;
+        let n_mels = mel.len() / WINDOW_FRAMES;
+        bench.begin(&self.stem, &mel[..2 * context * n_mels], context);
         let first = self.layers.first().map_or(&self.heard, |layer| &layer.qkv);
         bench.enter(first)?;
         for (index, layer) in self.layers.iter().enumerate() {

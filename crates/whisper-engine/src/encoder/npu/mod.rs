@@ -25,19 +25,19 @@ mod rows;
 
 use ndarray::{Array2, ArrayViewMut2};
 
-use super::cpu::graph::Encode;
+use super::graph::{AudioEncoder, check};
 use super::{AudioFeatures, Encoder, EncoderError};
 use whisper_frontend::mel::WINDOW_FRAMES;
 use whisper_kernels::{EncoderKernel, ForKernel, Isa};
-use whisper_model::Model;
+use whisper_model::{Config, Model};
 use xdna::device::{NpuDevice, NpuError};
 
 /// Whisper's encoder, its matrix products on an [`NpuDevice`].
 pub struct NpuEncoder {
     description: String,
-    context: usize,
+    config: Config,
     input: Array2<f32>,
-    graph: Box<dyn Encode>,
+    graph: Box<dyn AudioEncoder>,
 }
 
 impl NpuEncoder {
@@ -49,7 +49,7 @@ impl NpuEncoder {
         let kernel = isa.detect().map_err(|error| unsuited(&error))?;
         Ok(Self {
             description,
-            context: model.config.audio_ctx,
+            config: model.config.clone(),
             input: Array2::zeros((WINDOW_FRAMES, model.config.n_mels)),
             graph: kernel.dispatch(Load { model, device })?,
         })
@@ -62,7 +62,7 @@ struct Load<'a> {
 }
 
 impl ForKernel for Load<'_> {
-    type Output = Result<Box<dyn Encode>, NpuError>;
+    type Output = Result<Box<dyn AudioEncoder>, NpuError>;
 
     fn run<K: EncoderKernel>(self, kernel: K) -> Self::Output {
         Ok(Box::new(graph::Graph::new(
@@ -73,22 +73,13 @@ impl ForKernel for Load<'_> {
     }
 }
 
-impl From<NpuError> for EncoderError {
-    fn from(error: NpuError) -> Self {
-        Self(error.to_string())
-    }
-}
-
 impl Encoder for NpuEncoder {
     fn input(&mut self) -> ArrayViewMut2<'_, f32> {
         self.input.view_mut()
     }
 
     fn encode(&mut self, context: usize, out: &mut AudioFeatures) -> Result<(), EncoderError> {
-        if context == 0 || context > self.context {
-            let what = format!("a context of {context}, the model has {}", self.context);
-            return Err(EncoderError(what));
-        }
+        check(&self.config, context, out)?;
         out.context = context;
         self.graph.encode(&self.input, context, out)
     }

@@ -4,7 +4,7 @@
 use std::ops::Range;
 
 use super::products::{DeviceWeights, Products, Step};
-use crate::encoder::cpu::workspace::BLOCK;
+use crate::encoder::stages::BLOCK;
 use xdna::contract::PASS_ROWS;
 use xdna::device::{NpuBuffer, NpuError};
 

@@ -81,7 +81,9 @@ fn encode_rows(
         *x = ((frame * (band + 3 + number)) as f32 * 0.01).sin() * 0.7;
     }
     let encoded = encoder.encode(context, &mut features);
-    encoded.map(|()| features).map_err(|error| error.0)
+    encoded
+        .map(|()| features)
+        .map_err(|error| error.to_string())
 }
 
 fn outputs(features: &AudioFeatures) -> Vec<ArrayView2<'_, f32>> {
