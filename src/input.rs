@@ -13,7 +13,7 @@ use crate::session::Session;
 use crate::timeline::{Placement, Timeline, time_of};
 use whisper_engine::stream::TranscribeOptions;
 use whisper_frontend::AudioRun;
-use whisper_frontend::mel::{Analyzer, SAMPLE_RATE};
+use whisper_frontend::mel::{MelAnalyzer, SAMPLE_RATE};
 use whisper_frontend::{Samples, VoiceDetector};
 
 pub struct Input {
@@ -24,7 +24,7 @@ pub struct Input {
     format: Option<AudioFormat>,
     segment: gst::FormattedSegment<ClockTime>,
     timeline: Timeline,
-    analyzer: Analyzer,
+    analyzer: MelAnalyzer,
     /// Only for live text.
     voice: Option<VoiceDetector>,
     /// The run that samples go into; it begins with the first of them.
@@ -53,7 +53,7 @@ impl Input {
             format: None,
             segment: gst::FormattedSegment::new(),
             timeline: Timeline::new(ClockTime::ZERO),
-            analyzer: Analyzer::new(n_mels),
+            analyzer: MelAnalyzer::new(n_mels),
             voice: None,
             run: None,
             base: ClockTime::ZERO,
@@ -284,7 +284,7 @@ impl Input {
                 if !self.open_run(request)? {
                     return Ok(self.give_up(rest.len()));
                 }
-            } else if !run.wait_for_room(1) {
+            } else if !run.wait_for_space(1) {
                 return Err(self
                     .session
                     .feed
@@ -341,7 +341,7 @@ impl Input {
         let Some(run) = self.run.take() else { return };
         // Without room for its last rows: a live upstream cannot wait for it.
         while !run.write(|track| self.analyzer.finish(track)) {
-            if self.session.is_live() || !run.wait_for_room(2) {
+            if self.session.is_live() || !run.wait_for_space(2) {
                 break;
             }
         }

@@ -301,7 +301,7 @@ mod tests {
         });
         let reader = std::thread::spawn({
             let read = read.clone();
-            move || read.wait(1, Duration::from_secs(60))
+            move || read.wait(1.into(), Duration::from_secs(60))
         });
         assert_eq!(feed.interrupt(FlowError::Flushing), 1);
         assert_eq!(

@@ -88,7 +88,7 @@ pub fn structure(counters: &Counters, n_mels: usize, engine: Option<&Engine>) ->
     set_pool(
         &mut structure,
         "track-pool",
-        whisper_frontend::track_counters(n_mels),
+        whisper_frontend::AudioRun::pool_counters(n_mels),
     );
     if let Some(engine) = engine {
         set_engine(&mut structure, engine);
@@ -121,7 +121,7 @@ fn set_engine(structure: &mut gst::Structure, engine: &Engine) {
     }
 }
 
-fn set_pool(structure: &mut gst::Structure, name: &str, counters: pool::Counters) {
+fn set_pool(structure: &mut gst::Structure, name: &str, counters: pool::PoolCounters) {
     structure.set(format!("{name}-made"), counters.made);
     structure.set(format!("{name}-reused"), counters.reused);
     structure.set(format!("{name}-exhausted"), counters.exhausted);

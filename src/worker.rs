@@ -19,12 +19,10 @@ use crate::session::Session;
 use crate::settings::Settings;
 use whisper_engine::engine::{Engine, EngineError};
 use whisper_engine::stream::{Live, Offline, TranscribeOptions, Transcriber, TranscriptEvent};
-use whisper_frontend::Wake;
+use whisper_frontend::{MelFrame, Wake};
 
 /// When upstream sends nothing for so long, what is there is recognised: it may be waiting for our text.
 const STALL: Duration = Duration::from_millis(500);
-/// Length of one mel row.
-const ROW: Duration = Duration::from_millis(10);
 
 /// Holds the element weakly: an inference that is under way must not keep it alive, nor delay a change of state.
 pub struct Worker {
@@ -185,8 +183,8 @@ impl Worker {
         let mut schedule = self.schedule(request, engine);
         let mut settled = Duration::ZERO;
         loop {
-            let wake = run.wait(schedule.next_frame(), STALL);
-            let end = run.read(|track| duration_of(track.end()));
+            let wake = run.wait(MelFrame::new(schedule.next_frame()), STALL);
+            let end = run.read(|track| track.end().to_duration());
             match wake {
                 Wake::Cancelled => return Ok(()),
                 Wake::Stalled if self.session.is_live() || settled >= end => continue,
@@ -240,10 +238,6 @@ impl Worker {
             }
         }
     }
-}
-
-fn duration_of(rows: u64) -> Duration {
-    Duration::from_millis(rows.saturating_mul(ROW.as_millis() as u64))
 }
 
 fn load_error(error: &EngineError) -> gst::ErrorMessage {

@@ -21,8 +21,8 @@ use crate::encoder::cpu::CpuEncoder;
 use crate::encoder::fallback::{FallbackEncoder, Health, HealthMonitor, Open};
 use crate::encoder::npu::NpuEncoder;
 use crate::encoder::{AudioFeatures, Encoder, EncoderError};
-use whisper_frontend::AudioRun;
-use whisper_frontend::pool::{Counters as PoolCounters, Pool, Pooled};
+use whisper_frontend::pool::{Pool, PoolCounters, Pooled};
+use whisper_frontend::{AudioRun, MelFrame};
 use whisper_model::{Model, ModelError, data_directories};
 
 /// Windows of encoder output that are kept for reuse.
@@ -328,7 +328,8 @@ impl Engine {
         let mut features = self.features.acquire();
         let threads = self.encoder_threads.as_ref().unwrap_or(&self.threads);
         threads.install(|| {
-            run.read(|track| track.pack_window(from, frames, encoder.input()));
+            let (from, frames) = (MelFrame::new(from), MelFrame::from_usize(frames));
+            run.read(|ring| ring.pack_window(from, frames, encoder.input()));
             encoder.encode(context, &mut features)
         })?;
         add(&self.encoder_nanos, began.elapsed());

@@ -1,37 +1,30 @@
 // SPDX-License-Identifier: MPL-2.0
-//! A stretch of audio without a hole, shared by the streaming thread (writes mel rows) and the worker.
+//! A stretch of audio without a hole, shared by the thread that writes its mel rows and the one that reads them.
 
-use std::collections::HashMap;
-use std::sync::{Condvar, Mutex, MutexGuard};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use once_cell::sync::Lazy;
+use parking_lot::{Condvar, Mutex};
 
+use crate::MelFrame;
 use crate::mel::{MelRing, MelRingMemory};
-use crate::pool::{Counters, Pool};
+use crate::pool::{Pool, PoolCounters};
 
-/// Rows of a run's track, two and a half minutes: offline, all windows that are decoded together, and the next one.
-const TRACK_ROWS: usize = 15_000;
-/// Tracks that are kept for reuse, per number of mel bands.
-const TRACKS_KEPT: usize = 8;
+/// Rows of a run's ring, two and a half minutes: offline, all windows that are decoded together, and the next one.
+const RING_ROWS: usize = 15_000;
+/// Rings that are kept for reuse, per number of mel bands.
+const RINGS_KEPT: usize = 8;
 
-/// The process-wide pools of tracks, by number of mel bands.
-static TRACKS: Lazy<Mutex<HashMap<usize, Pool<MelRingMemory>>>> = Lazy::new(Mutex::default);
+/// The process-wide pools of rings, by number of mel bands.
+static POOLS: Mutex<BTreeMap<usize, Pool<MelRingMemory>>> = Mutex::new(BTreeMap::new());
 
-fn tracks(n_mels: usize) -> Pool<MelRingMemory> {
-    let mut pools = TRACKS
+fn pool(n_mels: usize) -> Pool<MelRingMemory> {
+    let make = move || MelRingMemory::new(RING_ROWS, n_mels);
+    POOLS
         .lock()
-        .unwrap_or_else(|poisoned| poisoned.into_inner());
-    let make = move || MelRingMemory::new(TRACK_ROWS, n_mels);
-    pools
         .entry(n_mels)
-        .or_insert_with(|| Pool::new(TRACKS_KEPT, make))
+        .or_insert_with(|| Pool::new(RINGS_KEPT, make))
         .clone()
-}
-
-/// Use of the pool of tracks with this number of mel bands.
-pub fn track_counters(n_mels: usize) -> Counters {
-    tracks(n_mels).counters()
 }
 
 /// Why [`AudioRun::wait`] returned.
@@ -55,67 +48,87 @@ enum Phase {
 }
 
 struct State {
-    track: MelRing,
+    ring: MelRing,
     phase: Phase,
 }
 
-/// Mel rows of one run with the signals of its two sides.
+/// A [`MelRing`] with two ends: one thread writes rows, another reads and releases them, and each can wait for the
+/// other.
 ///
-/// Locks are held for as long as it takes to write or read rows, never during inference.
+/// The lock is held for as long as it takes to write or read rows, never during inference.
+///
+/// ```
+/// use std::time::Duration;
+/// use whisper_frontend::mel::MelAnalyzer;
+/// use whisper_frontend::{AudioRun, MelFrame, Samples, Wake};
+///
+/// let run = AudioRun::new(80);
+/// std::thread::scope(|scope| {
+///     scope.spawn(|| {
+///         let mut analyzer = MelAnalyzer::new(80);
+///         run.write(|ring| analyzer.push(Samples::Silence(16_000), ring));
+///         run.write(|ring| analyzer.finish(ring));
+///         run.finish();
+///     });
+///     assert_eq!(run.wait(MelFrame::new(100), Duration::from_secs(10)), Wake::Ready);
+/// });
+/// assert_eq!(run.read(|ring| ring.end()), MelFrame::new(100));
+/// run.release(MelFrame::new(50));
+/// assert_eq!(run.wait(MelFrame::new(101), Duration::ZERO), Wake::Finished);
+/// ```
 pub struct AudioRun {
     state: Mutex<State>,
     changed: Condvar,
 }
 
 impl AudioRun {
-    /// An empty run whose rows lie in a track of the process-wide pool.
+    /// An empty run whose rows lie in a ring of the process-wide pool.
     pub fn new(n_mels: usize) -> Self {
-        let track = MelRing::new(tracks(n_mels).acquire(), n_mels);
+        let ring = MelRing::new(pool(n_mels).acquire(), n_mels);
         Self {
             state: Mutex::new(State {
-                track,
+                ring,
                 phase: Phase::Growing,
             }),
             changed: Condvar::new(),
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner())
+    /// Use of the process-wide pool of rings with this number of mel bands.
+    pub fn pool_counters(n_mels: usize) -> PoolCounters {
+        pool(n_mels).counters()
     }
 
-    /// Lets `write` append rows, then wakes the worker.
+    /// Lets `write` append rows, then wakes the reader.
     pub fn write<R>(&self, write: impl FnOnce(&mut MelRing) -> R) -> R {
-        let mut state = self.lock();
-        let written = write(&mut state.track);
-        drop(state);
+        let written = write(&mut self.state.lock().ring);
         self.changed.notify_all();
         written
     }
 
-    /// Lets `read` look at the rows; also to release those that are not needed any more.
-    pub fn read<R>(&self, read: impl FnOnce(&mut MelRing) -> R) -> R {
-        let mut state = self.lock();
-        let read = read(&mut state.track);
-        drop(state);
-        self.changed.notify_all();
-        read
+    /// Lets `read` look at the rows that are there.
+    pub fn read<R>(&self, read: impl FnOnce(&MelRing) -> R) -> R {
+        read(&self.state.lock().ring)
     }
 
-    /// No more rows will come.
+    /// Gives up the rows before a frame, and wakes the writer, who may wait for their place.
+    pub fn release(&self, before: MelFrame) {
+        self.state.lock().ring.release(before);
+        self.changed.notify_all();
+    }
+
+    /// Says that no more rows will come.
     pub fn finish(&self) {
         self.set_phase(Phase::Finished);
     }
 
-    /// The rest is not wanted: both sides return at once.
+    /// Says that the rest is not wanted: both sides return at once.
     pub fn cancel(&self) {
         self.set_phase(Phase::Cancelled);
     }
 
     fn set_phase(&self, phase: Phase) {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         if state.phase != Phase::Cancelled {
             state.phase = phase;
         }
@@ -123,32 +136,30 @@ impl AudioRun {
         self.changed.notify_all();
     }
 
+    /// Whether the rest is not wanted.
     pub fn is_cancelled(&self) -> bool {
-        self.lock().phase == Phase::Cancelled
+        self.state.lock().phase == Phase::Cancelled
     }
 
     /// Whether no more rows will come.
     pub fn is_finished(&self) -> bool {
-        self.lock().phase != Phase::Growing
+        self.state.lock().phase != Phase::Growing
     }
 
-    /// Waits until rows up to `frame` are there. `stall` bounds the time without any new row.
-    pub fn wait(&self, frame: u64, stall: Duration) -> Wake {
-        let mut state = self.lock();
+    /// Waits until the rows before frame `end` are there. `stall` bounds the time without any new row.
+    pub fn wait(&self, end: MelFrame, stall: Duration) -> Wake {
+        let mut state = self.state.lock();
         loop {
             match state.phase {
                 Phase::Cancelled => return Wake::Cancelled,
-                _ if state.track.end() >= frame => return Wake::Ready,
+                _ if state.ring.end() >= end => return Wake::Ready,
                 Phase::Finished => return Wake::Finished,
                 Phase::Growing => {}
             }
-            let before = state.track.end();
-            let (next, timeout) = self
-                .changed
-                .wait_timeout(state, stall)
-                .unwrap_or_else(|poisoned| poisoned.into_inner());
-            state = next;
-            if timeout.timed_out() && state.track.end() == before && state.phase == Phase::Growing {
+            let before = state.ring.end();
+            let timeout = self.changed.wait_for(&mut state, stall);
+            let is_growing = state.phase == Phase::Growing;
+            if timeout.timed_out() && state.ring.end() == before && is_growing {
                 return Wake::Stalled;
             }
         }
@@ -156,13 +167,10 @@ impl AudioRun {
 
     /// Waits until `rows` more rows fit: back-pressure for a producer that may be slowed down.
     /// False when the run was cancelled.
-    pub fn wait_for_room(&self, rows: usize) -> bool {
-        let mut state = self.lock();
-        while state.phase != Phase::Cancelled && state.track.room() < rows {
-            state = self
-                .changed
-                .wait(state)
-                .unwrap_or_else(|poisoned| poisoned.into_inner());
+    pub fn wait_for_space(&self, rows: usize) -> bool {
+        let mut state = self.state.lock();
+        while state.phase != Phase::Cancelled && state.ring.free_rows() < rows {
+            self.changed.wait(&mut state);
         }
         state.phase != Phase::Cancelled
     }

@@ -2,15 +2,29 @@
 //! A pool of large buffers, shared by all streams of the process.
 //!
 //! **Exhaustion policy.** A stream never waits for another one's buffer: while `cap` values are in use, the pool makes
-//! an extra one, counts it in [`Counters::exhausted`], and frees the surplus as values come back. So memory follows
+//! an extra one, counts it in [`PoolCounters::exhausted`], and frees the surplus as values come back. So memory follows
 //! the number of streams, what is kept for later stays below `cap`, and a rising counter says that `cap` is too small.
+//!
+//! ```
+//! use whisper_frontend::pool::Pool;
+//!
+//! let pool = Pool::new(1, || vec![0.0; 1_000]);
+//! pool.acquire()[0] = 1.0;
+//! let again = pool.acquire();
+//! assert_eq!(again[0], 1.0, "the next user overwrites what the last one left");
+//! let extra = pool.acquire();
+//! assert_eq!((pool.counters().made, pool.counters().exhausted), (2, 1));
+//! # drop((again, extra));
+//! ```
 
 use std::ops::{Deref, DerefMut};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
 
 /// What a pool has done so far, and what it holds now.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counters {
+pub struct PoolCounters {
     /// Values made because none was idle.
     pub made: u64,
     /// Values handed out again.
@@ -45,7 +59,7 @@ struct State<T> {
 }
 
 impl<T: Send + 'static> Pool<T> {
-    /// A pool that keeps at most `cap` values alive between uses. `make` is not called before a value is wanted.
+    /// A pool that keeps at most `cap` values between uses. `make` is not called before a value is wanted.
     pub fn new(cap: usize, make: impl Fn() -> T + Send + Sync + 'static) -> Self {
         let state = State {
             idle: Vec::new(),
@@ -73,26 +87,27 @@ impl<T: Send + 'static> Pool<T> {
     }
 
     fn reuse(&self) -> Option<T> {
-        let mut state = self.shared.lock();
+        let mut state = self.shared.state.lock();
         let value = state.idle.pop()?;
         state.reused += 1;
         state.in_use += 1;
         Some(value)
     }
 
-    /// Making a value may take long or panic, so it happens outside the lock and before anything is counted.
+    /// Makes a value outside the lock and before counting, since `make` may take long or panic.
     fn make(&self) -> T {
         let value = (self.shared.make)();
-        let mut state = self.shared.lock();
+        let mut state = self.shared.state.lock();
         state.made += 1;
         state.exhausted += u64::from(state.in_use >= self.shared.cap);
         state.in_use += 1;
         value
     }
 
-    pub fn counters(&self) -> Counters {
-        let state = self.shared.lock();
-        Counters {
+    /// What the pool has done so far, and what it holds now.
+    pub fn counters(&self) -> PoolCounters {
+        let state = self.shared.state.lock();
+        PoolCounters {
             made: state.made,
             reused: state.reused,
             exhausted: state.exhausted,
@@ -111,14 +126,9 @@ impl<T> Clone for Pool<T> {
 }
 
 impl<T> Shared<T> {
-    /// No code that can panic runs under this lock but `Vec::push`, so a poisoned state is still a whole one.
-    fn lock(&self) -> MutexGuard<'_, State<T>> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Keeps `value` for later, or gives it back to be freed outside the lock.
     fn release(&self, value: T) -> Option<T> {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         state.in_use -= 1;
         if state.idle.len() + state.in_use >= self.cap {
             return Some(value);
@@ -168,8 +178,8 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_made_before_it_is_wanted() {
-        assert_eq!(numbered(4).counters(), Counters::default());
+    fn a_pool_makes_nothing_before_it_is_wanted() {
+        assert_eq!(numbered(4).counters(), PoolCounters::default());
     }
 
     #[test]
@@ -178,11 +188,11 @@ mod tests {
         let first = *pool.acquire();
         let again = pool.acquire();
         assert_eq!(*again, first);
-        let expected = Counters {
+        let expected = PoolCounters {
             made: 1,
             reused: 1,
             in_use: 1,
-            ..Counters::default()
+            ..PoolCounters::default()
         };
         assert_eq!(pool.counters(), expected);
     }
@@ -236,7 +246,7 @@ mod tests {
             std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(pool.acquire())))
                 .is_err()
         );
-        assert_eq!(pool.counters(), Counters::default());
+        assert_eq!(pool.counters(), PoolCounters::default());
         drop(pool.acquire());
         assert_eq!(pool.counters().idle, 1);
     }

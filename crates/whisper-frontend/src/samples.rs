@@ -4,6 +4,13 @@
 /// One channel of samples as bytes of a mapped buffer, at any alignment; nothing is copied or converted ahead of use.
 ///
 /// Bytes after the last whole sample are left out. Full scale is ±1.
+///
+/// ```
+/// use whisper_frontend::Samples;
+///
+/// let bytes = 16_384_i16.to_le_bytes();
+/// assert_eq!(Samples::S16Le(&bytes).get(0), Some(0.5));
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub enum Samples<'a> {
     /// Signed 16-bit little endian; 32768 is full scale.
@@ -24,6 +31,7 @@ impl<'a> Samples<'a> {
         }
     }
 
+    /// Whether there is no sample.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -84,7 +92,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn both_formats_give_the_same_samples_at_any_alignment() {
+    fn both_formats_give_the_same_samples() {
         let s16 = [0, 1, -1, i16::MAX, i16::MIN];
         let f32s = s16.map(|s| f32::from(s) / 32768.0);
         for offset in 0..4 {

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: MPL-2.0
 //! The streaming path allocates nothing after warm-up: counted by the allocator itself.
 //!
-//! One test in a binary of its own, and a count per thread, so that nothing else is counted.
+//! The binary holds one test, and each thread has a count, so that nothing else is counted.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
 use ndarray::Array2;
-use whisper_frontend::Samples;
-use whisper_frontend::mel::{Analyzer, MelRing, MelRingMemory};
+use whisper_frontend::mel::{MelAnalyzer, MelRing, MelRingMemory};
 use whisper_frontend::pool::Pool;
+use whisper_frontend::{MelFrame, Samples, VoiceDetector};
 
 thread_local! {
     static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
@@ -55,20 +55,23 @@ fn allocations_of(work: impl FnOnce()) -> u64 {
 
 /// A run through push, pack and finish, on a ring that wraps, with a buffer from the pool.
 fn run(
-    analyzer: &mut Analyzer,
+    (analyzer, detector): &mut (MelAnalyzer, VoiceDetector),
     pool: &Pool<MelRingMemory>,
     audio: &[u8],
     window: &mut Array2<f32>,
 ) {
-    let mut track = MelRing::new(pool.acquire(), 80);
+    let mut ring = MelRing::new(pool.acquire(), 80);
     analyzer.reset();
+    detector.reset();
     let mut push = |samples: Samples<'_>| {
         let mut rest = samples;
         while !rest.is_empty() {
-            rest = rest.split_at(analyzer.push(rest, &mut track)).1;
-            if track.room() == 0 {
-                track.pack_window(track.start(), 100, window.view_mut());
-                track.release(track.start() + 50);
+            let (taken, after) = rest.split_at(analyzer.push(rest, &mut ring));
+            detector.push(taken, &mut ring);
+            rest = after;
+            if ring.free_rows() == 0 {
+                ring.pack_window(ring.start(), MelFrame::new(100), window.view_mut());
+                ring.release(ring.start() + MelFrame::new(50));
             }
         }
     };
@@ -77,8 +80,9 @@ fn run(
         push(Samples::F32Le(buffer));
         push(Samples::Silence(100));
     }
-    track.release(track.end());
-    assert!(analyzer.finish(&mut track));
+    ring.release(ring.end());
+    assert!(analyzer.finish(&mut ring));
+    detector.finish(&mut ring);
 }
 
 #[test]
@@ -89,15 +93,15 @@ fn streaming_allocates_nothing_after_the_first_run() {
         "the counter counts"
     );
     let pool = Pool::new(1, || MelRingMemory::new(100, 80));
-    let mut analyzer = Analyzer::new(80);
+    let mut analysis = (MelAnalyzer::new(80), VoiceDetector::earshot());
     let mut window = Array2::zeros((100, 80));
     let audio: Vec<u8> = (0..64_000u32)
         .map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8)
         .collect();
-    run(&mut analyzer, &pool, &audio, &mut window);
+    run(&mut analysis, &pool, &audio, &mut window);
     for _ in 0..3 {
         assert_eq!(
-            allocations_of(|| run(&mut analyzer, &pool, &audio, &mut window)),
+            allocations_of(|| run(&mut analysis, &pool, &audio, &mut window)),
             0
         );
     }

@@ -11,7 +11,7 @@ use whisper_engine::stream::{
 };
 use whisper_frontend::AudioRun;
 use whisper_frontend::Samples;
-use whisper_frontend::mel::Analyzer;
+use whisper_frontend::mel::MelAnalyzer;
 use whisper_model::Model;
 
 use crate::live::{BUFFER, Heard, Listened, RATE};
@@ -94,14 +94,15 @@ impl Preview {
 impl Player {
     fn play(&mut self, engine: &Engine, samples: &[u8]) -> Result<()> {
         let n_mels = engine.model().config.n_mels;
-        let (mut analyzer, mut voice) = (Analyzer::new(n_mels), whisper_engine::voice::detector()?);
+        let (mut analyzer, mut voice) =
+            (MelAnalyzer::new(n_mels), whisper_engine::voice::detector()?);
         for (index, chunk) in samples.chunks(2 * BUFFER).enumerate() {
             self.run.write(|track| {
                 analyzer.push(Samples::S16Le(chunk), track);
                 voice.push(Samples::S16Le(chunk), track);
             });
             self.now = duration(index * BUFFER + chunk.len() / 2);
-            if self.run.read(|track| track.heard()) >= self.live.next_frame() {
+            if self.run.read(|track| track.voice_end().get()) >= self.live.next_frame() {
                 self.update(engine, false)?;
             }
         }

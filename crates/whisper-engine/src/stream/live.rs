@@ -25,8 +25,8 @@ use interval::UpdateInterval;
 pub use policy::Policy;
 use policy::Update;
 use utterance::Utterance;
-use whisper_frontend::AudioRun;
 use whisper_frontend::mel::MelRing;
+use whisper_frontend::{AudioRun, MelFrame};
 use whisper_model::{Model, Tokenizer};
 use word_timer::time;
 
@@ -111,7 +111,7 @@ impl Live {
 
     /// Looks at the voice of frames that are new, up to where an update is due.
     fn look(&mut self, track: &MelRing) -> Option<Update> {
-        let mut heard = track.heard();
+        let mut heard = track.voice_end().get();
         if !self.real_time {
             heard = heard.min(self.gate.position() + LOOK);
         }
@@ -120,7 +120,10 @@ impl Live {
                 Some(utterance) => heard.min(utterance.start + MOST),
                 None => heard,
             };
-            match self.gate.advance(until, |frame| track.voice(frame)) {
+            match self
+                .gate
+                .advance(until, |frame| track.voice(MelFrame::new(frame)))
+            {
                 Some(Change::Began) => self.begin(),
                 Some(Change::Ended) => return Some(Update::Last),
                 None => break,
@@ -311,7 +314,7 @@ impl Transcriber for Live {
         loop {
             // What the gate knows of an utterance is gone once it ended.
             let before = self.gate.speech();
-            let (mut due, end) = run.read(|track| (self.look(track), track.heard()));
+            let (mut due, end) = run.read(|track| (self.look(track), track.voice_end().get()));
             let at_end = self.gate.position() >= end;
             if settle && at_end && self.utterance.is_some() {
                 due = Some(Update::Last);
@@ -335,7 +338,7 @@ impl Transcriber for Live {
         self.let_go();
         let window = self.utterance.as_ref().or(self.ended.as_ref());
         let needed = window.map_or(self.settled, |utterance| utterance.start);
-        run.read(|track| track.release(needed));
+        run.release(MelFrame::new(needed));
         Ok(outputs)
     }
 

@@ -16,8 +16,8 @@ use crate::decoder::{
     Task, TimedWord, TokenSuppressor, Transcript,
 };
 use crate::engine::{Engine, EngineError};
-use whisper_frontend::AudioRun;
 use whisper_frontend::mel::{MelRing, WINDOW_FRAMES};
+use whisper_frontend::{AudioRun, MelFrame};
 use whisper_model::{Model, Tokenizer};
 
 const FRAME: Duration = Duration::from_millis(10);
@@ -60,7 +60,7 @@ impl Offline {
 
     /// Windows that can be recognised now: whole ones, and with `settle` also what is left after them.
     fn windows(&mut self, track: &MelRing, settle: bool, is_finished: bool) -> Vec<Window> {
-        let (mut windows, mut start, end) = (Vec::new(), self.seek, track.end());
+        let (mut windows, mut start, end) = (Vec::new(), self.seek, track.end().get());
         while windows.len() < MOST_TEXTS && end - start >= WINDOW_FRAMES as u64 {
             let frames = cut::window(track, start);
             windows.push(Window {
@@ -226,7 +226,7 @@ impl Transcriber for Offline {
     ) -> Result<Vec<TranscriptEvent>, EngineError> {
         let is_finished = run.is_finished();
         let (mut windows, end) =
-            run.read(|track| (self.windows(track, settle, is_finished), track.end()));
+            run.read(|track| (self.windows(track, settle, is_finished), track.end().get()));
         let is_open = windows.last().is_some_and(|window| window.is_open);
         let too_short = windows.pop_if(|window| window.frames < MIN_FRAMES);
         let mut outputs = Vec::new();
@@ -235,7 +235,7 @@ impl Transcriber for Offline {
         };
         if !is_open && let Some(last) = windows.last() {
             // Room for what comes while they are decoded.
-            run.read(|track| track.release(last.start + last.frames));
+            run.release(MelFrame::new(last.start + last.frames));
         }
         if !windows.is_empty() {
             let tokenizer = &engine.model().tokenizer;
@@ -253,7 +253,7 @@ impl Transcriber for Offline {
             outputs.push(TranscriptEvent::EndOfUtterance);
         }
         outputs.push(TranscriptEvent::Watermark(FRAME * self.seek as u32));
-        run.read(|track| track.release(self.seek));
+        run.release(MelFrame::new(self.seek));
         Ok(outputs)
     }
 }

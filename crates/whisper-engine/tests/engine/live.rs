@@ -9,7 +9,7 @@ use whisper_engine::stream::{
 };
 use whisper_frontend::AudioRun;
 use whisper_frontend::Samples;
-use whisper_frontend::mel::Analyzer;
+use whisper_frontend::mel::MelAnalyzer;
 use whisper_model::Model;
 
 /// Samples that come at once: 100 ms.
@@ -58,7 +58,7 @@ fn listen_with(samples: &[u8], detected: &[u8], model: &str, options: LiveOption
     let engine = Engine::shared(&path, Device::Cpu, 0).unwrap_or_else(|error| panic!("{error}"));
     let run = AudioRun::new(engine.model().config.n_mels);
     let (mut analyzer, mut voice) = (
-        Analyzer::new(engine.model().config.n_mels),
+        MelAnalyzer::new(engine.model().config.n_mels),
         whisper_engine::voice::detector().unwrap(),
     );
     let request = TranscribeOptions {

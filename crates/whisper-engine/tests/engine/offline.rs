@@ -5,7 +5,7 @@ use whisper_engine::engine::{Device, Engine};
 use whisper_engine::stream::{Offline, TranscribeOptions, Transcriber, TranscriptEvent, Word};
 use whisper_frontend::AudioRun;
 use whisper_frontend::Samples;
-use whisper_frontend::mel::Analyzer;
+use whisper_frontend::mel::MelAnalyzer;
 use whisper_model::Model;
 
 /// What comes out, for audio that comes in pieces of so many samples, each followed by an update if one is due.
@@ -13,7 +13,7 @@ fn listen(samples: &[u8], piece: usize) -> Vec<Word> {
     let path = Model::find("tiny.en").unwrap_or_else(|error| panic!("{error}"));
     let engine = Engine::shared(&path, Device::Cpu, 0).unwrap_or_else(|error| panic!("{error}"));
     let n_mels = engine.model().config.n_mels;
-    let (run, mut analyzer) = (AudioRun::new(n_mels), Analyzer::new(n_mels));
+    let (run, mut analyzer) = (AudioRun::new(n_mels), MelAnalyzer::new(n_mels));
     let mut offline = Offline::new(TranscribeOptions::default(), engine.model());
     let mut words = Vec::new();
     let mut keep = |outputs: Vec<TranscriptEvent>| {
@@ -25,13 +25,13 @@ fn listen(samples: &[u8], piece: usize) -> Vec<Word> {
     };
     for piece in samples.chunks(2 * piece) {
         run.write(|track| analyzer.push(Samples::S16Le(piece), track));
-        if run.read(|track| track.end()) >= offline.next_frame() {
+        if run.read(|track| track.end().get()) >= offline.next_frame() {
             keep(offline.update(&run, &engine, false).unwrap());
         }
     }
     run.write(|track| analyzer.finish(track));
     run.finish();
-    let end = run.read(|track| track.end());
+    let end = run.read(|track| track.end().get());
     while offline.next_frame() <= end {
         keep(offline.update(&run, &engine, true).unwrap());
     }

@@ -15,12 +15,12 @@ use crate::Samples;
 /// Streaming log-mel analysis of one run at a time.
 ///
 /// Each sample is read once from where it lies and multiplied into the FFT inputs of the frames that cover it; no raw
-/// sample is put aside. A frame whose last sample has come is transformed, and its row written at its final place in
-/// the track. How a run is cut into pushes does not change a bit of the rows. Nothing is allocated after `new`.
+/// sample is put aside. Once a frame's last sample is there, the frame is transformed and its row written at its final
+/// place in the ring. How a run is cut into pushes does not change a bit of the rows. Nothing is allocated after `new`.
 ///
-/// The run's begin is reflected (s[−n] = s[n]), its end is followed by zeros: a run of N samples has ⌈N / 160⌉ rows.
-/// Row i is final once sample 160 i + 199 is there.
-pub struct Analyzer {
+/// As in openai/whisper, the run's beginning is reflected (s[−n] = s[n]) and zeros follow its end: a run of N samples
+/// has ⌈N / 160⌉ rows. Row *i* is final once sample 160 *i* + 199 is there.
+pub struct MelAnalyzer {
     frames: Frames,
     fft: Arc<dyn RealToComplex<f32>>,
     spectrum: Vec<Complex<f32>>,
@@ -35,8 +35,8 @@ pub struct Analyzer {
     non_finite: u64,
 }
 
-impl Analyzer {
-    /// `n_mels` bands over 0 to 8000 Hz: 80, or 128 for large-v3 and its kin.
+impl MelAnalyzer {
+    /// An analyzer of `n_mels` bands over 0 to 8000 Hz: 80, or 128 for large-v3 and its kin.
     pub fn new(n_mels: usize) -> Self {
         let fft = RealFftPlanner::new().plan_fft_forward(N_FFT);
         Self {
@@ -54,24 +54,24 @@ impl Analyzer {
     }
 
     /// Takes the run's next samples and completes rows. Returns how many samples were taken: fewer than there are
-    /// only if `track` has no room for the next row; go on with the rest when it has.
+    /// only if `ring` is full; go on with the rest when it is not.
     ///
-    /// `track` has this analyzer's number of bands.
-    pub fn push(&mut self, samples: Samples<'_>, track: &mut MelRing) -> usize {
-        debug_assert_eq!(track.n_mels(), self.filterbank.n_mels());
+    /// `ring` has this analyzer's number of bands.
+    pub fn push(&mut self, samples: Samples<'_>, ring: &mut MelRing) -> usize {
+        debug_assert_eq!(ring.n_mels(), self.filterbank.n_mels());
         let mut rest = samples;
         while !rest.is_empty() {
             let (piece, after) = rest.split_at(until_edge(self.position));
             let end = self.position + piece.len() as u64;
             let frame = completed(self.position);
             let completes = completed(end) > frame;
-            if completes && track.room() == 0 {
+            if completes && ring.free_rows() == 0 {
                 break;
             }
             self.read(piece);
-            if completes && let Some(row) = track.next_row() {
+            if completes && let Some(row) = ring.next_row() {
                 self.write_row(frame, row);
-                track.commit_row();
+                ring.commit_row();
             }
             rest = after;
         }
@@ -80,14 +80,14 @@ impl Analyzer {
 
     /// Ends the run: completes its last rows with zeros after the end.
     ///
-    /// True when all rows are there. False if `track` has no room: call again when it has (two rows always do).
-    /// After that only [`reset`](Self::reset) makes sense.
-    pub fn finish(&mut self, track: &mut MelRing) -> bool {
+    /// True when all rows are there. False if `ring` is full: call again when rows are free (two always suffice).
+    /// Once true, only [`reset`](Self::reset) may follow.
+    pub fn finish(&mut self, ring: &mut MelRing) -> bool {
         let rows = self.position.div_ceil(HOP as u64);
         let unpadded = rows.checked_sub(1).map_or(0, end_of);
         let missing = *self.ending.get_or_insert(unpadded) - self.position;
         let zeros = Samples::Silence(missing as usize);
-        self.push(zeros, track) == zeros.len()
+        self.push(zeros, ring) == zeros.len()
     }
 
     /// Begins a new run. The counters go on.
@@ -112,7 +112,7 @@ impl Analyzer {
         self.non_finite
     }
 
-    /// The one place where samples are read.
+    /// Reads samples: nothing else does.
     fn read(&mut self, piece: Samples<'_>) {
         self.non_finite += self.frames.add(self.position, piece);
         self.position += piece.len() as u64;

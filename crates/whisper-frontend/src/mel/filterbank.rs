@@ -18,9 +18,9 @@ pub(super) struct Filterbank {
     blocks: Vec<Block>,
 }
 
-/// Neighbouring bands, which together see a run of bins: the zeros around it are not stored, those within are.
+/// Neighbouring bands, which together see adjacent bins: the zeros around those are not stored, those within are.
 struct Block {
-    /// First bin that counts for some band.
+    /// First bin with a weight in any band.
     first: usize,
     /// Each bin's weight in each band, from `first` on, 1 / Hz.
     weights: Vec<[f32; LANES]>,
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn every_band_hears_some_bin_and_stays_inside_the_spectrum() {
+    fn every_band_has_bins_inside_the_spectrum() {
         for n_mels in [80, 128] {
             let filterbank = Filterbank::new(n_mels);
             assert_eq!(filterbank.n_mels(), n_mels);

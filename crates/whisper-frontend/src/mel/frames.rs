@@ -76,7 +76,7 @@ impl Frames {
         }
     }
 
-    /// The run's first samples, which frame 1 also sees reflected: s[−n] = s[n]. (Frame 0's reflection comes
+    /// Takes the run's first samples, which frame 1 also sees reflected: s[−n] = s[n]. (Frame 0's reflection comes
     /// later, in `complete`.) Both frames begin with a sample whose window weight is 0; it is never written.
     fn open(&mut self, position: usize, piece: impl Iterator<Item = f32>) -> u64 {
         let [first, second, _] = &mut self.slots;
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn edges_come_every_half_hop_and_frames_complete_at_them() {
+    fn frames_complete_at_edges_every_half_hop() {
         assert_eq!(
             [0, 1, 39, 40, 119, 120].map(until_edge),
             [40, 39, 1, 80, 1, 80]
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn each_sample_is_read_once_and_every_frame_has_all_its_samples() {
+    fn every_frame_has_all_its_samples_read_once() {
         let samples = ramp(2000);
         let mut frames = Frames::new();
         let (mut position, mut reads) = (0u64, vec![0; samples.len()]);

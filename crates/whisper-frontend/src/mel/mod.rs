@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Log-mel spectrogram as Whisper defines it (openai/whisper `audio.py`), computed as audio arrives.
+//! Whisper's log-mel spectrogram (openai/whisper `audio.py`), computed as audio arrives.
 //!
-//! [`Analyzer`] turns samples into rows, one per 10 ms, at their final place in a [`MelRing`];
-//! [`MelRing::pack_window`] applies Whisper's per-window normalisation on the way to the encoder.
+//! [`MelAnalyzer`] turns samples into rows of log10 powers, one every 10 ms, and writes each at its final place in a
+//! [`MelRing`]. [`MelRing::pack_window`] applies Whisper's normalisation, which depends on the whole window, on the way
+//! to the encoder. Overlapping windows thus share their rows: no frame is transformed twice.
 
 mod analyzer;
 mod filterbank;
@@ -11,8 +12,10 @@ mod log10;
 mod ring;
 mod window;
 
-pub use analyzer::Analyzer;
+pub use analyzer::MelAnalyzer;
 pub use ring::{MelRing, MelRingMemory};
+
+use crate::MelFrame;
 
 /// Samples per second that Whisper hears.
 pub const SAMPLE_RATE: u32 = 16_000;
@@ -20,10 +23,13 @@ pub const SAMPLE_RATE: u32 = 16_000;
 pub const N_FFT: usize = 400;
 /// Samples from one frame's centre to the next one's: 10 ms.
 pub const HOP: usize = 160;
-/// Frames, and so mel rows, per second.
-pub const FRAMES_PER_SECOND: u64 = SAMPLE_RATE as u64 / HOP as u64;
-/// Frames of the encoder's window: 30 s.
-pub const WINDOW_FRAMES: usize = 3000;
+/// The encoder's window: 30 s.
+pub const WINDOW: MelFrame = MelFrame::from_secs(30);
+/// Rows of [`WINDOW`], as a dimension of matrices.
+pub const WINDOW_FRAMES: usize = WINDOW.to_usize();
 
 /// A mel row's value in digital silence: log10 of the smallest power that is told from none, 1e-10.
 pub const SILENCE: f32 = -10.0;
+
+// A row begins at every hop.
+const _: () = assert!(MelFrame::PER_SECOND * HOP as u64 == SAMPLE_RATE as u64);

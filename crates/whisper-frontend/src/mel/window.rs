@@ -1,24 +1,26 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Whisper's per-window step, on the way from the track to the encoder's input.
+//! Whisper's normalisation of a window, on the way from the ring to the encoder's input.
 
 use ndarray::{ArrayView2, ArrayViewMut2, Axis, Zip};
 
 use super::{MelRing, SILENCE};
+use crate::MelFrame;
 
 /// Decades below the window's loudest value that count: 80 dB.
 const RANGE: f32 = 8.0;
 
 impl MelRing {
-    /// Packs rows `[from, from + frames)` into `out`, (window frames, n_mels), as the encoder wants them: clamped to
+    /// Packs rows `[from, from + frames)` into `out`, `[window frames, n_mels]`, as the encoder wants them: clamped to
     /// at least the window's maximum − 8, then (x + 4) / 4, so that values end near ±1.
     ///
     /// What lies outside the rows that are there, or beyond `frames`, is digital silence, as in a window whose
     /// waveform was padded with zeros. It takes part in the maximum.
     ///
     /// Source: `log_mel_spectrogram` in openai/whisper `audio.py`, where the window is the whole input.
-    pub fn pack_window(&self, from: u64, frames: usize, mut out: ArrayViewMut2<'_, f32>) {
-        let (head, tail) = self.views(from, frames.min(out.nrows()));
-        let silent_before = self.start().saturating_sub(from).min(out.nrows() as u64) as usize;
+    pub fn pack_window(&self, from: MelFrame, frames: MelFrame, mut out: ArrayViewMut2<'_, f32>) {
+        let window = MelFrame::from_usize(out.nrows());
+        let (head, tail) = self.views(from, frames.min(window));
+        let silent_before = self.start().saturating_sub(from).min(window).to_usize();
         let (before, rest) = out.view_mut().split_at(Axis(0), silent_before);
         let (head_out, rest) = rest.split_at(Axis(0), head.nrows());
         let (tail_out, after) = rest.split_at(Axis(0), tail.nrows());
@@ -56,14 +58,14 @@ fn maximum(rows: ArrayView2<'_, f32>) -> f32 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::ring::tests::{fill, track};
+    use super::super::ring::tests::{f, fill, ring};
     use super::*;
     use ndarray::Array2;
 
-    /// First band of the window that `track` packs.
-    fn packed(track: &MelRing, from: u64, frames: usize, rows: usize) -> Vec<f32> {
-        let mut out = Array2::from_elem((rows, track.n_mels()), f32::NAN);
-        track.pack_window(from, frames, out.view_mut());
+    /// First band of the window that `ring` packs.
+    fn packed(ring: &MelRing, from: u64, frames: u64, rows: usize) -> Vec<f32> {
+        let mut out = Array2::from_elem((rows, ring.n_mels()), f32::NAN);
+        ring.pack_window(f(from), f(frames), out.view_mut());
         assert!(
             out.rows()
                 .into_iter()
@@ -74,34 +76,34 @@ mod tests {
 
     #[test]
     fn values_are_clamped_below_the_maximum_and_scaled() {
-        let mut track = track(20, 3);
-        fill(&mut track, 12);
-        assert_eq!(packed(&track, 1, 11, 11)[..4], [1.75, 1.75, 1.75, 2.0]);
-        assert_eq!(packed(&track, 1, 11, 11)[10], 3.75);
+        let mut ring = ring(20, 3);
+        fill(&mut ring, 12);
+        assert_eq!(packed(&ring, 1, 11, 11)[..4], [1.75, 1.75, 1.75, 2.0]);
+        assert_eq!(packed(&ring, 1, 11, 11)[10], 3.75);
     }
 
     #[test]
     fn what_is_not_there_is_silence() {
-        let mut track = track(4, 20);
-        fill(&mut track, 4);
-        track.release(2);
-        fill(&mut track, 1);
+        let mut ring = ring(4, 20);
+        fill(&mut ring, 4);
+        ring.release(f(2));
+        fill(&mut ring, 1);
         // Rows 2 to 4; the maximum is 4, so silence becomes (4 − 8 + 4) / 4 = 0.
-        assert_eq!(packed(&track, 0, 6, 6), [0.0, 0.0, 1.5, 1.75, 2.0, 0.0]);
-        assert_eq!(packed(&track, 2, 3, 3), [1.5, 1.75, 2.0]);
-        assert_eq!(packed(&track, 2, 1, 3), [1.5, -0.5, -0.5]);
-        assert_eq!(packed(&track, 90, 3, 2), [-1.5, -1.5]);
-        assert_eq!(packed(&track, 0, 1, 1), [-1.5]);
+        assert_eq!(packed(&ring, 0, 6, 6), [0.0, 0.0, 1.5, 1.75, 2.0, 0.0]);
+        assert_eq!(packed(&ring, 2, 3, 3), [1.5, 1.75, 2.0]);
+        assert_eq!(packed(&ring, 2, 1, 3), [1.5, -0.5, -0.5]);
+        assert_eq!(packed(&ring, 90, 3, 2), [-1.5, -1.5]);
+        assert_eq!(packed(&ring, 0, 1, 1), [-1.5]);
     }
 
     #[test]
     fn silence_takes_part_in_the_maximum() {
-        let mut track = track(2, 1);
-        if let Some(row) = track.next_row() {
+        let mut ring = ring(2, 1);
+        if let Some(row) = ring.next_row() {
             row.fill(-30.0);
         }
-        track.commit_row();
-        assert_eq!(packed(&track, 0, 1, 1), [-6.5]);
-        assert_eq!(packed(&track, 0, 2, 2), [-3.5, -1.5]);
+        ring.commit_row();
+        assert_eq!(packed(&ring, 0, 1, 1), [-6.5]);
+        assert_eq!(packed(&ring, 0, 2, 2), [-3.5, -1.5]);
     }
 }

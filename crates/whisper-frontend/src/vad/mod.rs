@@ -1,22 +1,30 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Does anybody speak? One probability for each row of a track.
+//! Voice activity detection: the probability of a voice for each mel row.
+//!
+//! | network | weights | block | music |
+//! |---|---|---|---|
+//! | [Silero](https://github.com/snakers4/silero-vad), version 6 | a file, see [`SileroWeights::open`] | 512 samples, 32 ms | told from voice |
+//! | the crate [`earshot`](https://docs.rs/earshot) | built in | 256 samples, 16 ms | mostly taken for voice |
+//!
+//! Both take samples at 16 kHz and give one probability a block, which holds for the rows whose middle lies in the
+//! block. A detector decides nothing: where an utterance begins and ends, at which thresholds, is up to the reader of
+//! [`MelRing::voice`].
 
 mod silero;
 
-pub use silero::{SileroError, Weights as SileroWeights};
+pub use silero::{SileroError, SileroWeights};
 
 use std::sync::Arc;
 
-use crate::Samples;
 use crate::mel::{HOP, MelRing};
+use crate::{MelFrame, Samples};
 
 /// Samples that `earshot` takes at once, 16 ms.
 const EARSHOT_BLOCK: usize = 256;
 
-/// Voice activity detection beside the mel analysis, on the same samples. Allocates nothing after `new`.
+/// A voice activity detector beside the mel analysis, on the same samples. Allocates nothing once it is made.
 ///
-/// Either Silero's network, whose weights are a file, or the crate `earshot`'s, which brings its own but takes most
-/// music for voice.
+/// The front page of this [crate](crate#examples) shows it at work; the [module](self) compares the two networks.
 pub struct VoiceDetector {
     net: Net,
     /// Full scale ±1.
@@ -24,15 +32,15 @@ pub struct VoiceDetector {
     filled: usize,
     /// Samples of this run in whole blocks.
     position: u64,
-    /// Rows of this run that were told.
-    rows: u64,
+    /// Rows of this run whose probability was told.
+    told: MelFrame,
     last: f32,
-    /// Whether upstream says that somebody speaks.
+    /// Whether upstream says that there is a voice.
     hint: bool,
 }
 
-/// What upstream's word that somebody speaks adds to the probability. Such detectors take music for speech, so it only
-/// decides where ours is in doubt; their silence says nothing, as `level` never hears a voice.
+/// What a hint from upstream adds to the probability. Detectors upstream take music for speech, so the hint only decides
+/// where ours is in doubt. Their silence says nothing: `level` never finds a voice.
 const HINT: f32 = 0.2;
 
 enum Net {
@@ -48,9 +56,9 @@ impl Net {
         }
     }
 
-    fn hear(&mut self, block: &[f32; silero::BLOCK]) -> f32 {
+    fn probability(&mut self, block: &[f32; silero::BLOCK]) -> f32 {
         match self {
-            Self::Silero(weights, state) => state.hear(weights, block),
+            Self::Silero(weights, state) => state.probability(weights, block),
             Self::Earshot(detector) => detector.predict_f32(&block[..EARSHOT_BLOCK]),
         }
     }
@@ -64,12 +72,12 @@ impl Net {
 }
 
 impl VoiceDetector {
-    /// Silero's network, which tells music from voice.
+    /// A detector with Silero's network, which tells music from voice. Detectors may share their weights.
     pub fn silero(weights: Arc<SileroWeights>) -> Self {
         Self::with(Net::Silero(weights, Box::new(silero::State::new())))
     }
 
-    /// The detector that needs no file.
+    /// A detector that needs no file, but takes most music for voice.
     pub fn earshot() -> Self {
         Self::with(Net::Earshot(earshot::Detector::default_boxed()))
     }
@@ -80,13 +88,13 @@ impl VoiceDetector {
             block: [0.0; silero::BLOCK],
             filled: 0,
             position: 0,
-            rows: 0,
+            told: MelFrame::ZERO,
             last: 0.0,
             hint: false,
         }
     }
 
-    /// What runs, for users.
+    /// The name of the network, for users.
     pub fn description(&self) -> &'static str {
         match self.net {
             Net::Silero(..) => "silero",
@@ -94,14 +102,14 @@ impl VoiceDetector {
         }
     }
 
-    /// What upstream says of the samples that follow: whether somebody speaks.
+    /// Says whether a detector upstream finds a voice in the samples that follow. That raises the probability a little.
     pub fn hint(&mut self, voice: bool) {
         self.hint = voice;
     }
 
-    /// Takes the run's next samples, and tells `track` about the rows whose middle lies in blocks that are complete:
-    /// up to 32 ms behind the rows.
-    pub fn push(&mut self, samples: Samples<'_>, track: &mut MelRing) {
+    /// Takes the run's next samples, and tells `ring` about the rows whose middle lies in complete blocks: up to 32 ms
+    /// behind the rows.
+    pub fn push(&mut self, samples: Samples<'_>, ring: &mut MelRing) {
         let length = self.net.block();
         let mut rest = samples;
         while !rest.is_empty() {
@@ -118,16 +126,16 @@ impl VoiceDetector {
                 self.filled = 0;
                 self.position += length as u64;
                 let hint = if self.hint { HINT } else { 0.0 };
-                self.last = (self.net.hear(&self.block) + hint).min(1.0);
-                self.tell(self.position.div_ceil(HOP as u64), track);
+                self.last = (self.net.probability(&self.block) + hint).min(1.0);
+                self.tell(MelFrame::new(self.position.div_ceil(HOP as u64)), ring);
             }
             rest = after;
         }
     }
 
-    /// Ends the run: its last rows are as the block before them.
-    pub fn finish(&mut self, track: &mut MelRing) {
-        self.tell(track.end(), track);
+    /// Ends the run: its last rows get the probability of the block before them.
+    pub fn finish(&mut self, ring: &mut MelRing) {
+        self.tell(ring.end(), ring);
     }
 
     /// Begins a new run.
@@ -135,26 +143,26 @@ impl VoiceDetector {
         self.net.reset();
         self.filled = 0;
         self.position = 0;
-        self.rows = 0;
+        self.told = MelFrame::ZERO;
         self.last = 0.0;
         self.hint = false;
     }
 
-    fn tell(&mut self, until: u64, track: &mut MelRing) {
-        for _ in self.rows..until {
-            track.push_voice(self.last);
+    fn tell(&mut self, until: MelFrame, ring: &mut MelRing) {
+        for _ in self.told.until(until) {
+            ring.push_voice(self.last);
         }
-        self.rows = self.rows.max(until);
+        self.told = self.told.max(until);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mel::{Analyzer, MelRingMemory};
+    use crate::mel::{MelAnalyzer, MelRingMemory};
     use crate::pool::Pool;
 
-    fn track(rows: usize) -> MelRing {
+    fn ring(rows: usize) -> MelRing {
         MelRing::new(
             Pool::new(1, move || MelRingMemory::new(rows, 80)).acquire(),
             80,
@@ -163,60 +171,59 @@ mod tests {
 
     /// Voice of the rows when the samples come in pieces.
     fn voice(mut detector: VoiceDetector, samples: &[u8], piece: usize) -> Vec<f32> {
-        let mut track = track(400);
-        let mut analyzer = Analyzer::new(80);
+        let mut ring = ring(400);
+        let mut analyzer = MelAnalyzer::new(80);
         for bytes in samples.chunks(piece * 2) {
-            analyzer.push(Samples::S16Le(bytes), &mut track);
-            detector.push(Samples::S16Le(bytes), &mut track);
+            analyzer.push(Samples::S16Le(bytes), &mut ring);
+            detector.push(Samples::S16Le(bytes), &mut ring);
             assert!(
-                track.end() - track.heard() <= 4,
-                "{} {}",
-                track.end(),
-                track.heard()
+                ring.end() - ring.voice_end() <= MelFrame::new(4),
+                "{:?} {:?}",
+                ring.end(),
+                ring.voice_end()
             );
         }
-        analyzer.finish(&mut track);
-        detector.finish(&mut track);
-        assert_eq!(track.heard(), track.end());
-        (0..track.end()).map(|row| track.voice(row)).collect()
+        analyzer.finish(&mut ring);
+        detector.finish(&mut ring);
+        assert_eq!(ring.voice_end(), ring.end());
+        MelFrame::ZERO
+            .until(ring.end())
+            .map(|row| ring.voice(row))
+            .collect()
     }
 
     #[test]
-    fn every_row_gets_its_probability_however_the_samples_are_cut() {
+    fn voice_of_a_row_does_not_depend_on_the_cuts() {
         let samples: Vec<u8> = (0..32_123i32)
             .flat_map(|i| (((i * i) % 7919) as i16).to_le_bytes())
             .collect();
-        for make in [VoiceDetector::earshot] {
-            let whole = voice(make(), &samples, 32_123);
-            assert_eq!(whole.len(), 201);
-            for piece in [1, 160, 333] {
-                assert_eq!(voice(make(), &samples, piece), whole);
-            }
+        let whole = voice(VoiceDetector::earshot(), &samples, 32_123);
+        assert_eq!(whole.len(), 201);
+        for piece in [1, 160, 333] {
+            assert_eq!(voice(VoiceDetector::earshot(), &samples, piece), whole);
         }
     }
 
     #[test]
-    fn a_hint_from_upstream_raises_the_probability_and_is_forgotten_with_the_run() {
+    fn a_hint_raises_the_probability_until_the_run_ends() {
         let mut detector = VoiceDetector::earshot();
         let mut voice = |hint| {
-            let mut track = track(400);
+            let mut ring = ring(400);
             detector.reset();
             if hint {
                 detector.hint(true);
             }
-            detector.push(Samples::Silence(16_000), &mut track);
-            track.voice(0)
+            detector.push(Samples::Silence(16_000), &mut ring);
+            ring.voice(MelFrame::ZERO)
         };
         let (without, with, after) = (voice(false), voice(true), voice(false));
         assert!((with - without - HINT).abs() < 1e-6 && after == without);
     }
 
     #[test]
-    fn nobody_speaks_in_digital_silence() {
-        for make in [VoiceDetector::earshot] {
-            let voice = voice(make(), &[0; 64_000], 160);
-            assert!(voice.iter().all(|&voice| voice < 0.3));
-        }
+    fn digital_silence_holds_no_voice() {
+        let voice = voice(VoiceDetector::earshot(), &[0; 64_000], 160);
+        assert!(voice.iter().all(|&voice| voice < 0.3));
     }
 
     #[test]
@@ -227,10 +234,10 @@ mod tests {
             .take(2000)
             .flat_map(|x| x.to_le_bytes())
             .collect();
-        let mut track = track(400);
+        let mut ring = ring(400);
         let mut detector = VoiceDetector::earshot();
-        detector.push(Samples::F32Le(&bytes), &mut track);
+        detector.push(Samples::F32Le(&bytes), &mut ring);
         detector.reset();
-        detector.push(Samples::Silence(4000), &mut track);
+        detector.push(Samples::Silence(4000), &mut ring);
     }
 }

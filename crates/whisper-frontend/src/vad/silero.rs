@@ -1,15 +1,18 @@
 // SPDX-License-Identifier: MPL-2.0
 //! Silero's voice activity detector, version 6 at 16 kHz: a learnt Fourier transform, four convolutions, an LSTM.
 //!
-//! The weights are not part of this repository (MIT, Python package `silero-vad`, `silero_vad_16k.safetensors`).
+//! Source: snakers4/silero-vad. The weights are not part of this repository (MIT, Python package `silero-vad`,
+//! `silero_vad_16k.safetensors`).
 
-use std::path::Path;
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
 
 use safetensors::{Dtype, SafeTensors};
 
-/// Samples that are heard at once, 32 ms.
+/// Samples in a block, 32 ms.
 pub const BLOCK: usize = 512;
-/// Samples of the block before that are heard again.
+/// Samples of the block before that the network takes again.
 const CONTEXT: usize = 64;
 /// Samples after the block, its end reflected.
 const REFLECTED: usize = 64;
@@ -25,19 +28,41 @@ const NARROW: usize = 64;
 /// Width of the convolutions; all are padded by one step of zeros.
 const TAPS: usize = 3;
 
-/// What is wrong with a file of weights.
+/// Bytes beyond which a file is not read: the weights have 1.2 MB.
+const MAX_FILE: u64 = 16 << 20;
+
+/// Why a file does not hold Silero's weights.
 #[derive(Debug, thiserror::Error)]
 pub enum SileroError {
-    #[error("{0}")]
-    Io(#[from] std::io::Error),
+    /// The file cannot be read.
+    #[error("{}: cannot be read: {source}", .path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The bytes are no safetensors container, or one that lacks a tensor.
     #[error("not Silero's weights: {0}")]
     Container(#[from] safetensors::SafeTensorError),
+    /// This tensor has another type or shape.
     #[error("not Silero's weights: {0} is not of the type or shape that it should be")]
     Tensor(&'static str),
 }
 
-/// Row-major, (out, in) or (out, in, taps).
-pub struct Weights {
+/// The weights of Silero's network, as the Python package `silero-vad` version 6 has them.
+///
+/// ```no_run
+/// use std::sync::Arc;
+/// use whisper_frontend::VoiceDetector;
+/// use whisper_frontend::vad::SileroWeights;
+///
+/// let weights = SileroWeights::open("silero_vad_16k.safetensors".as_ref())?;
+/// let detector = VoiceDetector::silero(Arc::new(weights));
+/// # Ok::<(), whisper_frontend::vad::SileroError>(())
+/// ```
+// Row-major, `[out, in]` or `[out, in, taps]`.
+pub struct SileroWeights {
     transform: Vec<f32>,
     convolutions: [Convolution; 4],
     input: Vec<f32>,
@@ -55,10 +80,28 @@ struct Convolution {
     stride: usize,
 }
 
-impl Weights {
+impl SileroWeights {
+    /// Reads the weights from a file of 1.2 MB: not on a streaming thread.
+    ///
+    /// # Errors
+    /// The file cannot be read, or holds something else.
     pub fn open(path: &Path) -> Result<Self, SileroError> {
-        let bytes = std::fs::read(path)?;
-        let tensors = SafeTensors::deserialize(&bytes)?;
+        let mut bytes = Vec::new();
+        File::open(path)
+            .and_then(|file| file.take(MAX_FILE).read_to_end(&mut bytes))
+            .map_err(|source| SileroError::Io {
+                path: path.to_owned(),
+                source,
+            })?;
+        Self::from_bytes(&bytes)
+    }
+
+    /// The weights from the bytes of such a file.
+    ///
+    /// # Errors
+    /// The bytes are something else.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, SileroError> {
+        let tensors = SafeTensors::deserialize(bytes)?;
         let read = |name: &'static str, shape: &[usize]| {
             let tensor = tensors.tensor(name)?;
             if tensor.shape() != shape || tensor.dtype() != Dtype::F32 {
@@ -98,12 +141,12 @@ impl Weights {
     }
 }
 
-/// What is carried from block to block.
+/// What the network carries from block to block.
 pub struct State {
     context: [f32; CONTEXT],
     hidden: [f32; WIDE],
     cell: [f32; WIDE],
-    /// (steps, channels) of a layer's input and output.
+    /// `[steps, channels]` of a layer's input and output.
     layers: [[f32; STEPS * BINS]; 2],
 }
 
@@ -117,8 +160,8 @@ impl State {
         }
     }
 
-    /// The probability that somebody speaks in a block of samples, full scale ±1.
-    pub fn hear(&mut self, weights: &Weights, block: &[f32; BLOCK]) -> f32 {
+    /// The probability of a voice in a block of samples, full scale ±1.
+    pub fn probability(&mut self, weights: &SileroWeights, block: &[f32; BLOCK]) -> f32 {
         self.spectra(weights, block);
         let [from, to] = &mut self.layers;
         let (mut from, mut to) = (from, to);
@@ -129,12 +172,12 @@ impl State {
             std::mem::swap(&mut from, &mut to);
         }
         let features: [f32; WIDE] = std::array::from_fn(|channel| from[channel]);
-        self.remember(weights, &features);
+        self.lstm_step(weights, &features);
         let positive = self.hidden.map(|x| x.max(0.0));
         sigmoid(dot(&weights.output, &positive) + weights.output_bias)
     }
 
-    fn spectra(&mut self, weights: &Weights, block: &[f32; BLOCK]) {
+    fn spectra(&mut self, weights: &SileroWeights, block: &[f32; BLOCK]) {
         let mut samples = [0.0; CONTEXT + BLOCK + REFLECTED];
         samples[..CONTEXT].copy_from_slice(&self.context);
         samples[CONTEXT..CONTEXT + BLOCK].copy_from_slice(block);
@@ -154,8 +197,8 @@ impl State {
         }
     }
 
-    /// The LSTM's step.
-    fn remember(&mut self, weights: &Weights, features: &[f32; WIDE]) {
+    /// Takes the features of a block into the LSTM's state.
+    fn lstm_step(&mut self, weights: &SileroWeights, features: &[f32; WIDE]) {
         let mut gates = [0.0; 4 * WIDE];
         for (row, gate) in gates.iter_mut().enumerate() {
             let of = |weights: &[f32], x: &[f32]| dot(&weights[row * WIDE..][..WIDE], x);
@@ -173,7 +216,7 @@ impl State {
 }
 
 impl Convolution {
-    /// From (steps, inputs) to (steps, channels), rectified; gives the number of steps.
+    /// From `[steps, inputs]` to `[steps, channels]`, rectified; returns the number of steps.
     fn apply(&self, from: &[f32], inputs: usize, to: &mut [f32]) -> usize {
         let steps = from.len() / inputs;
         let outputs = (steps - 1) / self.stride + 1;
@@ -197,7 +240,7 @@ impl Convolution {
     }
 }
 
-/// In sixteen sums, so that the compiler may use vectors.
+/// The dot product, in sixteen sums so that the compiler may use vectors.
 fn dot(a: &[f32], b: &[f32]) -> f32 {
     let (a, a_rest) = a.as_chunks::<16>();
     let (b, b_rest) = b.as_chunks::<16>();
@@ -243,7 +286,7 @@ mod tests {
         let file = tempfile::NamedTempFile::new().expect("a file");
         std::fs::write(file.path(), b"not weights").expect("written");
         assert!(matches!(
-            Weights::open(file.path()),
+            SileroWeights::open(file.path()),
             Err(SileroError::Container(_))
         ));
     }

@@ -2,3 +2,4 @@
 //! The front end on real and hostile samples.
 
 mod mel;
+mod vad;

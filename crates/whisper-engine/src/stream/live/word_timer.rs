@@ -7,6 +7,7 @@ use super::FRAME;
 use super::gate::SpeechGate;
 use crate::decoder::{AlignAttResult, TimedWord};
 use crate::stream::Word;
+use whisper_frontend::MelFrame;
 use whisper_frontend::mel::MelRing;
 
 /// Frames around a word in which voice is looked for: attention is that inexact.
@@ -61,7 +62,7 @@ impl Place<'_> {
 
     /// A word's time without silence at its ends; `None` if all of it is silence.
     fn voiced_part(&self, start: u64, end: u64) -> Option<(u64, u64)> {
-        let is_voice = |frame: &u64| self.gate.is_voice(self.track.voice(*frame));
+        let is_voice = |frame: &u64| self.gate.is_voice(self.track.voice(MelFrame::new(*frame)));
         let end = end.max(start + 1);
         let voiced = (start..end)
             .find(is_voice)

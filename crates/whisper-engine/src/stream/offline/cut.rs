@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
 //! Where one window ends and the next begins: where it is quietest, so that hardly a word is cut.
 
+use whisper_frontend::MelFrame;
 use whisper_frontend::mel::{MelRing, WINDOW_FRAMES};
 
 /// No window of those that are cut is shorter, in frames of 10 ms: a third of a window to find a pause in.
@@ -11,7 +12,10 @@ const REACH: usize = 15;
 /// How many frames the window has that starts at `start`: a whole one's rows are there.
 pub fn window(track: &MelRing, start: u64) -> u64 {
     let first = start + SHORTEST - REACH as u64;
-    let (before, after) = track.views(first, (start + WINDOW_FRAMES as u64 - first) as usize);
+    let (before, after) = track.views(
+        MelFrame::new(first),
+        MelFrame::new(start + WINDOW_FRAMES as u64 - first),
+    );
     let rows = before.rows().into_iter().chain(after.rows());
     let levels: Vec<f32> = rows.map(|row| row.sum()).collect();
     SHORTEST + quietest(&levels) as u64
