@@ -14,13 +14,17 @@ pub struct Config {
     pub audio_ctx: usize,
     /// Encoder width, *d*.
     pub audio_state: usize,
+    /// Attention heads of an encoder layer.
     pub audio_heads: usize,
+    /// Encoder layers.
     pub audio_layers: usize,
     /// Decoder positions: prompt and tokens of one window, 448.
     pub text_ctx: usize,
     /// Decoder width, equal to `audio_state`.
     pub text_state: usize,
+    /// Attention heads of a decoder layer.
     pub text_heads: usize,
+    /// Decoder layers.
     pub text_layers: usize,
     /// Rows of the token embedding.
     pub vocab: usize,
@@ -35,7 +39,7 @@ const MAX_TEXT_CTX: usize = 8192;
 pub(super) const MAX_VOCAB: usize = 1 << 17;
 
 impl Config {
-    /// Refuses what the other rooms cannot work with, and dimensions that no Whisper model has.
+    /// Refuses dimensions that no Whisper model has: the other crates rely on them.
     pub(super) fn check(&self) -> Result<(), ParseError> {
         let refuse = |what: String| Err(ParseError::malformed(what));
         if self.n_mels != 80 && self.n_mels != 128 {
@@ -248,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn published_heads_are_assumed_by_size_and_language_and_exist_in_the_model() {
+    fn published_heads_are_assumed_by_size_and_language() {
         let mut english = tiny_en();
         english.assume_alignment_heads(false);
         assert_eq!(english.alignment_heads[2], (2, 5));

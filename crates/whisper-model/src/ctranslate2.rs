@@ -11,11 +11,11 @@
 
 use std::collections::HashMap;
 
-use super::Checkpoint;
-use super::config::Config;
-use super::cursor::Cursor;
-use super::error::ParseError;
-use super::weights::{ElementType, Tensor};
+use crate::config::Config;
+use crate::cursor::Cursor;
+use crate::error::ParseError;
+use crate::model::Checkpoint;
+use crate::tensor::{ElementType, Tensor};
 
 const VERSION: u32 = 6;
 const MAX_RANK: u8 = 4;
@@ -23,7 +23,7 @@ const MAX_RANK: u8 = 4;
 const MAX_VARIABLES: usize = 1 << 16;
 
 /// Whether these are the first bytes of a CTranslate2 Whisper model, of any version.
-pub(super) fn recognises(bytes: &[u8]) -> bool {
+pub(crate) fn recognises(bytes: &[u8]) -> bool {
     let mut cursor = Cursor::new(bytes);
     matches!(
         (cursor.u32(), string(&mut cursor)),
@@ -31,7 +31,10 @@ pub(super) fn recognises(bytes: &[u8]) -> bool {
     )
 }
 
-/// Reads a whole `model.bin`.
+/// What a whole `model.bin` says.
+///
+/// # Errors
+/// The bytes contradict themselves, or are of another version or kind.
 pub fn parse(bytes: &[u8]) -> Result<Checkpoint, ParseError> {
     let variables = Variables::parse(bytes)?;
     let config = variables.config()?;
@@ -62,7 +65,7 @@ impl<'a> Variables<'a> {
         let version = cursor.u32()?;
         if version != VERSION {
             return Err(ParseError::unsupported(format!(
-                "CTranslate2 format version {version}, only {VERSION} can be read; convert the model anew with ct2-transformers-converter"
+                "CTranslate2 format version {version}, only {VERSION} can be read; convert the model again with ct2-transformers-converter"
             )));
         }
         let specification = string(&mut cursor)?;
@@ -79,7 +82,7 @@ impl<'a> Variables<'a> {
         let mut by_name = HashMap::new();
         for _ in 0..count {
             let name = string(&mut cursor)?;
-            let variable = variable(&mut cursor).map_err(|fault| within(name, fault))?;
+            let variable = variable(&mut cursor).map_err(|error| within(name, error))?;
             if by_name.insert(name, variable).is_some() {
                 return Err(ParseError::malformed(format!(
                     "the variable {name:?} appears twice"
@@ -123,7 +126,7 @@ impl<'a> Variables<'a> {
         tensor
             .clone()
             .with_scales(multipliers)
-            .map_err(|fault| within(name, fault))
+            .map_err(|error| within(name, error))
     }
 
     fn dimension(&self, name: &str, axis: usize, rank: usize) -> Result<usize, ParseError> {
@@ -281,7 +284,7 @@ impl Canonical<'_> {
                 }
                 let part = stack
                     .part(index, to.len())
-                    .map_err(|fault| within(&from, fault))?;
+                    .map_err(|error| within(&from, error))?;
                 self.tensors.insert(format!("{name}.{kind}"), part);
             }
         }
@@ -330,8 +333,8 @@ fn setting(bytes: &[u8]) -> Variable {
     }
 }
 
-fn within(name: &str, fault: ParseError) -> ParseError {
-    match fault {
+fn within(name: &str, error: ParseError) -> ParseError {
+    match error {
         ParseError::Malformed(what) => ParseError::Malformed(format!("\"{name}\": {what}")),
         ParseError::Unsupported(what) => ParseError::Unsupported(format!("\"{name}\": {what}")),
     }

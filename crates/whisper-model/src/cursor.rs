@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Reading little-endian fields off bytes that nobody vouches for.
+//! Reads little-endian fields of untrusted bytes.
 
 use super::error::ParseError;
 
@@ -65,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_read_past_the_end_is_a_fault_and_moves_nothing() {
+    fn a_read_past_the_end_fails_and_moves_nothing() {
         let mut cursor = Cursor::new(&[1, 0, 2]);
         assert_eq!(cursor.u16(), Ok(1));
         assert!(cursor.u32().is_err());

@@ -1,29 +1,60 @@
 // SPDX-License-Identifier: MPL-2.0
-//! What can be wrong with a model, in words for the person who has to put it right.
+//! What can be wrong with a model.
 
 use std::path::{Path, PathBuf};
 
-/// Why a model could not be found or opened.
+/// Why a model cannot be found or opened, in words for the user who has to put it right.
 #[derive(Debug, thiserror::Error)]
 pub enum ModelError {
+    /// No directory has a model of this name.
     #[error("no model \"{spec}\" in {}; fetch it with: scripts/fetch-model {spec}", list(.looked))]
-    NotFound { spec: String, looked: Vec<PathBuf> },
+    NotFound {
+        /// The name.
+        spec: String,
+        /// The directories, in the order of the search.
+        looked: Vec<PathBuf>,
+    },
+    /// The system refuses to read a file.
     #[error("{}: cannot be read: {source}", .path.display())]
     Io {
+        /// The file or directory.
         path: PathBuf,
+        /// What the system said.
         source: std::io::Error,
     },
+    /// The bytes are in none of the formats.
     #[error(
         "{}: not a Whisper model in a known format (Hugging Face directory with model.safetensors, \
          CTranslate2 directory with model.bin, or ggml .bin file)", .path.display()
     )]
-    Unrecognised { path: PathBuf },
+    Unrecognised {
+        /// The file or directory.
+        path: PathBuf,
+    },
+    /// The bytes contradict themselves or the format.
     #[error("{}: {what}; the file is damaged or not a Whisper model, fetch it again", .path.display())]
-    Malformed { path: PathBuf, what: String },
+    Malformed {
+        /// The file or directory.
+        path: PathBuf,
+        /// What is wrong.
+        what: String,
+    },
+    /// The bytes are sound but hold something that is not implemented.
     #[error("{}: {what}", .path.display())]
-    Unsupported { path: PathBuf, what: String },
+    Unsupported {
+        /// The file or directory.
+        path: PathBuf,
+        /// What it holds, and what to use instead.
+        what: String,
+    },
+    /// The model has no weight of this name.
     #[error("{}: the model has no weight \"{name}\"", .path.display())]
-    NoWeight { path: PathBuf, name: String },
+    NoWeight {
+        /// The model.
+        path: PathBuf,
+        /// The canonical name.
+        name: String,
+    },
 }
 
 fn list(paths: &[PathBuf]) -> String {
@@ -34,7 +65,7 @@ fn list(paths: &[PathBuf]) -> String {
     paths.join(", ")
 }
 
-/// What a parser found wrong with the bytes it was given. It becomes a [`ModelError`] where the file is known.
+/// What a parser finds wrong with bytes. It becomes a [`ModelError`] where the file is known.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ParseError {
     /// The bytes contradict themselves or the format.
@@ -46,16 +77,16 @@ pub enum ParseError {
 }
 
 impl ParseError {
-    pub(super) fn malformed(what: impl Into<String>) -> Self {
+    pub(crate) fn malformed(what: impl Into<String>) -> Self {
         ParseError::Malformed(what.into())
     }
 
-    pub(super) fn unsupported(what: impl Into<String>) -> Self {
+    pub(crate) fn unsupported(what: impl Into<String>) -> Self {
         ParseError::Unsupported(what.into())
     }
 
-    /// Names the file that the fault is in.
-    pub(super) fn at(self, path: &Path) -> ModelError {
+    /// The same error with the name of the file.
+    pub(crate) fn at(self, path: &Path) -> ModelError {
         let path = path.to_owned();
         match self {
             ParseError::Malformed(what) => ModelError::Malformed { path, what },

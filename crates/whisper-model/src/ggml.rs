@@ -8,11 +8,13 @@
 
 use std::collections::HashMap;
 
-use super::Checkpoint;
-use super::config::{Config, MAX_VOCAB};
-use super::cursor::Cursor;
-use super::error::ParseError;
-use super::weights::{ElementType, Tensor};
+use crate::config::{Config, MAX_VOCAB};
+use crate::cursor::Cursor;
+use crate::error::ParseError;
+use crate::model::Checkpoint;
+#[cfg(feature = "quantized")]
+use crate::quantized::BlockType;
+use crate::tensor::{ElementType, Tensor};
 
 const MAGIC: u32 = 0x6767_6d6c;
 const MAX_RANK: usize = 4;
@@ -21,11 +23,14 @@ const MAX_NAME: usize = 256;
 const MAX_TENSORS: usize = 1 << 16;
 
 /// Whether these are the first bytes of a ggml file.
-pub(super) fn recognises(bytes: &[u8]) -> bool {
+pub(crate) fn recognises(bytes: &[u8]) -> bool {
     Cursor::new(bytes).u32() == Ok(MAGIC)
 }
 
-/// Reads a whole file.
+/// What a whole file says.
+///
+/// # Errors
+/// The bytes contradict themselves, or are quantised in a way that this build does not read.
 pub fn parse(bytes: &[u8]) -> Result<Checkpoint, ParseError> {
     let mut cursor = Cursor::new(bytes);
     if cursor.u32()? != MAGIC {
@@ -35,7 +40,7 @@ pub fn parse(bytes: &[u8]) -> Result<Checkpoint, ParseError> {
     config.check()?;
     let bands = cursor.count()?;
     let bins = cursor.count()?;
-    let filterbank = Tensor::byte_size(ElementType::F32, &[bands, bins])?;
+    let filterbank = ElementType::F32.byte_size(&[bands, bins])?;
     cursor.take(filterbank)?;
     let vocabulary = vocabulary(&mut cursor, config.vocab)?;
     let mut tensors = HashMap::new();
@@ -110,24 +115,21 @@ fn tensor<'a>(cursor: &mut Cursor<'a>) -> Result<(&'a str, Tensor), ParseError> 
     shape.reverse();
     let name = std::str::from_utf8(cursor.take(length)?)
         .map_err(|_| ParseError::malformed("a name that is not text"))?;
-    let element = match kind {
-        0 => ElementType::F32,
-        1 => ElementType::F16,
-        other => {
-            let kind = quantisation(other)
-                .ok_or_else(|| ParseError::malformed(format!("\"{name}\" has type {other}")))?;
-            return Err(ParseError::unsupported(format!(
-                "ggml models quantised to {kind} cannot be read; use the f16 file (ggml-NAME.bin without a suffix)"
-            )));
+    let element = match (kind, quantisation(kind)) {
+        (0, _) => ElementType::F32,
+        (1, _) => ElementType::F16,
+        (_, Some(quantisation)) => quantized(kind, quantisation)?,
+        (_, None) => {
+            return Err(ParseError::malformed(format!("\"{name}\" has type {kind}")));
         }
     };
-    let size = Tensor::byte_size(element, &shape)?;
+    let size = element.byte_size(&shape)?;
     let offset = cursor.position();
     cursor.take(size)?;
     Ok((name, Tensor::new(element, shape, offset, size)?))
 }
 
-/// ggml's numbers of quantised types (`enum ggml_type`).
+/// The name of a quantised type, by its number in ggml's `enum ggml_type`.
 fn quantisation(kind: u32) -> Option<&'static str> {
     Some(match kind {
         2 => "q4_0",
@@ -144,6 +146,22 @@ fn quantisation(kind: u32) -> Option<&'static str> {
         15 => "q8_K",
         _ => return None,
     })
+}
+
+#[cfg(feature = "quantized")]
+fn quantized(kind: u32, name: &str) -> Result<ElementType, ParseError> {
+    let block = BlockType::from_ggml(kind).ok_or_else(|| {
+        ParseError::malformed(format!("weights in {name}, ggml's type for activations"))
+    })?;
+    Ok(ElementType::Quantized(block))
+}
+
+#[cfg(not(feature = "quantized"))]
+fn quantized(_kind: u32, name: &str) -> Result<ElementType, ParseError> {
+    Err(ParseError::unsupported(format!(
+        "ggml models quantised to {name} can only be read by a build with the feature \"quantized\"; \
+         use the f16 file (ggml-NAME.bin without a suffix)"
+    )))
 }
 
 /// OpenAI's names of modules to Hugging Face's.
@@ -191,7 +209,7 @@ fn rename(name: &str) -> Option<String> {
     Some(format!("model.{part}.{layer}{module}.{kind}"))
 }
 
-/// The biases of the convolutions are stored as columns, (d, 1).
+/// Makes vectors of the biases of the convolutions, which are stored as columns, `[d, 1]`.
 fn flatten_biases(tensors: &mut HashMap<String, Tensor>) -> Result<(), ParseError> {
     for name in ["model.encoder.conv1.bias", "model.encoder.conv2.bias"] {
         if let Some(tensor) = tensors.remove(name) {

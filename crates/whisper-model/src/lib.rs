@@ -1,94 +1,73 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Model files of any supported format to dimensions, weights and tokenizer.
+//! Whisper model files: dimensions, weights and tokenizer, from any of three formats.
 //!
-//! Three formats, told apart by content: a Hugging Face directory (safetensors), a CTranslate2 directory, a ggml file.
-//! Each parser turns bytes into a [`Checkpoint`]: canonical names and places of the tensors, nothing copied. What the
-//! files say is not trusted: all arithmetic is checked, all lengths are compared with the file before anything is
-//! allocated, and a model is only handed out when each tensor is there with its exact shape.
+//! | format | told by | weights | parser |
+//! |---|---|---|---|
+//! | Hugging Face directory | `model.safetensors` or its index | f32, f16, bf16 | [`safetensors`] |
+//! | CTranslate2 directory (faster-whisper) | `model.bin` | f32, f16, bf16, int8 | [`ctranslate2`] |
+//! | ggml file (whisper.cpp) | its magic number | f32, f16; quantised with the feature `quantized` | [`ggml`] |
 //!
-//! Weights stay in the mapped files. A file that is truncated while it is mapped kills the process with SIGBUS when the
-//! lost part is touched, so put a new model in place by renaming, as `scripts/fetch-model` does, never by overwriting.
+//! [`Model::find`] turns a name into a path and [`Model::open`] maps the files. [`Model::weight`] then hands out tensors
+//! where they lie, under one set of names for all formats, and [`Tokenizer`] turns tokens into text and back.
+//!
+//! # Examples
+//!
+//! ```
+//! use whisper_model::{Format, Model};
+//!
+//! # use test_support::synthetic::{Stored, write_ggml};
+//! # let root = tempfile::tempdir()?;
+//! # let path = write_ggml(&root.path().join("ggml-small.bin"), Stored::F16);
+//! // `path` is a file or directory, for instance from `Model::find("tiny.en")?`.
+//! let model = Model::open(&path)?;
+//! assert_eq!(model.format, Format::Ggml);
+//! assert_eq!(model.config.n_mels, 80);
+//!
+//! let tokens = model.tokenizer.encode("hello");
+//! assert_eq!(model.tokenizer.decode(&tokens), "hello");
+//!
+//! let weight = model.weight("model.encoder.conv1.weight")?;
+//! assert_eq!(weight.shape, [model.config.audio_state, 80, 3]);
+//! assert_eq!(weight.to_f32().len(), weight.shape.iter().product());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Untrusted files
+//!
+//! What the files say is not trusted. All arithmetic is checked, all lengths are compared with the file before memory is
+//! allocated, and a model is only handed out when each tensor is there with its exact shape. The parsers are public so
+//! that fuzzers can reach them; applications need [`Model`] alone.
+//!
+//! Weights stay in the mapped files. If a file is truncated while it is mapped, touching the lost part kills the process
+//! with SIGBUS. So put a new model in place by renaming, as `scripts/fetch-model` does, never by overwriting.
+//!
+//! # Features
+//!
+//! `quantized` (off by default) reads quantised ggml files by way of candle-core. Without it they are refused.
 
 mod config;
 pub mod ctranslate2;
 mod cursor;
 mod error;
 pub mod ggml;
-mod layout;
 mod locate;
+mod mapping;
+mod model;
 mod open;
+#[cfg(feature = "quantized")]
+mod quantized;
 pub mod safetensors;
-pub(crate) mod tokenizer;
-mod weights;
-
-use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+mod tensor;
+mod tensors;
+mod tokenizer;
+mod weight;
 
 pub use config::Config;
 pub use error::{ModelError, ParseError};
 pub use locate::data_directories;
-pub use tokenizer::{Special, Tokenizer};
-pub use weights::{ElementType, Tensor, Weight, WeightData};
-
-use weights::Weights;
-
-/// In which format a model's files are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
-    HuggingFace,
-    CTranslate2,
-    Ggml,
-}
-
-/// An opened model. Opening maps the files; pages are read when weights are used.
-pub struct Model {
-    pub config: Config,
-    pub tokenizer: Tokenizer,
-    weights: Weights,
-    /// The file or directory that was opened.
-    pub path: PathBuf,
-    pub format: Format,
-}
-
-/// What a file of weights says, not yet checked for completeness.
-pub struct Checkpoint {
-    pub tensors: HashMap<String, Tensor>,
-    pub config: Config,
-    /// The tokens as bytes, where the file has them (ggml).
-    pub vocabulary: Option<Vec<Box<[u8]>>>,
-}
-
-impl Model {
-    /// From a name or path to the file or directory, without reading it.
-    ///
-    /// What contains a `/` is a path. A name (`tiny.en`, `large-v3`, `turbo`) is looked up as
-    /// `whispernpu/models/NAME` (directory), `NAME.bin` and `ggml-NAME.bin` in `$XDG_DATA_HOME` and
-    /// `$XDG_DATA_DIRS`, then in the Hugging Face cache, then in the current directory.
-    pub fn find(spec: &str) -> Result<PathBuf, ModelError> {
-        locate::find(spec, &locate::SearchPaths::from_environment())
-    }
-
-    /// Maps and checks the model in a directory or file. Takes milliseconds: headers and vocabulary are read, weights not.
-    pub fn open(path: &Path) -> Result<Model, ModelError> {
-        open::open(path)
-    }
-
-    /// A weight by its canonical name, Hugging Face's: `model.encoder.layers.0.self_attn.q_proj.weight`.
-    pub fn weight(&self, name: &str) -> Result<Weight<'_>, ModelError> {
-        let absent = || ModelError::NoWeight {
-            path: self.path.clone(),
-            name: name.to_owned(),
-        };
-        self.weights.get(name).ok_or_else(absent)
-    }
-
-    /// Gives back the memory that weights took by being read. They can be read again.
-    pub fn release(&self) {
-        self.weights.release();
-    }
-
-    /// Whether there is such a weight. Key projections have no bias; it is to be taken as zero.
-    pub fn has_weight(&self, name: &str) -> bool {
-        self.weights.tensors.contains_key(name)
-    }
-}
+pub use model::{Checkpoint, Format, Model};
+#[cfg(feature = "quantized")]
+pub use quantized::BlockType;
+pub use tensor::{ElementType, Tensor};
+pub use tokenizer::{SpecialTokens, Tokenizer};
+pub use weight::{Weight, WeightData};

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: MPL-2.0
-//! From a model's name to its place on disk.
+//! Where a model of some name is installed.
 
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::error::ModelError;
+use crate::error::ModelError;
 
-/// Where models are looked for, in this order.
-pub(super) struct SearchPaths {
+/// The directories in which models are looked up, in this order.
+pub(crate) struct SearchPaths {
     /// Directories that hold models under their names.
     pub models: Vec<PathBuf>,
     /// The Hugging Face cache (its `hub` directory).
@@ -16,7 +16,7 @@ pub(super) struct SearchPaths {
 }
 
 impl SearchPaths {
-    /// As the XDG base directory specification and `huggingface_hub` read the environment.
+    /// The directories that the XDG base directory specification and `huggingface_hub` take from the environment.
     pub fn from_environment() -> Self {
         let hub = variable("HF_HUB_CACHE")
             .or_else(|| variable("HF_HOME").map(|home| home.join("hub")))
@@ -30,9 +30,68 @@ impl SearchPaths {
             hub,
         }
     }
+
+    /// The model of this name or path.
+    pub fn find(&self, spec: &str) -> Result<PathBuf, ModelError> {
+        let as_path = Path::new(spec);
+        if spec.contains('/') {
+            return match as_path.exists() {
+                true => Ok(as_path.to_owned()),
+                false => Err(ModelError::Io {
+                    path: as_path.to_owned(),
+                    source: std::io::ErrorKind::NotFound.into(),
+                }),
+            };
+        }
+        if is_name(spec)
+            && let Some(path) = self
+                .candidates(spec)
+                .into_iter()
+                .find(|path| is_model(path))
+        {
+            return Ok(path);
+        }
+        if is_model(as_path) {
+            return Ok(as_path.to_owned());
+        }
+        let mut looked = self.models.clone();
+        looked.extend(self.hub.clone());
+        looked.push(PathBuf::from("."));
+        Err(ModelError::NotFound {
+            spec: spec.to_owned(),
+            looked,
+        })
+    }
+
+    fn candidates(&self, spec: &str) -> Vec<PathBuf> {
+        let mut paths = Vec::new();
+        for models in &self.models {
+            for name in names(spec) {
+                let files = [
+                    name.to_owned(),
+                    format!("{name}.bin"),
+                    format!("ggml-{name}.bin"),
+                ];
+                paths.extend(files.map(|file| models.join(file)));
+            }
+        }
+        if let Some(hub) = &self.hub {
+            for name in names(spec) {
+                let repositories = [
+                    "openai--whisper",
+                    "Systran--faster-whisper",
+                    "mobiuslabsgmbh--faster-whisper",
+                ]
+                .map(|repository| hub.join(format!("models--{repository}-{name}")));
+                paths.extend(repositories.iter().filter_map(|path| snapshot(path)));
+            }
+        }
+        paths
+    }
 }
 
-/// Directories of data files, the user's own first, as the XDG base directory specification reads the environment.
+/// The directories for data files that the XDG base directory specification takes from the environment, the user's own
+/// first.
 pub fn data_directories() -> Vec<PathBuf> {
     let mut data: Vec<PathBuf> = variable("XDG_DATA_HOME")
         .or_else(|| below_home(".local/share"))
@@ -57,36 +116,6 @@ fn below_home(path: &str) -> Option<PathBuf> {
         .map(|home| home.join(path))
 }
 
-pub(super) fn find(spec: &str, places: &SearchPaths) -> Result<PathBuf, ModelError> {
-    let as_path = Path::new(spec);
-    if spec.contains('/') {
-        return match as_path.exists() {
-            true => Ok(as_path.to_owned()),
-            false => Err(ModelError::Io {
-                path: as_path.to_owned(),
-                source: std::io::ErrorKind::NotFound.into(),
-            }),
-        };
-    }
-    if is_name(spec)
-        && let Some(path) = candidates(spec, places)
-            .into_iter()
-            .find(|path| is_model(path))
-    {
-        return Ok(path);
-    }
-    if is_model(as_path) {
-        return Ok(as_path.to_owned());
-    }
-    let mut looked = places.models.clone();
-    looked.extend(places.hub.clone());
-    looked.push(PathBuf::from("."));
-    Err(ModelError::NotFound {
-        spec: spec.to_owned(),
-        looked,
-    })
-}
-
 fn is_name(spec: &str) -> bool {
     !spec.is_empty() && !spec.starts_with('.') && !spec.contains('\0')
 }
@@ -98,32 +127,6 @@ fn names(spec: &str) -> Vec<&str> {
         "large" | "large-v3" => vec!["large-v3", "large"],
         _ => vec![spec],
     }
-}
-
-fn candidates(spec: &str, places: &SearchPaths) -> Vec<PathBuf> {
-    let mut paths = Vec::new();
-    for models in &places.models {
-        for name in names(spec) {
-            let files = [
-                name.to_owned(),
-                format!("{name}.bin"),
-                format!("ggml-{name}.bin"),
-            ];
-            paths.extend(files.map(|file| models.join(file)));
-        }
-    }
-    if let Some(hub) = &places.hub {
-        for name in names(spec) {
-            let repositories = [
-                "openai--whisper",
-                "Systran--faster-whisper",
-                "mobiuslabsgmbh--faster-whisper",
-            ]
-            .map(|repository| hub.join(format!("models--{repository}-{name}")));
-            paths.extend(repositories.iter().filter_map(|path| snapshot(path)));
-        }
-    }
-    paths
 }
 
 /// The snapshot that a cached repository's `main` refers to.
@@ -148,27 +151,28 @@ fn is_model(path: &Path) -> bool {
 mod tests {
     use super::*;
 
-    fn place(root: &Path, file: &str) {
+    fn put(root: &Path, file: &str) {
         let path = root.join(file);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, "x").unwrap();
     }
 
     #[test]
-    fn a_name_is_found_in_each_place_in_order() {
+    fn a_name_is_found_in_each_directory_in_order() {
         let root = tempfile::tempdir().unwrap();
         let root = root.path();
-        let places = SearchPaths {
+        let paths = SearchPaths {
             models: vec![root.join("user"), root.join("system")],
             hub: Some(root.join("hub")),
         };
         let found = |spec: &str| {
-            find(spec, &places)
+            paths
+                .find(spec)
                 .ok()
                 .map(|path| path.strip_prefix(root).unwrap().to_owned())
         };
         assert_eq!(found("tiny.en"), None);
-        place(
+        put(
             root,
             "hub/models--Systran--faster-whisper-tiny.en/snapshots/abc1/model.bin",
         );
@@ -183,7 +187,7 @@ mod tests {
             found("tiny.en"),
             Some("hub/models--Systran--faster-whisper-tiny.en/snapshots/abc1".into())
         );
-        place(root, "system/ggml-tiny.en.bin");
+        put(root, "system/ggml-tiny.en.bin");
         assert_eq!(found("tiny.en"), Some("system/ggml-tiny.en.bin".into()));
         fs::create_dir_all(root.join("user/tiny.en")).unwrap();
         assert_eq!(
@@ -191,35 +195,35 @@ mod tests {
             Some("system/ggml-tiny.en.bin".into()),
             "a directory without weights"
         );
-        place(root, "user/tiny.en/model.bin");
+        put(root, "user/tiny.en/model.bin");
         assert_eq!(found("tiny.en"), Some("user/tiny.en".into()));
-        place(root, "user/large-v3-turbo/model.safetensors");
+        put(root, "user/large-v3-turbo/model.safetensors");
         assert_eq!(found("turbo"), Some("user/large-v3-turbo".into()));
     }
 
     #[test]
     fn a_path_is_taken_as_it_is() {
         let root = tempfile::tempdir().unwrap();
-        place(root.path(), "some.bin");
-        let places = SearchPaths {
+        put(root.path(), "some.bin");
+        let paths = SearchPaths {
             models: vec![],
             hub: None,
         };
         let path = root.path().join("some.bin");
-        assert_eq!(find(path.to_str().unwrap(), &places).unwrap(), path);
+        assert_eq!(paths.find(path.to_str().unwrap()).unwrap(), path);
         assert!(matches!(
-            find("/no/such/model", &places),
+            paths.find("/no/such/model"),
             Err(ModelError::Io { .. })
         ));
     }
 
     #[test]
-    fn a_missing_model_names_the_places_and_the_remedy() {
-        let places = SearchPaths {
+    fn a_missing_model_is_told_with_places_and_remedy() {
+        let paths = SearchPaths {
             models: vec!["/a/models".into()],
             hub: Some("/b/hub".into()),
         };
-        let message = find("tiny.en", &places).unwrap_err().to_string();
+        let message = paths.find("tiny.en").unwrap_err().to_string();
         for part in [
             "tiny.en",
             "/a/models",
@@ -229,7 +233,7 @@ mod tests {
             assert!(message.contains(part), "{message}");
         }
         for hostile in ["", "..", "a\0b", "."] {
-            assert!(find(hostile, &places).is_err());
+            assert!(paths.find(hostile).is_err());
         }
     }
 }

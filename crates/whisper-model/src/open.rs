@@ -1,24 +1,25 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Opening: which format is it, which files belong to it, do they agree with each other.
+//! Opens a model: recognises the format, collects the files that belong to it, and checks that they agree.
 
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use memmap2::Mmap;
 use serde::de::DeserializeOwned;
 
-use super::config::{Config, GenerationConfig, HuggingFaceConfig};
-use super::error::ParseError;
-use super::tokenizer::{Tokenizer, Vocabulary};
-use super::weights::{Tensor, Weights};
-use super::{Format, Model, ModelError, ctranslate2, ggml, layout, safetensors};
+use crate::config::{Config, GenerationConfig, HuggingFaceConfig};
+use crate::error::{ModelError, ParseError};
+use crate::mapping::Mapping;
+use crate::model::{Format, Model};
+use crate::tensor::Tensor;
+use crate::tokenizer::{Tokenizer, Vocabulary};
+use crate::{ctranslate2, ggml, safetensors, tensors};
 
 /// tokenizer.json of large-v3 has 2.5 MB, with merges as pairs 4 MB.
 const MAX_JSON: u64 = 64 << 20;
 
-pub(super) fn open(path: &Path) -> Result<Model, ModelError> {
+pub(crate) fn open(path: &Path) -> Result<Model, ModelError> {
     let io = |source| ModelError::Io {
         path: path.to_owned(),
         source,
@@ -46,9 +47,9 @@ pub(super) fn open(path: &Path) -> Result<Model, ModelError> {
     })
 }
 
-/// A file of weights; CTranslate2 and safetensors have their vocabulary beside it.
+/// Opens a file of weights; CTranslate2 and safetensors have their vocabulary beside it.
 fn open_file(path: &Path) -> Result<Model, ModelError> {
-    let file = map(path)?;
+    let file = Mapping::open(path)?;
     let directory = path.parent().unwrap_or(Path::new("."));
     if ggml::recognises(&file) {
         open_ggml(path, file)
@@ -63,11 +64,11 @@ fn open_file(path: &Path) -> Result<Model, ModelError> {
     }
 }
 
-fn open_ggml(path: &Path, file: Mmap) -> Result<Model, ModelError> {
-    let checkpoint = ggml::parse(&file).map_err(|fault| fault.at(path))?;
+fn open_ggml(path: &Path, file: Mapping) -> Result<Model, ModelError> {
+    let checkpoint = ggml::parse(&file).map_err(|error| error.at(path))?;
     let vocabulary = Vocabulary::from_bytes(checkpoint.vocabulary.unwrap_or_default());
     let tokenizer =
-        Tokenizer::new(vocabulary, checkpoint.config.vocab).map_err(|fault| fault.at(path))?;
+        Tokenizer::new(vocabulary, checkpoint.config.vocab).map_err(|error| error.at(path))?;
     let parts = Parts {
         path: path.to_owned(),
         files: vec![file],
@@ -77,8 +78,8 @@ fn open_ggml(path: &Path, file: Mmap) -> Result<Model, ModelError> {
     parts.assemble(tokenizer, Format::Ggml)
 }
 
-fn open_ctranslate2(directory: &Path, path: &Path, file: Mmap) -> Result<Model, ModelError> {
-    let checkpoint = ctranslate2::parse(&file).map_err(|fault| fault.at(path))?;
+fn open_ctranslate2(directory: &Path, path: &Path, file: Mapping) -> Result<Model, ModelError> {
+    let checkpoint = ctranslate2::parse(&file).map_err(|error| error.at(path))?;
     let mut config = checkpoint.config;
     read_alignment_heads(&directory.join("config.json"), &mut config)?;
     let tokenizer = read_tokenizer(directory, config.vocab)?;
@@ -99,7 +100,7 @@ fn open_hugging_face(directory: &Path) -> Result<Model, ModelError> {
             what: "config.json is missing".to_owned(),
         })?;
     let mut config = Config::from(config);
-    config.check().map_err(|fault| fault.at(&config_path))?;
+    config.check().map_err(|error| error.at(&config_path))?;
     read_alignment_heads(&directory.join("generation_config.json"), &mut config)?;
     let tokenizer = read_tokenizer(directory, config.vocab)?;
     let mut parts = Parts {
@@ -109,8 +110,8 @@ fn open_hugging_face(directory: &Path) -> Result<Model, ModelError> {
         config,
     };
     for path in safetensors_files(directory)? {
-        let file = map(&path)?;
-        for (name, mut tensor) in safetensors::parse(&file).map_err(|fault| fault.at(&path))? {
+        let file = Mapping::open(&path)?;
+        for (name, mut tensor) in safetensors::parse(&file).map_err(|error| error.at(&path))? {
             tensor.file = parts.files.len();
             if parts.tensors.contains_key(&name) {
                 return Err(ParseError::malformed(format!(
@@ -125,7 +126,7 @@ fn open_hugging_face(directory: &Path) -> Result<Model, ModelError> {
     parts.assemble(tokenizer, Format::HuggingFace)
 }
 
-/// The one file, or the parts that the index names.
+/// The only file, or the parts that the index names.
 fn safetensors_files(directory: &Path) -> Result<Vec<PathBuf>, ModelError> {
     let single = directory.join("model.safetensors");
     let index_path = directory.join("model.safetensors.index.json");
@@ -134,7 +135,7 @@ fn safetensors_files(directory: &Path) -> Result<Vec<PathBuf>, ModelError> {
     }
     match read_json::<safetensors::Index>(&index_path)? {
         Some(index) => {
-            let files = index.files().map_err(|fault| fault.at(&index_path))?;
+            let files = index.files().map_err(|error| error.at(&index_path))?;
             Ok(files.into_iter().map(|file| directory.join(file)).collect())
         }
         None => Err(ModelError::Unrecognised {
@@ -143,10 +144,10 @@ fn safetensors_files(directory: &Path) -> Result<Vec<PathBuf>, ModelError> {
     }
 }
 
-/// A model that is all there but for the last checks.
+/// What belongs to a model, before the last checks.
 struct Parts {
     path: PathBuf,
-    files: Vec<Mmap>,
+    files: Vec<Mapping>,
     tensors: HashMap<String, Tensor>,
     config: Config,
 }
@@ -155,19 +156,16 @@ impl Parts {
     fn assemble(mut self, tokenizer: Tokenizer, format: Format) -> Result<Model, ModelError> {
         self.config
             .assume_alignment_heads(tokenizer.is_multilingual());
-        self.config.check().map_err(|fault| fault.at(&self.path))?;
+        self.config.check().map_err(|error| error.at(&self.path))?;
         let tensors =
-            layout::select(&self.config, self.tensors).map_err(|fault| fault.at(&self.path))?;
-        let weights = Weights {
-            files: self.files,
-            tensors,
-        };
+            tensors::validate(&self.config, self.tensors).map_err(|error| error.at(&self.path))?;
         Ok(Model {
             config: self.config,
             tokenizer,
-            weights,
             path: self.path,
             format,
+            files: self.files,
+            tensors,
         })
     }
 }
@@ -178,7 +176,7 @@ fn read_alignment_heads(path: &Path, config: &mut Config) -> Result<(), ModelErr
     }) = read_json(path)?
     {
         config.alignment_heads = heads;
-        config.check().map_err(|fault| fault.at(path))?;
+        config.check().map_err(|error| error.at(path))?;
     }
     Ok(())
 }
@@ -196,7 +194,7 @@ fn read_tokenizer(directory: &Path, rows: usize) -> Result<Tokenizer, ModelError
         let path = directory.join(name);
         if let Some(bytes) = read_file(&path)? {
             let vocabulary = read(&bytes).and_then(|vocabulary| Tokenizer::new(vocabulary, rows));
-            return vocabulary.map_err(|fault| fault.at(&path));
+            return vocabulary.map_err(|error| error.at(&path));
         }
     }
     let names: Vec<_> = readers.iter().map(|(name, _)| *name).collect();
@@ -236,21 +234,4 @@ fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, ModelError> 
     value
         .map(Some)
         .map_err(|error| ParseError::malformed(format!("not as expected: {error}")).at(path))
-}
-
-fn map(path: &Path) -> Result<Mmap, ModelError> {
-    let io = |source| ModelError::Io {
-        path: path.to_owned(),
-        source,
-    };
-    // A FIFO or a device would block or have no length.
-    if !fs::metadata(path).map_err(io)?.is_file() {
-        return Err(ModelError::Unrecognised {
-            path: path.to_owned(),
-        });
-    }
-    let file = File::open(path).map_err(io)?;
-    // SAFETY: the mapping is read-only and private to us; that the file must not change under it is this room's
-    // documented contract. Bytes are only ever read as plain numbers.
-    unsafe { Mmap::map(&file) }.map_err(io)
 }

@@ -6,15 +6,15 @@ use std::collections::{HashMap, HashSet};
 use safetensors::{Dtype, SafeTensors};
 use serde::Deserialize;
 
-use super::error::ParseError;
-use super::weights::{ElementType, Tensor};
+use crate::error::ParseError;
+use crate::tensor::{ElementType, Tensor};
 
 /// large-v3's header is 150 kB. The parsed form takes some times as much memory.
 const MAX_HEADER: u64 = 8 << 20;
 
 /// `model.safetensors.index.json`: which file of a split model holds which tensor.
 #[derive(Deserialize)]
-pub(super) struct Index {
+pub(crate) struct Index {
     weight_map: HashMap<String, String>,
 }
 
@@ -41,7 +41,7 @@ fn is_plain(name: &str) -> bool {
 }
 
 /// Whether these are the first bytes of a safetensors file.
-pub(super) fn recognises(bytes: &[u8]) -> bool {
+pub(crate) fn recognises(bytes: &[u8]) -> bool {
     header_length(bytes).is_some_and(|length| length <= MAX_HEADER) && bytes.get(8) == Some(&b'{')
 }
 
@@ -51,7 +51,10 @@ fn header_length(bytes: &[u8]) -> Option<u64> {
         .map(|length| u64::from_le_bytes(*length))
 }
 
-/// Reads one file; names are made canonical (a model saved without its head lacks the leading `model.`).
+/// The tensors of one file by canonical name (a model saved without its head lacks the leading `model.`).
+///
+/// # Errors
+/// The bytes are no safetensors file, or contradict themselves.
 pub fn parse(bytes: &[u8]) -> Result<HashMap<String, Tensor>, ParseError> {
     if header_length(bytes).is_none_or(|length| length > MAX_HEADER) {
         return Err(ParseError::malformed("no sound safetensors header"));

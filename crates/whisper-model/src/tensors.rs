@@ -3,16 +3,19 @@
 
 use std::collections::HashMap;
 
-use super::config::Config;
-use super::error::ParseError;
-use super::weights::Tensor;
+use crate::config::Config;
+use crate::error::ParseError;
+use crate::tensor::Tensor;
 
-/// Checks that every tensor of a model with these dimensions is there, with its exact shape, and drops all others.
-pub(super) fn select(
+/// The tensors of a model with these dimensions, without any others.
+///
+/// # Errors
+/// A tensor is missing, has another shape, or is int8 without scales.
+pub(crate) fn validate(
     config: &Config,
     mut tensors: HashMap<String, Tensor>,
 ) -> Result<HashMap<String, Tensor>, ParseError> {
-    let mut selected = HashMap::new();
+    let mut validated = HashMap::new();
     for (name, shape) in expected(config) {
         let Some(tensor) = tensors.remove(&name) else {
             return Err(ParseError::malformed(format!(
@@ -30,9 +33,9 @@ pub(super) fn select(
                 "the int8 tensor \"{name}\" has no scales"
             )));
         }
-        selected.insert(name, tensor);
+        validated.insert(name, tensor);
     }
-    Ok(selected)
+    Ok(validated)
 }
 
 /// Name and shape of every tensor. The key projections have no bias in Whisper.

@@ -49,10 +49,12 @@ impl Bpe {
         })
     }
 
+    /// The bytes of a text token; none for other numbers.
     pub fn bytes(&self, token: u32) -> &[u8] {
         self.tokens.get(token as usize).map_or(&[], |bytes| bytes)
     }
 
+    /// The tokens of a text.
     pub fn encode(&self, text: &str) -> Vec<u32> {
         let mut tokens = Vec::new();
         let mut encoded = 0;

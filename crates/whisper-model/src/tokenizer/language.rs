@@ -13,7 +13,10 @@ const CODES: [&str; 100] = [
 
 pub(super) const COUNT: u32 = CODES.len() as u32;
 
-/// Other codes of these languages: ISO 639-2 (both of its forms), and codes that were replaced.
+/// Other codes of these languages: ISO 639-2 in both of its forms, replaced codes, and members of a macrolanguage.
+///
+/// No crate has this relation: tables of ISO 639-3 know neither the bibliographic codes (`ger`) nor the replaced ones
+/// (`iw`), and Unicode's canonical forms (`jv`, `nb`) are not those of Whisper (`jw`, `no`).
 #[rustfmt::skip]
 const ALIASES: [(&str, &str); 72] = [
     ("eng", "en"), ("zho", "zh"), ("chi", "zh"), ("cmn", "zh"), ("deu", "de"), ("ger", "de"), ("spa", "es"), ("rus", "ru"),
@@ -27,7 +30,7 @@ const ALIASES: [(&str, &str); 72] = [
     ("ice", "is"), ("hye", "hy"), ("arm", "hy"), ("nno", "nn"), ("fil", "tl"), ("ji", "yi"), ("jv", "jw"), ("jav", "jw"),
 ];
 
-/// Place of a language among the language tokens. Region, script and case do not matter.
+/// The place of a language among the language tokens. Region, script and case do not matter.
 pub(super) fn index(code: &str) -> Option<u32> {
     let primary = code.split(['-', '_']).next()?.to_ascii_lowercase();
     let canonical = ALIASES
@@ -40,6 +43,7 @@ pub(super) fn index(code: &str) -> Option<u32> {
         .map(|(index, _)| index)
 }
 
+/// Whisper's code of the language in this place.
 pub(super) fn code(index: u32) -> Option<&'static str> {
     CODES.get(index as usize).copied()
 }

@@ -7,27 +7,35 @@ mod non_speech;
 mod special;
 mod vocabulary;
 
-use super::error::ParseError;
+use crate::error::ParseError;
 
 use bpe::Bpe;
-pub use special::Special;
+pub use special::SpecialTokens;
 pub(super) use vocabulary::Vocabulary;
 
 /// GPT-2's text tokens (256 bytes and 50 000 merges). The English-only models keep them; the multilingual vocabulary
 /// has one more.
 const ENGLISH_TEXT_TOKENS: u32 = 50_256;
 
-/// A model's tokenizer.
+/// A model's tokenizer: text to tokens and back.
+///
+/// ```
+/// let tokenizer = test_support::small_tokenizer();
+/// let tokens = tokenizer.encode(" world");
+/// assert_eq!(tokenizer.bytes(tokens[0]), b" wor");
+/// assert_eq!(tokenizer.decode(&tokens), " world");
+/// assert_eq!(tokenizer.language_token("en-GB"), Some(tokenizer.special().languages.start));
+/// ```
 pub struct Tokenizer {
     bpe: Bpe,
-    special: Special,
+    special: SpecialTokens,
     non_speech: Vec<u32>,
 }
 
 impl Tokenizer {
     /// From a vocabulary and the number of rows of the token embedding, which must agree.
     pub(super) fn new(vocabulary: Vocabulary, rows: usize) -> Result<Self, ParseError> {
-        let special = Special::locate(&vocabulary, rows)?;
+        let special = SpecialTokens::derive(&vocabulary, rows)?;
         let bpe = Bpe::new(vocabulary.into_text(special.eot))?;
         let non_speech = non_speech::tokens(|text| bpe.encode(text));
         Ok(Tokenizer {
@@ -40,7 +48,7 @@ impl Tokenizer {
     /// From the bytes of each text token and the number of rows of the token embedding, which must agree.
     ///
     /// # Errors
-    /// Tokens that are not Whisper's in number, or that do not merge.
+    /// The tokens are not Whisper's in number, or lack a byte.
     pub fn from_bytes(tokens: Vec<Box<[u8]>>, rows: usize) -> Result<Self, ParseError> {
         Self::new(Vocabulary::from_bytes(tokens), rows)
     }
@@ -50,7 +58,8 @@ impl Tokenizer {
         self.special.eot > ENGLISH_TEXT_TOKENS
     }
 
-    pub fn special(&self) -> &Special {
+    /// The special tokens.
+    pub fn special(&self) -> &SpecialTokens {
         &self.special
     }
 
@@ -93,7 +102,7 @@ impl Tokenizer {
         language::code(token - self.special.languages.start)
     }
 
-    /// Text tokens that stand for something not spoken (brackets, notes, speaker dashes), ascending; special tokens
+    /// Text tokens for what is not spoken (brackets, notes, speaker dashes), ascending; special tokens
     /// are not among them.
     pub fn non_speech(&self) -> &[u32] {
         &self.non_speech

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Tokens that stand for something not spoken.
+//! Tokens for what is not spoken.
 
 use std::collections::BTreeSet;
 

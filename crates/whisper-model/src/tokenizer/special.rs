@@ -12,18 +12,22 @@ use crate::error::ParseError;
 /// All Whisper models have them in the same order behind the text tokens: end, start, languages, tasks and markers,
 /// then 1501 timestamps, 0.00 s to 30.00 s in steps of 20 ms (openai/whisper `tokenizer.py`).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Special {
+pub struct SpecialTokens {
     /// End of text.
     pub eot: u32,
     /// Start of transcript.
     pub sot: u32,
+    /// Task: translate into English.
     pub translate: u32,
+    /// Task: write down what is said.
     pub transcribe: u32,
     /// Start of language model: text without audio. Never used when transcribing.
     pub sot_lm: u32,
     /// Start of previous: marks the text before the window in a prompt.
     pub sot_prev: u32,
+    /// The window holds no speech.
     pub no_speech: u32,
+    /// The transcript has no timestamps.
     pub no_timestamps: u32,
     /// The timestamp 0.00 s.
     pub timestamp_begin: u32,
@@ -35,10 +39,10 @@ const TIMESTAMPS: u32 = 1501;
 /// End and start before the languages, six markers after them.
 const UNNUMBERED: u32 = 8;
 
-impl Special {
-    /// From the place of the end token and the number of rows of the embedding, checked against the names that the
+impl SpecialTokens {
+    /// The numbers that follow from the end token and the rows of the embedding, checked against the names that the
     /// vocabulary has (ggml files name no special tokens).
-    pub(super) fn locate(vocabulary: &Vocabulary, rows: usize) -> Result<Self, ParseError> {
+    pub(super) fn derive(vocabulary: &Vocabulary, rows: usize) -> Result<Self, ParseError> {
         let mismatch = || {
             ParseError::malformed(format!(
                 "the vocabulary ({} tokens) does not belong to the weights ({rows} tokens)",
@@ -56,7 +60,7 @@ impl Special {
         let languages = rest
             .filter(|count| (1..=language::COUNT).contains(count))
             .ok_or_else(mismatch)?;
-        let special = Special::in_order(eot, languages);
+        let special = SpecialTokens::in_order(eot, languages);
         match special
             .names()
             .into_iter()
@@ -73,7 +77,7 @@ impl Special {
     fn in_order(eot: u32, languages: u32) -> Self {
         let first_language = eot + 2;
         let translate = first_language + languages;
-        Special {
+        SpecialTokens {
             eot,
             sot: eot + 1,
             languages: first_language..translate,

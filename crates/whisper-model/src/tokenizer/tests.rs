@@ -84,7 +84,7 @@ fn special_tokens_follow_the_text_tokens() {
 }
 
 #[test]
-fn a_vocabulary_that_does_not_fit_the_embedding_is_refused() {
+fn a_vocabulary_that_misfits_the_embedding_is_refused() {
     let tokens = || {
         (0..=255u8)
             .map(|byte| Box::from([byte]))

@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_may_be_empty_and_the_last_newline_ends_no_token() {
+    fn vocabulary_lines_may_be_empty() {
         let vocabulary = Vocabulary::from_lines("a\n\nĠb\n".as_bytes()).unwrap();
         assert_eq!(
             vocabulary.tokens,

@@ -44,7 +44,7 @@ fn mirror(root: &Path) {
 }
 
 #[test]
-fn a_model_without_known_sums_is_fetched_on_request_only_and_checked_from_then_on() {
+fn a_model_without_known_sums_is_fetched_on_request() {
     let root = tempfile::tempdir().unwrap();
     let models = root.path().join("models");
     mirror(root.path());
@@ -82,7 +82,7 @@ fn a_model_without_known_sums_is_fetched_on_request_only_and_checked_from_then_o
 }
 
 #[test]
-fn files_other_than_the_known_ones_never_become_a_model() {
+fn files_with_other_sums_never_become_a_model() {
     let root = tempfile::tempdir().unwrap();
     let models = root.path().join("models");
     mirror(root.path());

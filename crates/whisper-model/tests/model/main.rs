@@ -4,3 +4,4 @@
 mod fetch;
 mod formats;
 mod installed;
+mod quantized;

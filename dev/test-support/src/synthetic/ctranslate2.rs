@@ -186,6 +186,7 @@ impl Variables {
             Stored::I8 if is_matrix => (Stored::I8, 1),
             Stored::F16 => (Stored::F16, 4),
             Stored::I8 | Stored::F32 => (Stored::F32, 0),
+            Stored::Q8_0 | Stored::Q5_0 => panic!("CTranslate2 has no blocks"),
         };
         self.add(name, &shape, kind, &store(&values, stored));
         if stored == Stored::I8 {

@@ -25,7 +25,7 @@ pub fn ggml_bytes(tensors: &Tensors, stored: Stored) -> Vec<u8> {
         1,
         1,
         N_MELS,
-        usize::from(stored == Stored::F16),
+        ggml_type(stored),
     ] {
         int(value);
     }
@@ -51,19 +51,31 @@ fn ggml_tensor(bytes: &mut Vec<u8>, canonical: &str, tensor: &Tensor, stored: St
     } else {
         tensor.shape.clone()
     };
-    // As the converter does: vectors and positions stay f32.
-    let halves =
-        stored == Stored::F16 && tensor.shape.len() > 1 && !canonical.contains("positions");
+    // As the converter does: vectors and positions stay f32, and blocks are for matrices only.
+    let stored = match tensor.shape.len() {
+        _ if canonical.contains("positions") => Stored::F32,
+        2 => stored,
+        3 if stored != Stored::F32 => Stored::F16,
+        _ => Stored::F32,
+    };
     let mut int = |value: usize| bytes.extend((value as u32).to_le_bytes());
     int(shape.len());
     int(name.len());
-    int(usize::from(halves));
+    int(ggml_type(stored));
     shape.iter().rev().for_each(|dim| int(*dim));
     bytes.extend(name.as_bytes());
-    bytes.extend(store(
-        &tensor.values,
-        if halves { Stored::F16 } else { Stored::F32 },
-    ));
+    bytes.extend(store(&tensor.values, stored));
+}
+
+/// The number in `enum ggml_type`.
+fn ggml_type(stored: Stored) -> usize {
+    match stored {
+        Stored::F32 => 0,
+        Stored::F16 => 1,
+        Stored::Q5_0 => 6,
+        Stored::Q8_0 => 8,
+        Stored::I8 => panic!("ggml has no int8 with a scale for each row"),
+    }
 }
 
 fn openai_name(canonical: &str) -> String {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
 //! A complete but very small Whisper model (one layer, 64 columns), written in every format.
 
+mod blocks;
 mod ctranslate2;
 mod ggml;
 mod hugging_face;
@@ -9,6 +10,7 @@ use std::collections::BTreeMap;
 
 use half::f16;
 
+pub use blocks::BLOCK;
 pub use ctranslate2::{ctranslate2_bytes, write_ctranslate2};
 pub use ggml::{ggml_bytes, write_ggml};
 pub use hugging_face::{config_json, safetensors_bytes, write_hugging_face, write_sharded};
@@ -30,8 +32,12 @@ pub enum Stored {
     F32,
     /// Two bytes each.
     F16,
-    /// A byte each, and a scale for each row of a matrix.
+    /// A byte each, and a scale for each row of a matrix: only CTranslate2 has it.
     I8,
+    /// ggml's blocks of 32 bytes and an f16 scale.
+    Q8_0,
+    /// ggml's blocks of 32 values of five bits and an f16 scale.
+    Q5_0,
 }
 
 /// A tensor in f32.
@@ -134,6 +140,8 @@ fn store(values: &[f32], stored: Stored) -> Vec<u8> {
             .iter()
             .map(|value| (value * 128.0) as i8 as u8)
             .collect(),
+        Stored::Q8_0 => values.chunks(BLOCK).flat_map(blocks::q8_0).collect(),
+        Stored::Q5_0 => values.chunks(BLOCK).flat_map(blocks::q5_0).collect(),
     }
 }
 

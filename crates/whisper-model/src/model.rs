@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: MPL-2.0
+//! An opened model.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use crate::config::Config;
+use crate::error::ModelError;
+use crate::locate::SearchPaths;
+use crate::mapping::Mapping;
+use crate::open;
+use crate::tensor::Tensor;
+use crate::tokenizer::Tokenizer;
+use crate::weight::Weight;
+
+/// The format of a model's files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// A directory with `config.json`, a tokenizer and safetensors files.
+    HuggingFace,
+    /// A directory with `model.bin` and a vocabulary, as faster-whisper reads it.
+    CTranslate2,
+    /// A single `.bin` file, as whisper.cpp reads it.
+    Ggml,
+}
+
+/// An opened model. Opening maps the files; the system reads pages when weights are used.
+pub struct Model {
+    /// Dimensions.
+    pub config: Config,
+    /// Tokens to text and back.
+    pub tokenizer: Tokenizer,
+    /// The file or directory that was opened.
+    pub path: PathBuf,
+    /// The format of the files.
+    pub format: Format,
+    pub(crate) files: Vec<Mapping>,
+    pub(crate) tensors: HashMap<String, Tensor>,
+}
+
+/// What a file of weights says, not yet checked for completeness.
+pub struct Checkpoint {
+    /// Tensors by canonical name.
+    pub tensors: HashMap<String, Tensor>,
+    /// Dimensions.
+    pub config: Config,
+    /// The tokens as bytes, where the file has them (ggml).
+    pub vocabulary: Option<Vec<Box<[u8]>>>,
+}
+
+impl Model {
+    /// The file or directory of a model, by its name or path. Nothing is read.
+    ///
+    /// What contains a `/` is a path. A name (`tiny.en`, `large-v3`, `turbo`) is looked up as
+    /// `whispernpu/models/NAME` (directory), `NAME.bin` and `ggml-NAME.bin` in `$XDG_DATA_HOME` and
+    /// `$XDG_DATA_DIRS`, then in the Hugging Face cache, then in the current directory.
+    ///
+    /// # Errors
+    /// [`ModelError::NotFound`] lists the directories; [`ModelError::Io`] names a path that does not exist.
+    pub fn find(spec: &str) -> Result<PathBuf, ModelError> {
+        SearchPaths::from_environment().find(spec)
+    }
+
+    /// Maps and checks the model in a directory or file. Takes milliseconds: headers and vocabulary are read, weights
+    /// are not.
+    ///
+    /// # Errors
+    /// The files cannot be read, are no Whisper model, contradict themselves, or are stored in a way that is not
+    /// implemented.
+    pub fn open(path: &Path) -> Result<Model, ModelError> {
+        open::open(path)
+    }
+
+    /// A weight by its canonical name, which is Hugging Face's: `model.encoder.layers.0.self_attn.q_proj.weight`.
+    ///
+    /// # Errors
+    /// [`ModelError::NoWeight`] if the model has none of that name.
+    pub fn weight(&self, name: &str) -> Result<Weight<'_>, ModelError> {
+        let weight = self
+            .tensors
+            .get(name)
+            .and_then(|tensor| tensor.read(self.files.get(tensor.file)?));
+        weight.ok_or_else(|| ModelError::NoWeight {
+            path: self.path.clone(),
+            name: name.to_owned(),
+        })
+    }
+
+    /// Whether there is such a weight. Key projections have no bias; it is to be taken as zero.
+    pub fn has_weight(&self, name: &str) -> bool {
+        self.tensors.contains_key(name)
+    }
+
+    /// Gives back the memory that weights took by being read. They can be read again.
+    pub fn release(&self) {
+        self.files.iter().for_each(Mapping::release);
+    }
+}
