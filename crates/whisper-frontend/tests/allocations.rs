@@ -3,6 +3,8 @@
 //!
 //! The binary holds one test, and each thread has a count, so that nothing else is counted.
 
+#![allow(unsafe_code)] // The allocator that counts is.
+
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
