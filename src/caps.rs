@@ -1,10 +1,20 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Caps of the source pad, one for each subtitle format.
+//! Caps of both pads. The src pad has caps for each subtitle format.
 
 use captions::Format;
 use gst::Caps;
+use whisper_frontend::mel::SAMPLE_RATE;
 
-/// The caps of a format.
+/// Caps of the sink pad.
+pub fn audio() -> Caps {
+    gst_audio::AudioCapsBuilder::new_interleaved()
+        .format_list([gst_audio::AudioFormat::S16le, gst_audio::AudioFormat::F32le])
+        .rate(SAMPLE_RATE as i32)
+        .channels(1)
+        .build()
+}
+
+/// Caps of a format.
 pub fn of(format: Format) -> Caps {
     let text = |format: &str| Caps::builder("text/x-raw").field("format", format).build();
     match format {
@@ -16,7 +26,7 @@ pub fn of(format: Format) -> Caps {
     }
 }
 
-/// The caps of all formats, in the order of preference.
+/// Caps of the src pad: those of all formats, in the order of preference.
 pub fn all() -> Caps {
     let mut caps = Caps::new_empty();
     for format in Format::ALL {
@@ -29,8 +39,8 @@ pub fn all() -> Caps {
 mod tests {
     use super::*;
 
-    /// The format that these caps are of. Caps that ask for more than we know (as
-    /// `application/x-json, format=cea608`) are of none.
+    /// The format that these caps are of; `None` if they have fields that no format has, as
+    /// `application/x-json, format=cea608`.
     fn format(caps: &gst::CapsRef) -> Option<Format> {
         Format::ALL
             .into_iter()
@@ -38,7 +48,7 @@ mod tests {
     }
 
     #[test]
-    fn caps_and_formats_stand_for_each_other() {
+    fn caps_and_formats_map_to_each_other() {
         gst::init().unwrap();
         for format in Format::ALL {
             assert_eq!(self::format(&of(format)), Some(format));
@@ -56,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn the_plainest_text_is_preferred() {
+    fn caps_prefer_the_plainest_text() {
         gst::init().unwrap();
         let mut caps = all();
         assert_eq!(caps.size(), Format::ALL.len());

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: MPL-2.0
-//! The element's type, its enumerations and its documentation.
+//! Type, enumerations and documentation of the element.
 
 use std::sync::{LazyLock, Mutex, MutexGuard};
 
 use gst::glib;
 use gst::prelude::*;
 
+/// Debug category of everything in the plugin.
 pub(crate) static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
     gst::DebugCategory::new(
         "whispernpu",
@@ -14,7 +15,7 @@ pub(crate) static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
     )
 });
 
-/// What the encoder runs on.
+/// Device that the encoder is to run on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, glib::Enum)]
 #[enum_type(name = "GstWhisperNpuDevice")]
 #[non_exhaustive]
@@ -41,7 +42,7 @@ impl From<Device> for whisper_engine::engine::Device {
     }
 }
 
-/// What to make of the speech.
+/// Kind of text that is made of the speech.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, glib::Enum)]
 #[enum_type(name = "GstWhisperNpuTask")]
 #[non_exhaustive]
@@ -89,35 +90,63 @@ pub enum Granularity {
 }
 
 glib::wrapper! {
-    /// Speech to timed text.
+    /// The element.
     pub struct WhisperNpu(ObjectSubclass<crate::imp::WhisperNpu>) @extends gst::Element, gst::Object;
 }
 
 /**
  * SECTION:element-whispernpu
+ * @see_also: textoverlay, webvttenc, srtenc
  *
- * Recognises speech with a Whisper model and puts out subtitles with their times. Everything runs on this machine.
+ * Turns speech into timed text with a Whisper model. All of it runs on this machine: the encoder on an
+ * AMD XDNA2 NPU where there is one that works, else on the CPU.
  *
- * Audio goes in as it comes and never waits for the recogniser, except that an upstream that is not live is slowed
- * down when more than two and a half minutes of audio lie unrecognised. Subtitles come out of a thread of their own, with gaps
- * between them, so that elements downstream which combine them with video do not stall. What they are written in
- * depends on what is downstream: plain text (preferred), Pango markup, SubRip, WebVTT or JSON lines.
+ * Audio goes in as 16 kHz mono, so put `audioconvert ! audioresample` in front. A model is fetched once
+ * with `scripts/fetch-model tiny.en`. The element never downloads anything.
  *
- * From a live upstream (or with `mode=live`) text comes about a second after it was said, a word at a time. With
- * `granularity=cue` a buffer holds what is on the screen, whose lines roll up, until the next buffer; align it left
- * (`textoverlay halignment=left line-alignment=left`), so that words stay where they are. With `granularity=word` a
- * buffer holds one word. A meta `WhisperNpuItemMeta` on each buffer has the times and probabilities of its new words,
- * and an event `rstranscribe/new-item` tells upstream of each of them. ELEMENT messages `whispernpu/partial` tell what may come next (`text`, after `stable-prefix`, at
- * `running-time`); an event `rstranscribe/final-transcript` follows each utterance. Fetch Silero's voice detector with
- * `scripts/fetch-model silero-vad`: without it music is listened to as if it were speech.
+ * ## Output
  *
- * ## Example pipelines
+ * The src pad writes plain text, Pango markup, SubRip, WebVTT or JSON lines: the first of these that
+ * downstream accepts. A caps filter behind the element chooses.
+ *
+ * * With `granularity=cue` a buffer is a subtitle of at most `max-lines` lines.
+ * * With `granularity=word` a buffer is one word, as `transcriberbin` and `textaccumulate` want it.
+ * * Cues never overlap and are never empty. GAP events cover all time without one.
+ * * Each buffer carries a meta `WhisperNpuItemMeta` with the times and probabilities of its new words.
+ *
+ * ## Files
+ *
+ * From an upstream that is not live, the element waits for windows of 30 s and writes whole cues. It
+ * slows upstream down when more than two and a half minutes of audio wait for recognition. Other
+ * streams of the same file need queues that hold as much.
+ *
  * |[
  * gst-launch-1.0 -q filesrc location=speech.ogg ! decodebin ! audioconvert ! audioresample ! whispernpu ! application/x-subtitle ! filesink location=speech.srt
- * ]| Writes SubRip subtitles for any media file.
+ * ]| Writes the subtitles of a media file as SubRip.
+ *
  * |[
  * gst-launch-1.0 filesrc location=film.mkv ! decodebin name=d d. ! queue max-size-time=0 max-size-bytes=0 max-size-buffers=0 ! videoconvert ! textoverlay name=o ! videoconvert ! autovideosink d. ! audioconvert ! audioresample ! whispernpu ! o.text_sink
- * ]| Shows a film with subtitles burned in.
+ * ]| Shows a film with its subtitles.
+ *
+ * ## Live
+ *
+ * From a live upstream, or with `mode=live`, text comes about a second after it was said. With
+ * `granularity=cue` a buffer is what the screen shows until the next buffer: words are added to the
+ * bottom line, and lines roll up. Align the text left, so that words stay where they are.
+ *
+ * * `latency` is how long the pipeline delays video so that text arrives in time.
+ * * ELEMENT messages `whispernpu/partial` carry words that may come next.
+ * * An event `rstranscribe/final-transcript` follows each utterance.
+ * * Audio is dropped, and counted in `stats`, if the machine is too slow.
+ *
+ * Fetch Silero's voice activity detector with `scripts/fetch-model silero-vad`. Without it, a simpler
+ * one takes some music for speech.
+ *
+ * |[
+ * gst-launch-1.0 v4l2src ! videoconvert ! queue max-size-time=0 max-size-bytes=0 max-size-buffers=0 ! textoverlay name=o halignment=left line-alignment=left ! videoconvert ! autovideosink autoaudiosrc ! queue ! audioconvert ! audioresample ! whispernpu latency=3000 ! o.text_sink
+ * ]| Shows a camera with live captions from the microphone.
+ *
+ * `docs/element.md` describes each property, message, event and error.
  */
 pub fn register(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
     #[cfg(feature = "doc")]
@@ -138,7 +167,7 @@ pub fn register(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
     )
 }
 
-/// Locks whatever a panic elsewhere left behind: the panic itself is reported as an error on the bus.
+/// Locks also after a panic of another thread, which is posted as an error in any case.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex
         .lock()

@@ -1,39 +1,129 @@
 // SPDX-License-Identifier: MPL-2.0
-//! The GObject class: properties, pads, states.
+//! The GObject class: properties, pads, metadata.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, LazyLock, Mutex};
 
 use gst::glib;
 use gst::prelude::*;
 use gst::subclass::prelude::*;
 
-use crate::caps;
-use crate::element::{CAT, lock};
+use crate::element::{CAT, Device, Granularity, Mode, Task};
 use crate::input::Input;
 use crate::recogniser::Recogniser;
 use crate::session::Session;
-use crate::settings::{self, Settings};
-use crate::stats;
-use crate::worker::Worker;
-use whisper_engine::encoder::fallback::StatusChange;
-use whisper_engine::engine::Engine;
-use whisper_engine::stream::TranscribeOptions;
-use whisper_frontend::mel::SAMPLE_RATE;
+use crate::settings::Settings;
+use crate::{caps, sink_pad, src_pad};
 
+const STATS: &str = "stats";
+
+/// State of an element. `settings` lists all properties; their functions are in `properties`.
+#[derive(glib::Properties)]
+#[properties(wrapper_type = crate::element::WhisperNpu)]
 pub struct WhisperNpu {
     pub(super) sinkpad: gst::Pad,
     pub(super) srcpad: gst::Pad,
+
+    #[property(
+        name = "model", type = Option<String>, get = Self::model, set = Self::set_model,
+        default = Settings::default().model.as_str(), mutable_ready, nick = "Model",
+        blurb = "Name of a Whisper model (tiny.en, base, …) or path of its file or directory"
+    )]
+    #[property(
+        name = "device", type = Device, member = device, get, set,
+        mutable_ready, nick = "Device",
+        blurb = "Device that the encoder is to run on",
+        builder(Settings::default().device)
+    )]
+    #[property(
+        name = "active-device", type = Option<String>, get = Self::active_device,
+        nick = "Active device",
+        blurb = "Device that the encoder runs on, once the model is loaded"
+    )]
+    #[property(
+        name = "threads", type = u32, member = threads, get, set,
+        maximum = 1024, default = Settings::default().threads, mutable_ready, nick = "Threads",
+        blurb = "Number of threads to recognise with, 0 = one per core"
+    )]
+    #[property(
+        name = "language-code", type = Option<String>, member = language_code,
+        get, set = Self::set_language_code, mutable_playing, nick = "Language code",
+        blurb = "Language that is spoken (en, en-US, de, …), unset = detect it; takes effect with the next buffer"
+    )]
+    #[property(
+        name = "task", type = Task, member = task, get, set = Self::set_task,
+        mutable_playing, nick = "Task",
+        blurb = "Whether to transcribe or to translate to English; takes effect with the next buffer",
+        builder(Settings::default().task)
+    )]
+    #[property(
+        name = "initial-prompt", type = Option<String>, member = initial_prompt,
+        get, set = Self::set_initial_prompt, mutable_playing, nick = "Initial prompt",
+        blurb = "Names and terms to expect, as text in the language of the output; takes effect with the next buffer"
+    )]
+    #[property(
+        name = "mode", type = Mode, member = mode, get, set,
+        mutable_ready, nick = "Mode",
+        blurb = "Whether text comes while it is being said, or later and more accurate",
+        builder(Settings::default().mode)
+    )]
+    #[property(
+        name = "update-interval", type = u32, member = update_interval, get, set,
+        minimum = 100, maximum = 10_000, default = Settings::default().update_interval,
+        mutable_ready, nick = "Update interval",
+        blurb = "Time between two updates of what is being said, in milliseconds, longer while the machine is busy (live only)"
+    )]
+    #[property(
+        name = "vad-threshold", type = f32, member = vad_threshold, get, set,
+        minimum = 0.0, maximum = 1.0, default = Settings::default().vad_threshold,
+        mutable_ready, nick = "Voice threshold",
+        blurb = "Probability of voice from which on audio is speech, 0 = all audio is (live only)"
+    )]
+    #[property(
+        name = "granularity", type = Granularity, member = granularity, get, set,
+        mutable_ready, nick = "Granularity",
+        blurb = "What one buffer of text holds",
+        builder(Settings::default().granularity)
+    )]
+    #[property(
+        name = "max-line-length", type = u32, member = max_line_length, get, set,
+        minimum = 1, maximum = 1000, default = Settings::default().max_line_length,
+        mutable_ready, nick = "Maximum line length",
+        blurb = "Most letters in a line of a subtitle; a wide East Asian character counts as two and a half"
+    )]
+    #[property(
+        name = "max-lines", type = u32, member = max_lines, get, set,
+        minimum = 1, maximum = 100, default = Settings::default().max_lines,
+        mutable_ready, nick = "Maximum lines",
+        blurb = "Most lines of a subtitle"
+    )]
+    #[property(
+        name = "latency", type = u32, member = latency, get, set = Self::set_latency,
+        default = Settings::default().latency, mutable_playing, nick = "Latency",
+        blurb = "Time that a live pipeline gives the recogniser to put out text, in milliseconds"
+    )]
+    #[property(
+        name = "lateness", type = u32, member = lateness, get, set,
+        default = Settings::default().lateness, mutable_ready, nick = "Lateness",
+        blurb = "Time by which text is shown later than it was said, without adding latency, in milliseconds; takes effect with the next segment"
+    )]
+    #[property(
+        name = "max-observed-delay", type = u32, get = Self::max_observed_delay,
+        nick = "Maximum observed delay",
+        blurb = "Longest time from the end of a word to its buffer since the element went to PAUSED, in milliseconds (live pipelines only)"
+    )]
     pub(super) settings: Mutex<Settings>,
+
     /// Kept from NULL to NULL, so that a model is loaded once however often the state changes.
-    recogniser: Mutex<Option<Arc<Recogniser>>>,
-    /// There from READY to PAUSED and back; used by upstream's streaming thread, and while no pad is active.
-    input: Mutex<Option<Input>>,
-    session: Mutex<Option<Arc<Session>>>,
-    /// Whether the recogniser is to be asked something else from the next buffer on.
-    request_changed: AtomicBool,
-    /// Whether it was said on the bus what `device=auto` came to.
-    device_announced: AtomicBool,
+    pub(super) recogniser: Mutex<Option<Arc<Recogniser>>>,
+    /// Audio path; there between READY and PAUSED. The streaming thread of the sink pad holds the lock.
+    pub(super) input: Mutex<Option<Input>>,
+    /// What the threads share; the last one is kept for its `stats`.
+    pub(super) session: Mutex<Option<Arc<Session>>>,
+    /// Whether language, task or prompt changed since the last buffer.
+    pub(super) request_changed: AtomicBool,
+    /// Whether the reason why `device=auto` has no NPU was posted.
+    pub(super) device_announced: AtomicBool,
 }
 
 #[glib::object_subclass]
@@ -43,43 +133,14 @@ impl ObjectSubclass for WhisperNpu {
     type ParentType = gst::Element;
 
     fn with_class(class: &Self::Class) -> Self {
-        let sinkpad = gst::Pad::builder_from_template(&template(class, "sink"))
-            .chain_function(|_, parent, buffer| {
-                Self::catch_panic_pad_function(
-                    parent,
-                    || Err(gst::FlowError::Error),
-                    |imp| imp.chain(buffer),
-                )
-            })
-            .event_function(|pad, parent, event| {
-                Self::catch_panic_pad_function(parent, || false, |imp| imp.sink_event(pad, event))
-            })
-            .query_function(|pad, parent, query| {
-                Self::catch_panic_pad_function(parent, || false, |imp| imp.sink_query(pad, query))
-            })
-            .build();
-        let srcpad = gst::Pad::builder_from_template(&template(class, "src"))
-            .activatemode_function(|pad, parent, mode, active| {
-                let failed = || {
-                    Err(gst::loggable_error!(
-                        CAT,
-                        "Panic while (de)activating the pad"
-                    ))
-                };
-                Self::catch_panic_pad_function(parent, failed, |imp| {
-                    imp.activate_src(pad, mode, active)
-                })
-            })
-            .event_function(|pad, parent, event| {
-                Self::catch_panic_pad_function(parent, || false, |imp| imp.src_event(pad, event))
-            })
-            .query_function(|pad, parent, query| {
-                Self::catch_panic_pad_function(parent, || false, |imp| imp.src_query(pad, query))
-            })
-            .build();
+        let template = |name| {
+            class
+                .pad_template(name)
+                .expect("pad_templates() has a template of this name")
+        };
         Self {
-            sinkpad,
-            srcpad,
+            sinkpad: sink_pad::build(&template("sink")),
+            srcpad: src_pad::build(&template("src")),
             settings: Mutex::default(),
             recogniser: Mutex::default(),
             input: Mutex::default(),
@@ -90,53 +151,29 @@ impl ObjectSubclass for WhisperNpu {
     }
 }
 
-/// One of the templates below, which every class of this type has.
-fn template(class: &<WhisperNpu as ObjectSubclass>::Class, name: &str) -> gst::PadTemplate {
-    class
-        .pad_template(name)
-        .expect("the class declares its pad templates")
-}
-
 impl ObjectImpl for WhisperNpu {
+    /// The derived properties, and `stats`: the bindings cannot derive a property that is a structure.
     fn properties() -> &'static [glib::ParamSpec] {
-        static PROPERTIES: LazyLock<Vec<glib::ParamSpec>> = LazyLock::new(settings::param_specs);
+        static PROPERTIES: LazyLock<Vec<glib::ParamSpec>> = LazyLock::new(|| {
+            let stats = glib::ParamSpecBoxed::builder::<gst::Structure>(STATS)
+                .nick("Statistics")
+                .blurb("Audio taken in and work done since the element went to PAUSED")
+                .read_only()
+                .build();
+            [WhisperNpu::derived_properties(), &[stats]].concat()
+        });
         PROPERTIES.as_ref()
     }
 
-    fn set_property(&self, _id: usize, value: &glib::Value, pspec: &glib::ParamSpec) {
-        let before = lock(&self.settings).clone();
-        let after = {
-            let mut settings = lock(&self.settings);
-            if settings.set(pspec.name(), value).is_none() {
-                gst::error!(CAT, imp = self, "cannot set {}", pspec.name());
-            }
-            settings.clone()
-        };
-        if after.latency != before.latency {
-            let _ = self
-                .obj()
-                .post_message(gst::message::Latency::builder().src(&*self.obj()).build());
+    fn property(&self, id: usize, spec: &glib::ParamSpec) -> glib::Value {
+        match spec.name() {
+            STATS => self.stats().to_value(),
+            _ => self.derived_property(id, spec),
         }
-        self.ask_anew(&before, &after);
     }
 
-    fn property(&self, _id: usize, pspec: &glib::ParamSpec) -> glib::Value {
-        match pspec.name() {
-            "active-device" => self
-                .engine()
-                .map(|engine| engine.active_device())
-                .to_value(),
-            "max-observed-delay" => {
-                let session = self.session();
-                let delay = session.map_or(0, |session| session.counters.max_delay_ms());
-                delay.to_value()
-            }
-            "stats" => self.stats().to_value(),
-            name => {
-                let value = lock(&self.settings).get(name);
-                value.unwrap_or_else(|| pspec.default_value().clone())
-            }
-        }
+    fn set_property(&self, id: usize, value: &glib::Value, spec: &glib::ParamSpec) {
+        self.derived_set_property(id, value, spec);
     }
 
     fn constructed(&self) {
@@ -166,21 +203,15 @@ impl ElementImpl for WhisperNpu {
     }
 
     fn pad_templates() -> &'static [gst::PadTemplate] {
-        static TEMPLATES: LazyLock<Vec<gst::PadTemplate>> = LazyLock::new(|| {
-            let audio = gst_audio::AudioCapsBuilder::new_interleaved()
-                .format_list([gst_audio::AudioFormat::S16le, gst_audio::AudioFormat::F32le])
-                .rate(SAMPLE_RATE as i32)
-                .channels(1)
-                .build();
+        static TEMPLATES: LazyLock<[gst::PadTemplate; 2]> = LazyLock::new(|| {
             let template = |name, direction, caps| {
                 gst::PadTemplate::new(name, direction, gst::PadPresence::Always, caps)
+                    .expect("the caps are valid")
             };
-            let sink = template("sink", gst::PadDirection::Sink, &audio);
-            let src = template("src", gst::PadDirection::Src, &caps::all());
-            [sink, src]
-                .into_iter()
-                .map(|made| made.expect("the caps are valid"))
-                .collect()
+            [
+                template("sink", gst::PadDirection::Sink, &caps::audio()),
+                template("src", gst::PadDirection::Src, &caps::all()),
+            ]
         });
         TEMPLATES.as_ref()
     }
@@ -200,200 +231,8 @@ impl ElementImpl for WhisperNpu {
         if transition == gst::StateChange::PausedToReady
             || (transition == gst::StateChange::ReadyToPaused && done.is_err())
         {
-            self.close_session();
-            *lock(&self.input) = None;
+            self.stop();
         }
         done
-    }
-}
-
-impl WhisperNpu {
-    fn chain(&self, buffer: gst::Buffer) -> Result<gst::FlowSuccess, gst::FlowError> {
-        gst::trace!(CAT, imp = self, "{buffer:?}");
-        let taken = self
-            .with_input(|input| {
-                if self.request_changed.swap(false, Ordering::Relaxed) {
-                    input.end_run();
-                }
-                input.buffer(buffer, || self.request())
-            })
-            .unwrap_or(Err(gst::FlowError::Flushing))?;
-        if taken.overloaded {
-            gst::element_imp_warning!(
-                self,
-                gst::CoreError::Clock,
-                ("Recognition cannot keep up with the live audio: some of it is left out (see stats)")
-            );
-        }
-        Ok(gst::FlowSuccess::Ok)
-    }
-
-    fn activate_src(
-        &self,
-        pad: &gst::Pad,
-        mode: gst::PadMode,
-        active: bool,
-    ) -> Result<(), gst::LoggableError> {
-        if mode != gst::PadMode::Push {
-            return Err(gst::loggable_error!(CAT, "{mode:?} mode is not supported"));
-        }
-        match (active, self.session()) {
-            (true, Some(session)) => self
-                .start_output(session)
-                .map_err(|_| gst::loggable_error!(CAT, "Cannot start the task")),
-            (true, None) => Err(gst::loggable_error!(CAT, "The element is not in PAUSED")),
-            (false, session) => {
-                if let Some(session) = session {
-                    session.close(gst::FlowError::Flushing);
-                }
-                pad.stop_task()
-                    .map_err(|_| gst::loggable_error!(CAT, "Cannot stop the task"))
-            }
-        }
-    }
-
-    /// Finds and opens the model, which takes milliseconds; its weights are loaded later.
-    fn open(&self) -> Result<(), gst::StateChangeError> {
-        let settings = lock(&self.settings).clone();
-        let current = lock(&self.recogniser).clone();
-        match Recogniser::open(&settings, current) {
-            Ok(recogniser) => {
-                *lock(&self.recogniser) = Some(recogniser);
-                Ok(())
-            }
-            Err(message) => {
-                self.post_error_message(message);
-                Err(gst::StateChangeError)
-            }
-        }
-    }
-
-    /// Starts the worker, which loads the engine if it is not there yet.
-    fn start(&self) -> Result<(), gst::StateChangeError> {
-        let recogniser = lock(&self.recogniser)
-            .clone()
-            .ok_or(gst::StateChangeError)?;
-        let settings = lock(&self.settings).clone();
-        let session = Arc::new(Session::new(settings.mode));
-        *lock(&self.input) = Some(Input::new(session.clone(), recogniser.n_mels()));
-        *lock(&self.session) = Some(session.clone());
-        self.request_changed.store(false, Ordering::Relaxed);
-        Worker::spawn(&self.obj(), session, recogniser, settings).map_err(|error| {
-            gst::element_imp_error!(
-                self,
-                gst::ResourceError::Failed,
-                ("Cannot start a thread: {error}")
-            );
-            gst::StateChangeError
-        })
-    }
-
-    /// Lets all threads leave. The session stays for its `stats`.
-    fn close_session(&self) {
-        if let Some(session) = self.session() {
-            session.close(gst::FlowError::Flushing);
-        }
-    }
-
-    pub(super) fn session(&self) -> Option<Arc<Session>> {
-        lock(&self.session).clone()
-    }
-
-    /// Runs `work` on the sink pad's state, if there is one. Only for serialized events and buffers: it may wait.
-    pub(super) fn with_input<R>(&self, work: impl FnOnce(&mut Input) -> R) -> Option<R> {
-        lock(&self.input).as_mut().map(work)
-    }
-
-    /// What to ask of the recogniser now.
-    pub(super) fn request(&self) -> TranscribeOptions {
-        let recogniser = lock(&self.recogniser).clone();
-        let settings = lock(&self.settings);
-        recogniser
-            .map(|recogniser| recogniser.request(&settings))
-            .unwrap_or_default()
-    }
-
-    /// Lets a changed language, task or prompt take effect from the next buffer on.
-    fn ask_anew(&self, before: &Settings, after: &Settings) {
-        let asked = |settings: &Settings| {
-            (
-                settings.language_code.clone(),
-                settings.task,
-                settings.initial_prompt.clone(),
-            )
-        };
-        if asked(before) == asked(after) {
-            return;
-        }
-        self.request_changed.store(true, Ordering::Relaxed);
-        let recogniser = lock(&self.recogniser).clone();
-        let playing = self.obj().current_state() >= gst::State::Paused;
-        if let Some(recogniser) = recogniser.filter(|_| playing)
-            && let Err(problem) = recogniser.check_language(after)
-        {
-            gst::element_imp_warning!(self, gst::LibraryError::Settings, ("{problem}"));
-        }
-    }
-
-    fn engine(&self) -> Option<Arc<Engine>> {
-        let recogniser = lock(&self.recogniser).clone();
-        recogniser.and_then(|recogniser| recogniser.engine().cloned())
-    }
-
-    /// The engine was loaded.
-    pub(super) fn announce_device(&self, engine: &Engine) {
-        self.obj().notify("active-device");
-        if let Some(reason) = engine.without_npu()
-            && !self.device_announced.swap(true, Ordering::Relaxed)
-        {
-            gst::element_imp_info!(
-                self,
-                gst::ResourceError::NotFound,
-                ("Recognising on {}: {reason}", engine.active_device()),
-                // gst-launch-1.0 prints no more than this of an info message.
-                ["{reason}"]
-            );
-        }
-    }
-
-    /// The NPU has failed, or is back.
-    pub(super) fn announce_npu(&self, news: &StatusChange) {
-        self.obj().notify("active-device");
-        if news.failure {
-            gst::element_imp_warning!(self, gst::ResourceError::Failed, ("{}", news.text));
-        } else {
-            gst::element_imp_info!(self, gst::ResourceError::Failed, ("{}", news.text));
-        }
-    }
-
-    /// A word went out later than any before.
-    pub(super) fn announce_delay(&self, milliseconds: u32) {
-        self.obj().notify("max-observed-delay");
-        // Upstream's part of it is not ours to answer for.
-        let upstream = self
-            .upstream_latency()
-            .map_or(gst::ClockTime::ZERO, |(_, min, _)| min);
-        let latency = upstream.saturating_add(lock(&self.settings).latency());
-        if u64::from(milliseconds) > latency.mseconds() {
-            let details = gst::Structure::builder("whispernpu/excessive-delay")
-                .field("new-observed-max-delay", milliseconds)
-                .build();
-            gst::element_imp_warning!(
-                self,
-                gst::CoreError::Clock,
-                ("Text comes {milliseconds} ms after it was said, later than the latency allows for, {latency}"),
-                details: details
-            );
-        }
-    }
-
-    fn stats(&self) -> gst::Structure {
-        let n_mels = lock(&self.recogniser)
-            .as_ref()
-            .map_or(80, |recogniser| recogniser.n_mels());
-        let session = self.session();
-        let none = stats::Counters::default();
-        let counters = session.as_ref().map_or(&none, |session| &session.counters);
-        stats::structure(counters, n_mels, self.engine().as_deref())
     }
 }

@@ -115,7 +115,7 @@ impl Input {
         buffer: gst::Buffer,
         request: impl Fn() -> TranscribeOptions,
     ) -> Result<Taken, FlowError> {
-        self.session.feed.flow()?;
+        self.session.input_queue.flow()?;
         let format = self.format.ok_or(FlowError::NotNegotiated)?;
         let sample_size = bytes_per_sample(format).ok_or(FlowError::NotNegotiated)?;
         if self.segment.rate() < 0.0 {
@@ -169,7 +169,7 @@ impl Input {
         duration: Option<ClockTime>,
         request: impl Fn() -> TranscribeOptions,
     ) -> Result<bool, FlowError> {
-        self.session.feed.flow()?;
+        self.session.input_queue.flow()?;
         match self.timeline.gap(Some(pts), duration) {
             Placement::NewRun { base } => {
                 self.close_run();
@@ -287,7 +287,7 @@ impl Input {
             } else if !run.wait_for_space(1) {
                 return Err(self
                     .session
-                    .feed
+                    .input_queue
                     .flow()
                     .err()
                     .unwrap_or(FlowError::Flushing));
@@ -298,7 +298,7 @@ impl Input {
 
     /// Begins the run at `base`; false if the worker has too much to do.
     fn open_run(&mut self, request: &impl Fn() -> TranscribeOptions) -> Result<bool, FlowError> {
-        if self.overloaded && !self.session.feed.is_idle() {
+        if self.overloaded && !self.session.input_queue.is_idle() {
             return Ok(false);
         }
         if self.voice.is_none() && self.session.wants_live_text() {
@@ -308,7 +308,7 @@ impl Input {
             self.voice = Some(voice);
         }
         let run = Arc::new(AudioRun::new(self.n_mels));
-        let take = QueuedRun {
+        let queued = QueuedRun {
             run: run.clone(),
             base: self.base,
             discont: self.discont,
@@ -316,8 +316,8 @@ impl Input {
         };
         match self
             .session
-            .feed
-            .push(Item::AudioRun(take), !self.session.is_live())
+            .input_queue
+            .push(Item::Run(queued), !self.session.is_live())
         {
             Ok(()) => {
                 self.run = Some(run);
@@ -366,7 +366,7 @@ impl Input {
 
     /// Queues an item behind all that was queued before.
     pub fn push(&self, item: Item) -> Result<(), FlowError> {
-        match self.session.feed.push(item, !self.session.is_live()) {
+        match self.session.input_queue.push(item, !self.session.is_live()) {
             Ok(()) => Ok(()),
             Err(Refused::Full) => Err(FlowError::Error),
             Err(Refused::Flow(error)) => Err(error),

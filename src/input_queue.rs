@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MPL-2.0
-//! From the sink pad to the worker: runs of audio and the events between them, in order.
+//! Queue from the sink pad to the worker: runs of audio and the events between them, in order.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex};
@@ -10,34 +10,37 @@ use crate::element::lock;
 use whisper_engine::stream::TranscribeOptions;
 use whisper_frontend::AudioRun;
 
-/// Runs that may wait for the worker: each holds up to two and a half minutes of rows, for which it takes 5 MB (80 mel
-/// bands).
+/// Runs that may wait for the worker. Each holds up to two and a half minutes of mel rows: 5 MB, with
+/// 80 bands.
 const MAX_RUNS: usize = 4;
-/// As many for a producer that does not wait. A network stream may begin with a dozen jumps within a second.
+/// As [`MAX_RUNS`], for an upstream that does not wait. A network stream may begin with a dozen jumps
+/// within a second.
 const MAX_LIVE_RUNS: usize = 32;
 /// Events that may wait.
 const MAX_ITEMS: usize = 1024;
 
-/// A run of audio, and what the worker has to know about it.
+/// A run of audio, and what the worker needs to know about it.
 pub struct QueuedRun {
     pub run: Arc<AudioRun>,
     /// PTS of its first sample.
     pub base: ClockTime,
-    /// Whether there is a hole, or nothing, before it.
+    /// Whether it follows a hole, or nothing.
     pub discont: bool,
+    /// Language, task and prompt for this run.
     pub request: TranscribeOptions,
 }
 
+/// An entry of the queue.
 pub enum Item {
-    AudioRun(QueuedRun),
+    Run(QueuedRun),
     Event {
         event: gst::Event,
-        /// Position in the run before it, which goes on; `None` if it comes after that run's end.
+        /// PTS at which it came within the run before it; `None` if that run ended before it.
         within: Option<ClockTime>,
     },
 }
 
-/// Number of flushes so far: what was made of one epoch's audio must not come out in another.
+/// Number of interruptions so far. Text of one epoch must not come out in another.
 pub type Epoch = u64;
 
 /// Why an item was not taken.
@@ -47,6 +50,7 @@ pub enum Refused {
     Flow(FlowError),
 }
 
+/// The queue; see the module.
 pub struct InputQueue {
     state: Mutex<State>,
     changed: Condvar,
@@ -54,22 +58,22 @@ pub struct InputQueue {
 
 struct State {
     items: VecDeque<Item>,
-    /// The run that the sink pad writes, or the last one it wrote.
+    /// The last run that the sink pad appended, to which it may still write.
     writing: Option<Arc<AudioRun>>,
     /// The run that the worker reads.
     reading: Option<Arc<AudioRun>>,
     epoch: Epoch,
-    /// What the sink pad returns: an error while flushing or after downstream failed.
+    /// Flow return of the sink pad: an error while flushing, or after downstream failed.
     flow: Result<(), FlowError>,
-    /// No way back to a good `flow`.
+    /// Whether `flow` stays an error for good.
     closed: bool,
 }
 
 impl State {
     fn has_room_for(&self, item: &Item, wait: bool) -> bool {
         match item {
-            Item::AudioRun(_) if wait => self.queued_runs() < MAX_RUNS,
-            Item::AudioRun(_) => self.queued_runs() < MAX_LIVE_RUNS,
+            Item::Run(_) if wait => self.queued_runs() < MAX_RUNS,
+            Item::Run(_) => self.queued_runs() < MAX_LIVE_RUNS,
             Item::Event { .. } => self.items.len() < MAX_ITEMS,
         }
     }
@@ -77,13 +81,13 @@ impl State {
     fn queued_runs(&self) -> usize {
         self.items
             .iter()
-            .filter(|item| matches!(item, Item::AudioRun(_)))
+            .filter(|item| matches!(item, Item::Run(_)))
             .count()
     }
 
     fn cancel_runs(&mut self) {
         let queued = self.items.iter().filter_map(|item| match item {
-            Item::AudioRun(take) => Some(&take.run),
+            Item::Run(queued) => Some(&queued.run),
             Item::Event { .. } => None,
         });
         queued
@@ -110,13 +114,17 @@ impl InputQueue {
         }
     }
 
-    /// What the sink pad shall return.
+    /// Flow return of the sink pad.
     pub fn flow(&self) -> Result<(), FlowError> {
         lock(&self.state).flow
     }
 
-    /// Appends an item. If there is no room, `wait` says whether to wait for it; the item is refused otherwise,
-    /// except that events are never lost.
+    /// Appends an item. While the queue is full, either waits or refuses a run; events always fit if
+    /// the caller does not wait.
+    ///
+    /// # Errors
+    ///
+    /// [`Refused::Full`] if there is no room for a run, [`Refused::Flow`] while interrupted.
     pub fn push(&self, item: Item, wait: bool) -> Result<(), Refused> {
         let mut state = lock(&self.state);
         loop {
@@ -131,12 +139,12 @@ impl InputQueue {
                         .wait(state)
                         .unwrap_or_else(|poisoned| poisoned.into_inner())
                 }
-                (false, Item::AudioRun(_)) => return Err(Refused::Full),
+                (false, Item::Run(_)) => return Err(Refused::Full),
                 (false, Item::Event { .. }) => break,
             }
         }
-        if let Item::AudioRun(take) = &item {
-            state.writing = Some(take.run.clone());
+        if let Item::Run(queued) = &item {
+            state.writing = Some(queued.run.clone());
         }
         state.items.push_back(item);
         drop(state);
@@ -144,7 +152,7 @@ impl InputQueue {
         Ok(())
     }
 
-    /// The next item, waiting for it; `None` once the feed is closed.
+    /// The next item; waits for one. `None` once the queue is closed.
     pub fn pop(&self) -> Option<(Epoch, Item)> {
         let mut state = lock(&self.state);
         state.reading = None;
@@ -153,8 +161,8 @@ impl InputQueue {
                 return None;
             }
             if let Some(item) = state.items.pop_front() {
-                if let Item::AudioRun(take) = &item {
-                    state.reading = Some(take.run.clone());
+                if let Item::Run(queued) = &item {
+                    state.reading = Some(queued.run.clone());
                 }
                 let epoch = state.epoch;
                 drop(state);
@@ -168,10 +176,10 @@ impl InputQueue {
         }
     }
 
-    /// The next item if it is an event within the run that the worker reads, at `reached` or before it.
-    pub fn pop_passed(&self, reached: ClockTime) -> Option<gst::Event> {
+    /// The next item if it is an event within the run that the worker reads, at `until` or before.
+    pub fn pop_passed(&self, until: ClockTime) -> Option<gst::Event> {
         let mut state = lock(&self.state);
-        let passed = matches!(state.items.front(), Some(Item::Event { within: Some(at), .. }) if *at <= reached);
+        let passed = matches!(state.items.front(), Some(Item::Event { within: Some(at), .. }) if *at <= until);
         let item = if passed {
             state.items.pop_front()
         } else {
@@ -181,18 +189,18 @@ impl InputQueue {
         self.changed.notify_all();
         match item? {
             Item::Event { event, .. } => Some(event),
-            Item::AudioRun(_) => None,
+            Item::Run(_) => None,
         }
     }
 
-    /// Whether the worker has nothing to read.
+    /// Whether the worker reads no run, and none waits.
     pub fn is_idle(&self) -> bool {
         let state = lock(&self.state);
         state.reading.is_none() && state.queued_runs() == 0
     }
 
-    /// Drops everything and makes both sides return; the sink pad returns `error` until [`resume`](Self::resume).
-    /// Gives the epoch of what comes after.
+    /// Drops all items, cancels all runs and wakes both threads. The sink pad returns `error` until
+    /// [`resume`](Self::resume). Returns the epoch that begins.
     pub fn interrupt(&self, error: FlowError) -> Epoch {
         let mut state = lock(&self.state);
         state.cancel_runs();
@@ -206,6 +214,7 @@ impl InputQueue {
         epoch
     }
 
+    /// Ends an interruption.
     pub fn resume(&self) {
         let mut state = lock(&self.state);
         if !state.closed {
@@ -213,11 +222,12 @@ impl InputQueue {
         }
     }
 
+    /// Whether the queue was closed.
     pub fn is_closed(&self) -> bool {
         lock(&self.state).closed
     }
 
-    /// As [`interrupt`](Self::interrupt), for good: the worker ends.
+    /// As [`interrupt`](Self::interrupt), for good: [`pop`](Self::pop) ends the worker.
     pub fn close(&self, error: FlowError) -> Epoch {
         let epoch = self.interrupt(error);
         lock(&self.state).closed = true;
@@ -234,13 +244,13 @@ mod tests {
 
     fn run(base: u64) -> (Arc<AudioRun>, Item) {
         let run = Arc::new(AudioRun::new(80));
-        let take = QueuedRun {
+        let queued = QueuedRun {
             run: run.clone(),
             base: ClockTime::from_seconds(base),
             discont: false,
             request: TranscribeOptions::default(),
         };
-        (run, Item::AudioRun(take))
+        (run, Item::Run(queued))
     }
 
     fn event(within: Option<u64>) -> Item {
@@ -253,79 +263,79 @@ mod tests {
     }
 
     #[test]
-    fn items_come_out_in_order_and_events_within_a_run_once_it_is_past_them() {
-        let feed = InputQueue::new();
-        feed.push(event(None), true).unwrap();
-        feed.push(run(0).1, true).unwrap();
-        feed.push(event(Some(5)), true).unwrap();
+    fn items_come_in_order_and_events_once_passed() {
+        let queue = InputQueue::new();
+        queue.push(event(None), true).unwrap();
+        queue.push(run(0).1, true).unwrap();
+        queue.push(event(Some(5)), true).unwrap();
         assert!(matches!(
-            feed.pop(),
+            queue.pop(),
             Some((0, Item::Event { within: None, .. }))
         ));
         assert!(
-            feed.pop_passed(ClockTime::from_seconds(9)).is_none(),
+            queue.pop_passed(ClockTime::from_seconds(9)).is_none(),
             "the run is not read yet"
         );
-        assert!(matches!(feed.pop(), Some((0, Item::AudioRun(_)))));
-        assert!(feed.pop_passed(ClockTime::from_seconds(4)).is_none());
-        assert!(feed.pop_passed(ClockTime::from_seconds(5)).is_some());
+        assert!(matches!(queue.pop(), Some((0, Item::Run(_)))));
+        assert!(queue.pop_passed(ClockTime::from_seconds(4)).is_none());
+        assert!(queue.pop_passed(ClockTime::from_seconds(5)).is_some());
     }
 
     #[test]
-    fn a_live_producer_is_refused_a_run_too_many_but_never_an_event() {
-        let feed = InputQueue::new();
+    fn full_queue_refuses_live_runs_but_no_event() {
+        let queue = InputQueue::new();
         for base in 0..MAX_LIVE_RUNS as u64 {
-            feed.push(run(base).1, false).unwrap();
+            queue.push(run(base).1, false).unwrap();
         }
-        assert_eq!(feed.push(run(99).1, false), Err(Refused::Full));
+        assert_eq!(queue.push(run(99).1, false), Err(Refused::Full));
         for _ in 0..MAX_ITEMS {
-            feed.push(event(None), false).unwrap();
+            queue.push(event(None), false).unwrap();
         }
-        assert!(!feed.is_idle());
+        assert!(!queue.is_idle());
     }
 
     #[test]
-    fn an_interruption_cancels_every_run_and_wakes_both_sides() {
-        let feed = Arc::new(InputQueue::new());
+    fn interruption_cancels_all_runs_and_wakes_both_sides() {
+        let queue = Arc::new(InputQueue::new());
         let (read, item) = run(0);
-        feed.push(item, true).unwrap();
-        feed.pop().unwrap();
+        queue.push(item, true).unwrap();
+        queue.pop().unwrap();
         let (queued, item) = run(1);
-        feed.push(item, true).unwrap();
+        queue.push(item, true).unwrap();
         for base in 2..=MAX_RUNS as u64 {
-            feed.push(run(base).1, true).unwrap();
+            queue.push(run(base).1, true).unwrap();
         }
         let producer = std::thread::spawn({
-            let feed = feed.clone();
-            move || feed.push(run(9).1, true)
+            let queue = queue.clone();
+            move || queue.push(run(9).1, true)
         });
         let reader = std::thread::spawn({
             let read = read.clone();
             move || read.wait(1.into(), Duration::from_secs(60))
         });
-        assert_eq!(feed.interrupt(FlowError::Flushing), 1);
+        assert_eq!(queue.interrupt(FlowError::Flushing), 1);
         assert_eq!(
             producer.join().unwrap(),
             Err(Refused::Flow(FlowError::Flushing))
         );
         assert_eq!(reader.join().unwrap(), Wake::Cancelled);
         assert!(queued.is_cancelled());
-        assert_eq!(feed.flow(), Err(FlowError::Flushing));
-        feed.resume();
-        feed.push(event(None), true).unwrap();
-        assert!(matches!(feed.pop(), Some((1, Item::Event { .. }))));
+        assert_eq!(queue.flow(), Err(FlowError::Flushing));
+        queue.resume();
+        queue.push(event(None), true).unwrap();
+        assert!(matches!(queue.pop(), Some((1, Item::Event { .. }))));
     }
 
     #[test]
-    fn a_closed_feed_stays_closed() {
-        let feed = InputQueue::new();
-        feed.push(event(None), true).unwrap();
-        feed.close(FlowError::Error);
-        assert!(feed.pop().is_none());
-        feed.interrupt(FlowError::Flushing);
-        feed.resume();
+    fn closed_queue_stays_closed() {
+        let queue = InputQueue::new();
+        queue.push(event(None), true).unwrap();
+        queue.close(FlowError::Error);
+        assert!(queue.pop().is_none());
+        queue.interrupt(FlowError::Flushing);
+        queue.resume();
         assert_eq!(
-            feed.push(event(None), true),
+            queue.push(event(None), true),
             Err(Refused::Flow(FlowError::Error))
         );
     }

@@ -1,32 +1,31 @@
 // SPDX-License-Identifier: MPL-2.0
-//! What is said of the words in a text buffer: a meta on it for applications, an event before it for what is upstream.
+//! News of the words in a text buffer: a meta on the buffer, and events to upstream before it.
 
 use gst::ClockTime;
 
-use crate::cues::clock_time;
+use crate::text_stream::clock_time;
 use captions::{Cue, words_as_json};
 
-/// Name of the meta. Its field `items` is a JSON array with an object for each word that is new in the buffer:
-/// `{"text":"Hi,","start":0.5,"end":0.9,"probability":0.98}`, in seconds of stream time, as in the format
-/// `application/x-json`. A buffer that shows again what was shown before has an empty array.
+/// Name of the meta. Its field `items` is a JSON array of the words that are new in the buffer, as
+/// [`words_as_json`] writes it, in seconds of stream time.
 const META: &str = "WhisperNpuItemMeta";
 
-/// Makes the meta known, once a process. It describes the text whatever becomes of the buffer, so it has no tags.
+/// Registers the meta, once a process. It has no tags, so that elements copy it with the text.
 pub fn register_meta() {
     if !gst::meta::CustomMeta::is_registered(META) {
         gst::meta::CustomMeta::register_simple(META);
     }
 }
 
-/// Puts the meta on `buffer`. The times of `cue` are in stream time.
+/// Puts the meta on `buffer`. The times of `cue` are stream times.
 pub fn attach(buffer: &mut gst::BufferRef, cue: &Cue) {
     if let Ok(mut meta) = gst::meta::CustomMeta::add(buffer, META) {
         meta.mut_structure().set("items", words_as_json(cue));
     }
 }
 
-/// The events that gst-plugins-rs' transcribers send upstream, one for each word that is new in `cue`.
-pub fn announcements(
+/// Events for upstream, one for each word that is new in `cue`, as gst-plugins-rs' transcribers send them.
+pub fn new_item_events(
     cue: &Cue,
     segment: &gst::FormattedSegment<ClockTime>,
     seqnum: Option<gst::Seqnum>,

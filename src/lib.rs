@@ -1,46 +1,54 @@
 // SPDX-License-Identifier: MPL-2.0
-//! `whispernpu`: timed subtitles from speech, as a GStreamer element.
+//! GStreamer plugin with the element `whispernpu`: speech in, timed subtitles out.
 //!
-//! This crate knows GStreamer and nothing else: pads, properties, events, messages. Recognition is in
-//! [`whisper_engine`], text in [`captions`].
+//! The plugin is the part of the project that knows GStreamer. Recognition is [`whisper_engine`], text
+//! is [`captions`].
 //!
-//! The way through: `input` (sink pad, upstream's streaming thread) writes mel rows into runs and queues them with
-//! the events in the `feed`; `worker` (own thread) lets a schedule recognise them and `captions` makes cues and
-//! gaps of the words, into the `outbox`; `output` (task of the src pad) formats and pushes them.
+//! # The path of audio
 //!
-//! Locking order: input, settings, then the inner locks of feed, outbox and run, of which no two are held at once.
-//! No lock is held while pushing, querying or posting.
+//! | thread | files | work |
+//! |---|---|---|
+//! | streaming thread of the sink pad | `sink_pad`, `input`, `timeline` | buffers to mel rows in runs, into the `input_queue` |
+//! | worker | `worker`, `text_stream` | recognises runs; words to cues and gaps, into the `output_queue` |
+//! | push task of the src pad | `src_pad`, `push_task` | negotiates the format, pushes buffers and events |
+//!
+//! A `session` holds what the three threads share, from PAUSED to READY. A `recogniser` holds the model,
+//! and outlives sessions. `imp` is the GObject class, whose functions are in `properties`, `states`,
+//! `messages` and the two pads.
+//!
+//! # Locking
+//!
+//! Order: `input`, then one of `recogniser`, `session` and `settings`, then the input queue, then a run.
+//! The output queue's lock is held alone. All but `input` are held for a copy or an
+//! append; `input` belongs to the streaming thread. No lock is held while an element pushes, queries or
+//! posts.
+
+#![deny(missing_docs)]
+#![deny(unsafe_code)]
 
 mod caps;
-mod cues;
+#[cfg(test)]
+mod documentation;
 mod element;
-mod events;
 mod imp;
 mod input;
 mod input_queue;
 mod items;
-mod output;
+mod messages;
 mod output_queue;
-mod queries;
+mod plugin;
+mod properties;
+mod push_task;
 mod recogniser;
 mod session;
 mod settings;
+mod sink_pad;
+mod src_pad;
+mod states;
 mod stats;
+mod text_stream;
 mod timeline;
 mod worker;
 
-fn plugin_init(plugin: &gst::Plugin) -> Result<(), gst::glib::BoolError> {
-    element::register(plugin)
-}
-
-gst::plugin_define!(
-    whispernpu,
-    env!("CARGO_PKG_DESCRIPTION"),
-    plugin_init,
-    concat!(env!("CARGO_PKG_VERSION"), "-", env!("COMMIT_ID")),
-    "MPL",
-    env!("CARGO_PKG_NAME"),
-    env!("CARGO_PKG_NAME"),
-    env!("CARGO_PKG_REPOSITORY"),
-    env!("BUILD_REL_DATE")
-);
+/// Registers the plugin with GStreamer, for programs that link it statically.
+pub use plugin::plugin_register_static;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MPL-2.0
-//! From the worker to the src pad's task: text, gaps and events, in order.
+//! Queue from the worker to the push task of the src pad: text, gaps and events, in order.
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex};
@@ -10,7 +10,7 @@ use crate::element::lock;
 use crate::input_queue::Epoch;
 use captions::Cue;
 
-/// Items that may wait to be pushed before the worker has to.
+/// Items that the queue holds before the worker waits.
 const MAX_ITEMS: usize = 64;
 
 #[derive(Debug)]
@@ -20,20 +20,23 @@ pub enum Item {
         /// Whether it is the first one after a hole in the audio.
         discont: bool,
     },
-    /// Nothing is said from the one to the other PTS.
-    Gap(ClockTime, ClockTime),
-    /// What may come after the text so far, for applications.
+    /// Time without text, from one PTS to another.
+    Gap {
+        start: ClockTime,
+        end: ClockTime,
+    },
+    /// Words that may come next, for a message to applications.
     Partial {
         stable: String,
         text: String,
         pts: ClockTime,
     },
-    /// Language of the text, as an ISO 639 code.
+    /// ISO 639 code of the text's language, for a tag.
     Language(String),
     Event(gst::Event),
 }
 
-/// The item belongs to what was before a flush.
+/// The item was made of audio from before a flush.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Stale;
 
@@ -60,7 +63,11 @@ impl OutputQueue {
         }
     }
 
-    /// Appends an item, waiting for room.
+    /// Appends an item; waits while the queue is full.
+    ///
+    /// # Errors
+    ///
+    /// [`Stale`] once another epoch has begun.
     pub fn push(&self, epoch: Epoch, item: Item) -> Result<(), Stale> {
         let mut state = lock(&self.state);
         while state.epoch == epoch && state.items.len() >= MAX_ITEMS {
@@ -78,7 +85,7 @@ impl OutputQueue {
         Ok(())
     }
 
-    /// The next item, waiting for it; `None` while interrupted.
+    /// The next item; waits for one. `None` while the queue is interrupted.
     pub fn pop(&self) -> Option<Item> {
         let mut state = lock(&self.state);
         loop {
@@ -97,18 +104,19 @@ impl OutputQueue {
         }
     }
 
-    /// Drops everything and takes only what is of `epoch` from now on. Nothing comes out before
-    /// [`resume`](Self::resume).
+    /// Drops all items, and from now on takes only items of `epoch`. [`pop`](Self::pop) returns `None`
+    /// until [`resume`](Self::resume).
     pub fn interrupt(&self, epoch: Epoch) {
         let mut state = lock(&self.state);
         state.items.clear();
-        // Two interruptions may come in either order.
+        // Two threads may interrupt, and arrive here in either order.
         state.epoch = state.epoch.max(epoch);
         state.interrupted = true;
         drop(state);
         self.changed.notify_all();
     }
 
+    /// Ends an interruption.
     pub fn resume(&self) {
         lock(&self.state).interrupted = false;
         self.changed.notify_all();
@@ -121,37 +129,36 @@ mod tests {
     use std::sync::Arc;
 
     fn gap(second: u64) -> Item {
-        Item::Gap(
-            ClockTime::from_seconds(second),
-            ClockTime::from_seconds(second + 1),
-        )
-    }
-
-    #[test]
-    fn what_was_made_before_a_flush_does_not_come_out_after_it() {
-        let outbox = OutputQueue::new();
-        outbox.push(0, gap(0)).unwrap();
-        outbox.interrupt(1);
-        assert!(outbox.pop().is_none());
-        outbox.resume();
-        assert_eq!(outbox.push(0, gap(1)), Err(Stale));
-        outbox.push(1, gap(2)).unwrap();
-        assert!(matches!(outbox.pop(), Some(Item::Gap(start, _)) if start.seconds() == 2));
-    }
-
-    #[test]
-    fn a_full_outbox_makes_the_worker_wait_until_there_is_room_or_a_flush() {
-        let outbox = Arc::new(OutputQueue::new());
-        for second in 0..MAX_ITEMS as u64 {
-            outbox.push(0, gap(second)).unwrap();
+        Item::Gap {
+            start: ClockTime::from_seconds(second),
+            end: ClockTime::from_seconds(second + 1),
         }
-        let waiting =
-            |outbox: Arc<OutputQueue>| std::thread::spawn(move || outbox.push(0, gap(99)));
-        let first = waiting(outbox.clone());
-        assert!(outbox.pop().is_some());
+    }
+
+    #[test]
+    fn interrupted_queue_drops_items_of_the_old_epoch() {
+        let queue = OutputQueue::new();
+        queue.push(0, gap(0)).unwrap();
+        queue.interrupt(1);
+        assert!(queue.pop().is_none());
+        queue.resume();
+        assert_eq!(queue.push(0, gap(1)), Err(Stale));
+        queue.push(1, gap(2)).unwrap();
+        assert!(matches!(queue.pop(), Some(Item::Gap { start, .. }) if start.seconds() == 2));
+    }
+
+    #[test]
+    fn full_queue_makes_the_worker_wait() {
+        let queue = Arc::new(OutputQueue::new());
+        for second in 0..MAX_ITEMS as u64 {
+            queue.push(0, gap(second)).unwrap();
+        }
+        let waiting = |queue: Arc<OutputQueue>| std::thread::spawn(move || queue.push(0, gap(99)));
+        let first = waiting(queue.clone());
+        assert!(queue.pop().is_some());
         assert_eq!(first.join().unwrap(), Ok(()));
-        let second = waiting(outbox.clone());
-        outbox.interrupt(1);
+        let second = waiting(queue.clone());
+        queue.interrupt(1);
         assert_eq!(second.join().unwrap(), Err(Stale));
     }
 }

@@ -11,8 +11,8 @@ use crate::output_queue::OutputQueue;
 use crate::stats::Counters;
 
 pub struct Session {
-    pub feed: InputQueue,
-    pub outbox: OutputQueue,
+    pub input_queue: InputQueue,
+    pub output_queue: OutputQueue,
     pub counters: Counters,
     mode: Mode,
     /// Whether upstream is live: it must not be slowed down.
@@ -24,8 +24,8 @@ pub struct Session {
 impl Session {
     pub fn new(mode: Mode) -> Self {
         Self {
-            feed: InputQueue::new(),
-            outbox: OutputQueue::new(),
+            input_queue: InputQueue::new(),
+            output_queue: OutputQueue::new(),
             counters: Counters::default(),
             mode,
             live: AtomicBool::new(false),
@@ -60,19 +60,19 @@ impl Session {
 
     /// Drops all that is on its way; the sink pad returns `error` until [`resume`](Self::resume).
     pub fn interrupt(&self, error: FlowError) {
-        let epoch = self.feed.interrupt(error);
-        self.outbox.interrupt(epoch);
+        let epoch = self.input_queue.interrupt(error);
+        self.output_queue.interrupt(epoch);
     }
 
     pub fn resume(&self) {
         self.set_ended(false);
-        self.outbox.resume();
-        self.feed.resume();
+        self.output_queue.resume();
+        self.input_queue.resume();
     }
 
     /// As [`interrupt`](Self::interrupt), for good: all threads leave.
     pub fn close(&self, error: FlowError) {
-        let epoch = self.feed.close(error);
-        self.outbox.interrupt(epoch);
+        let epoch = self.input_queue.close(error);
+        self.output_queue.interrupt(epoch);
     }
 }

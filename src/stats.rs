@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use crate::element::lock;
-use whisper_engine::engine::Engine;
+use whisper_engine::encoder::fallback::Health;
+use whisper_engine::engine::{Engine, EngineCounters};
 use whisper_engine::stream::LiveCounters;
 use whisper_frontend::pool;
 
@@ -91,14 +92,16 @@ pub fn structure(counters: &Counters, n_mels: usize, engine: Option<&Engine>) ->
         whisper_frontend::AudioRun::pool_counters(n_mels),
     );
     if let Some(engine) = engine {
-        set_engine(&mut structure, engine);
+        set_engine(&mut structure, &engine.active_device(), &engine.counters());
+        if let Some(npu) = engine.npu() {
+            set_npu(&mut structure, &npu);
+        }
     }
     structure
 }
 
-fn set_engine(structure: &mut gst::Structure, engine: &Engine) {
-    let counters = engine.counters();
-    structure.set("device", engine.active_device());
+fn set_engine(structure: &mut gst::Structure, device: &str, counters: &EngineCounters) {
+    structure.set("device", device);
     structure.set("windows-encoded", counters.windows);
     structure.set(
         "encoder-time",
@@ -109,16 +112,17 @@ fn set_engine(structure: &mut gst::Structure, engine: &Engine) {
         gst::ClockTime::try_from(counters.decoder_time).ok(),
     );
     set_pool(structure, "window-pool", counters.pool);
-    if let Some(npu) = engine.npu() {
-        structure.set("npu-windows", npu.encoded);
-        structure.set("npu-failures", npu.failures);
-        structure.set("npu-recoveries", npu.recoveries);
-        structure.set("npu-checks", npu.checks);
-        structure.set(
-            "npu-least-cosine_similarity",
-            npu.least_cosine_similarity.unwrap_or(1.0),
-        );
-    }
+}
+
+fn set_npu(structure: &mut gst::Structure, npu: &Health) {
+    structure.set("npu-windows", npu.encoded);
+    structure.set("npu-failures", npu.failures);
+    structure.set("npu-recoveries", npu.recoveries);
+    structure.set("npu-checks", npu.checks);
+    structure.set(
+        "npu-least-cosine-similarity",
+        npu.least_cosine_similarity.unwrap_or(1.0),
+    );
 }
 
 fn set_pool(structure: &mut gst::Structure, name: &str, counters: pool::PoolCounters) {
@@ -127,4 +131,13 @@ fn set_pool(structure: &mut gst::Structure, name: &str, counters: pool::PoolCoun
     structure.set(format!("{name}-exhausted"), counters.exhausted);
     structure.set(format!("{name}-in-use"), counters.in_use as u64);
     structure.set(format!("{name}-idle"), counters.idle as u64);
+}
+
+/// A structure with all fields that there are.
+#[cfg(test)]
+pub fn all_fields() -> gst::Structure {
+    let mut structure = structure(&Counters::default(), 80, None);
+    set_engine(&mut structure, "npu", &EngineCounters::default());
+    set_npu(&mut structure, &Health::default());
+    structure
 }

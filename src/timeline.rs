@@ -1,58 +1,61 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Time stamps of buffers against the count of their samples.
+//! Timestamps of buffers against the count of their samples.
 //!
-//! Within a run, time is counted: sample n of the run is at base + n / 16000 s. Time stamps only say when counting
-//! must be corrected. Up to [`TOLERANCE`] they may be off, since sources jitter and their clocks drift; beyond it a
-//! hole is filled with silence or a new run begins. So no sample is ever timed further than that from what its
-//! buffer says, however long the run is.
+//! Within a run, time is counted: sample n is at base + n / 16000 s. Timestamps only correct the
+//! count. They may be off by [`TOLERANCE`], since sources jitter and clocks drift. Beyond that, a hole
+//! is filled with silence, or another run begins. So each sample stays within the tolerance of its
+//! buffer's timestamp, however long the run is.
 
 use gst::ClockTime;
 
 use whisper_frontend::mel::SAMPLE_RATE;
 
-/// Deviation of a time stamp from the count that is taken for jitter: 40 ms, as in GStreamer's audio sinks
-/// (`alignment-threshold`).
+/// Deviation of a timestamp from the count that is taken for jitter: 40 ms, the default of
+/// `alignment-threshold` in GStreamer's audio sinks.
 pub const TOLERANCE: ClockTime = ClockTime::from_mseconds(40);
-/// The longest hole that is filled with silence; over a longer one, speech does not go on: 1 s.
+/// Longest hole that is filled with silence. Speech does not go on over a longer one.
 pub const LONGEST_FILL: ClockTime = ClockTime::from_seconds(1);
 
-/// Exact: 62.5 µs.
+/// 62.5 µs, exactly.
 const NS_PER_SAMPLE: u64 = 1_000_000_000 / SAMPLE_RATE as u64;
 
-/// What to do before a buffer's samples are added.
+/// Where a buffer's samples belong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Placement {
-    /// They follow the samples before.
+    /// Right behind the samples before.
     Continue,
-    /// So many samples of silence come between, at least one.
+    /// Behind this many samples of silence, at least one.
     Fill(usize),
-    /// The run ends (if there is one), and they begin another whose first sample is at `base`.
+    /// At the start of another run, whose first sample is at `base`.
     NewRun { base: ClockTime },
 }
 
-/// Places buffers on one run after another. All times are in the buffers' own (stream) time.
+/// Places buffers on one run after another. All times are buffer timestamps.
 #[derive(Clone, Debug)]
 pub struct Timeline {
-    /// Where a run starts whose first buffer has no time stamp.
+    /// Start of a run whose first buffer has no timestamp.
     origin: ClockTime,
-    run: Option<AudioRun>,
+    run: Option<CountedRun>,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct AudioRun {
+struct CountedRun {
     base: ClockTime,
     /// Samples so far, silence that was filled in included.
     samples: u64,
 }
 
 impl Timeline {
-    /// `origin` (the segment's start) is the time of a first buffer without a time stamp.
+    /// A timeline without a run. `origin`, the segment's start, is the time of a first buffer without
+    /// a timestamp.
     pub fn new(origin: ClockTime) -> Self {
         Self { origin, run: None }
     }
 
-    /// Places a buffer of `samples` samples. Without `pts` it continues. GStreamer's DISCONT flag is not asked for:
-    /// what it means for the recogniser shows in the time stamps, and a lost packet shall not cut a sentence in two.
+    /// Places a buffer of `samples` samples. Without `pts` it continues.
+    ///
+    /// The DISCONT flag does not matter: a hole shows in the timestamps, and a lost packet must not cut
+    /// a sentence in two.
     pub fn buffer(&mut self, pts: Option<ClockTime>, samples: usize) -> Placement {
         let placement = match self.run {
             None => self.begin(pts.unwrap_or(self.origin)),
@@ -65,9 +68,10 @@ impl Timeline {
         placement
     }
 
-    /// Places a gap: time for which upstream says that there is no audio (a GAP event, or a buffer with the GAP flag
-    /// whose samples the caller leaves out). The silence that [`Placement::Fill`] asks for takes the gap's place; a gap
-    /// that is longer than [`LONGEST_FILL`], or outside a run, ends in an empty new run.
+    /// Places the time of a GAP event.
+    ///
+    /// The silence of [`Placement::Fill`] takes the gap's place. A gap that is longer than
+    /// [`LONGEST_FILL`], or outside a run, ends in an empty run.
     pub fn gap(&mut self, pts: Option<ClockTime>, duration: Option<ClockTime>) -> Placement {
         let begin = pts.or_else(|| self.end()).unwrap_or(self.origin);
         let end = begin.saturating_add(duration.unwrap_or(ClockTime::ZERO));
@@ -82,17 +86,18 @@ impl Timeline {
         self.fill(ahead)
     }
 
-    /// Forgets the run (flush, new segment); the next one starts at `origin` if its first buffer has no time stamp.
+    /// Forgets the run, after a flush or with a new segment. The next one starts at `origin` if its first
+    /// buffer has no timestamp.
     pub fn reset(&mut self, origin: ClockTime) {
         *self = Self::new(origin);
     }
 
-    /// Time right after the last sample of the current run.
+    /// Time right after the last sample of the run.
     pub fn end(&self) -> Option<ClockTime> {
         self.run.map(|run| time_of(run.base, run.samples))
     }
 
-    fn place(&mut self, run: AudioRun, pts: ClockTime) -> Placement {
+    fn place(&mut self, run: CountedRun, pts: ClockTime) -> Placement {
         let ahead = run.ahead(pts);
         if ahead.abs() <= signed(TOLERANCE) {
             return Placement::Continue;
@@ -116,7 +121,7 @@ impl Timeline {
     }
 
     fn begin(&mut self, base: ClockTime) -> Placement {
-        self.run = Some(AudioRun { base, samples: 0 });
+        self.run = Some(CountedRun { base, samples: 0 });
         Placement::NewRun { base }
     }
 
@@ -127,15 +132,15 @@ impl Timeline {
     }
 }
 
-impl AudioRun {
-    /// Nanoseconds from the run's end to `time`; in a width in which no two times overflow.
+impl CountedRun {
+    /// Nanoseconds from the run's end to `time`; no two times overflow an `i128`.
     fn ahead(&self, time: ClockTime) -> i128 {
         let counted = i128::from(self.samples) * i128::from(NS_PER_SAMPLE);
         signed(time) - signed(self.base) - counted
     }
 }
 
-/// Time of sample `sample` of a run that starts at `base`; the latest time there is, if that is later.
+/// Time of a sample of a run that starts at `base`; saturates at the latest time there is.
 pub fn time_of(base: ClockTime, sample: u64) -> ClockTime {
     let offset = sample
         .saturating_mul(NS_PER_SAMPLE)
@@ -169,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_buffer_begins_a_run_at_its_time_or_at_the_origin() {
+    fn first_buffer_begins_a_run_at_its_time_or_origin() {
         let first = |pts| Timeline::new(ms(7)).buffer(pts, BUFFER);
         assert_eq!(first(Some(ms(500))), NewRun { base: ms(500) });
         assert_eq!(first(None), NewRun { base: ms(7) });
@@ -184,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn buffers_without_a_time_stamp_continue() {
+    fn buffers_without_a_timestamp_continue() {
         let mut timeline = after_a_second();
         assert_eq!(timeline.buffer(None, BUFFER), Continue);
         assert_eq!(timeline.end(), Some(ms(11_100)));
@@ -192,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn holes_of_up_to_a_second_are_filled_and_times_stay_right() {
+    fn holes_of_up_to_a_second_are_filled() {
         for (pts, samples) in [(11_041, 656), (11_500, 8_000), (12_000, 16_000)] {
             let mut timeline = after_a_second();
             assert_eq!(timeline.buffer(Some(ms(pts)), BUFFER), Fill(samples));
@@ -201,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn longer_holes_and_overlaps_begin_a_new_run() {
+    fn holes_of_more_than_a_second_begin_a_run() {
         for pts in [12_001, 10_959, 10_500, 0] {
             let placement = after_a_second().buffer(Some(ms(pts)), BUFFER);
             assert_eq!(placement, NewRun { base: ms(pts) }, "{pts}");
@@ -209,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn slow_drift_is_corrected_as_soon_as_it_exceeds_the_tolerance() {
+    fn drift_is_corrected_beyond_the_tolerance() {
         // A source whose 100 ms buffers are stamped 100.1 ms apart: 1000 ppm.
         let mut timeline = Timeline::new(ClockTime::ZERO);
         let mut corrections = 0;
@@ -221,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn gaps_are_filled_up_to_a_second_and_part_runs_beyond() {
+    fn gaps_of_up_to_a_second_are_filled() {
         let gap = |pts, duration| {
             let mut timeline = after_a_second();
             let placement = timeline.gap(Some(ms(pts)), Some(ms(duration)));
@@ -239,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn a_gap_without_time_or_duration_is_taken_as_well_as_it_can_be() {
+    fn gap_without_time_or_duration_is_placed() {
         assert_eq!(after_a_second().gap(None, Some(ms(500))), Fill(8_000));
         assert_eq!(after_a_second().gap(Some(ms(11_500)), None), Fill(8_000));
         assert_eq!(after_a_second().gap(None, None), Continue);
@@ -250,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_run_moves_instead_of_being_filled() {
+    fn empty_run_moves_instead_of_being_filled() {
         let mut timeline = Timeline::new(ClockTime::ZERO);
         timeline.gap(Some(ms(0)), Some(ms(500)));
         assert_eq!(
@@ -264,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reset_timeline_begins_anew() {
+    fn reset_timeline_starts_over() {
         let mut timeline = after_a_second();
         timeline.reset(ms(60_000));
         assert_eq!(timeline.end(), None);
@@ -280,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn no_sample_is_timed_beyond_the_tolerance_from_its_buffers_time_stamp() {
+    fn samples_stay_within_the_tolerance_of_their_pts() {
         for seed in 1..=300u64 {
             let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15);
             let mut timeline = Timeline::new(ClockTime::ZERO);
@@ -334,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn the_end_of_time_overflows_nothing() {
+    fn end_of_time_overflows_nothing() {
         let mut timeline = Timeline::new(ClockTime::MAX);
         timeline.buffer(None, usize::MAX);
         timeline.buffer(Some(ClockTime::MAX), usize::MAX);

@@ -10,13 +10,13 @@ use gst::glib;
 use gst::prelude::*;
 use gst::subclass::prelude::*;
 
-use crate::cues::{Captions, after};
 use crate::element::{CAT, WhisperNpu};
 use crate::input_queue::{Item, QueuedRun};
 use crate::output_queue::Stale;
 use crate::recogniser::{Recogniser, iso_639, model_error, no_npu};
 use crate::session::Session;
 use crate::settings::Settings;
+use crate::text_stream::{TextStream, after};
 use whisper_engine::engine::{Engine, EngineError};
 use whisper_engine::stream::{Live, Offline, TranscribeOptions, Transcriber, TranscriptEvent};
 use whisper_frontend::{MelFrame, Wake};
@@ -86,14 +86,14 @@ impl Worker {
             Ok(engine) => engine,
             Err(error) => return self.fail(load_error(&error)),
         };
-        let mut captions = Captions::new(&self.session, 0, self.settings.clone());
-        while let Some((epoch, item)) = self.session.feed.pop() {
-            if epoch != captions.epoch() {
-                captions = Captions::new(&self.session, epoch, self.settings.clone());
+        let mut text_stream = TextStream::new(&self.session, 0, self.settings.clone());
+        while let Some((epoch, item)) = self.session.input_queue.pop() {
+            if epoch != text_stream.epoch() {
+                text_stream = TextStream::new(&self.session, epoch, self.settings.clone());
             }
             let done = match item {
-                Item::AudioRun(take) => self.recognise(&engine, take, &mut captions),
-                Item::Event { event, .. } => captions.event(event).map_err(RunEnd::from),
+                Item::Run(queued) => self.recognise(&engine, queued, &mut text_stream),
+                Item::Event { event, .. } => text_stream.push_event(event).map_err(RunEnd::from),
             };
             if let Err(RunEnd::Failed(error)) = done {
                 return self.fail(gst::error_msg!(
@@ -145,7 +145,7 @@ impl Worker {
 
     /// Ends the stream with an error on the bus, unless nobody wants it any more.
     fn fail(&self, message: gst::ErrorMessage) {
-        let wanted = !self.session.feed.is_closed();
+        let wanted = !self.session.input_queue.is_closed();
         self.session.close(gst::FlowError::Error);
         if let Some(element) = self.element.upgrade().filter(|_| wanted) {
             element.imp().post_error_message(message);
@@ -165,19 +165,19 @@ impl Worker {
     fn recognise(
         &self,
         engine: &Engine,
-        take: QueuedRun,
-        captions: &mut Captions,
+        queued: QueuedRun,
+        text_stream: &mut TextStream,
     ) -> Result<(), RunEnd> {
         let QueuedRun {
             run,
             base,
             discont,
             request,
-        } = take;
+        } = queued;
         gst::info!(CAT, "run from {base}, {request:?}");
-        captions.begin_run(base, discont)?;
+        text_stream.begin_run(base, discont)?;
         if let Some(code) = self.recogniser.text_language(&request) {
-            captions.language(code)?;
+            text_stream.set_language(code)?;
         }
         let translate = request.translate;
         let mut schedule = self.schedule(request, engine);
@@ -200,41 +200,41 @@ impl Worker {
             for output in outputs {
                 match output {
                     TranscriptEvent::Language(code) if !translate => {
-                        captions.language(iso_639(&code))?
+                        text_stream.set_language(iso_639(&code))?
                     }
                     TranscriptEvent::Language(_) => {}
-                    TranscriptEvent::Words(words) => captions.words(base, words),
+                    TranscriptEvent::Words(words) => text_stream.push_words(base, words),
                     TranscriptEvent::Partial {
                         stable,
                         text,
                         start,
                     } => {
-                        captions.put_out()?;
-                        captions.partial(stable, text, after(base, start))?;
+                        text_stream.push_ready()?;
+                        text_stream.push_partial(stable, text, after(base, start))?;
                     }
                     TranscriptEvent::EndOfUtterance => {
-                        captions.pause();
+                        text_stream.end_utterance();
                         ended = self.session.wants_live_text();
                     }
                     TranscriptEvent::Watermark(until) => {
                         settled = until;
-                        captions.settled(after(base, until));
+                        text_stream.advance_watermark(after(base, until));
                     }
                 }
             }
             self.session
                 .counters
                 .add_recognised(settled.saturating_sub(before));
-            captions.put_out()?;
+            text_stream.push_ready()?;
             if ended {
-                captions.end_utterance()?;
+                text_stream.push_final_transcript()?;
             }
             if wake == Wake::Stalled && settled >= end {
                 // Whoever holds up upstream may wait for a cue that would grow if there were more audio.
-                captions.drain()?;
+                text_stream.release()?;
             }
             if wake == Wake::Finished && (settled >= end || settled == before) {
-                return Ok(captions.end_run(after(base, end))?);
+                return Ok(text_stream.end_run(after(base, end))?);
             }
         }
     }

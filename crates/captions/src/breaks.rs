@@ -1,35 +1,40 @@
 // SPDX-License-Identifier: MPL-2.0
 //! How good a place between two words is to break a line or a cue.
 //!
-//! What belongs together is taken from Netflix's Timed Text Style Guide, General Requirements, "Line
-//! treatment": break after punctuation, before conjunctions and prepositions; do not part an article
-//! from its noun, a pronoun or an auxiliary from its verb, a first from a last name. The lists are
-//! English: in other languages they do not match, and punctuation decides. For Chinese and Japanese the
-//! rule that no line begins with closing or ends with opening marks (kinsoku, JIS X 4051) holds.
+//! The rules are those of Netflix's "Timed Text Style Guide: General Requirements", section "Line
+//! Treatment". Break after punctuation, before conjunctions and before prepositions. Do not part an
+//! article from its noun, a pronoun or an auxiliary from its verb, a first from a last name. The word
+//! lists are English; in other languages punctuation alone decides.
+//!
+//! In Chinese and Japanese no line begins with a closing mark or ends with an opening one: kinsoku,
+//! JIS X 4051.
 
-use super::Word;
+use crate::Word;
 
-/// A line must not begin or end with such a mark, unless nothing else is left.
+/// Cost of a line that begins or ends with a mark that must not be there.
 const KINSOKU: f32 = 10.0;
-/// Inside a word of a script that puts spaces between words.
+/// Cost of a break inside a word of a script that puts spaces between words.
 const INSIDE_WORD: f32 = 6.0;
-/// Between two words that belong together.
+/// Cost of a break between two words that belong together.
 pub const INSIDE_PAIR: f32 = 3.0;
+/// Cost of a break after the end of a sentence.
 const AFTER_SENTENCE: f32 = -4.0;
+/// Cost of a break after the end of a clause.
 const AFTER_CLAUSE: f32 = -2.0;
+/// Cost of a break before a conjunction or a preposition.
 const BEFORE_LINK: f32 = -1.0;
 
 const SENTENCE_MARKS: &str = ".?!。？！｡؟۔।॥။។።";
 const CLAUSE_MARKS: &str = ",;:…—–、，；：､،؛";
 const CLOSING_MARKS: &str = "\"'”’»)]}」』）】》〉〕］｝";
 const OPENING_MARKS: &str = "([{“‘«¿¡「『（【《〈〔［｛";
-/// Small kana and marks that belong to the character before, beside the punctuation.
+/// Small kana and marks that belong to the character before, apart from the punctuation.
 const NEVER_FIRST: &str = "ーぁぃぅぇぉっゃゅょゎァィゥェォッャュョヮ々ゝゞ・%％%‰";
 
-/// What comes after one of these belongs to it.
+/// Words that belong to the word after them.
 #[rustfmt::skip]
 const LEADS_ON: &[&str] = &[
-    // Articles and what stands in their place.
+    // Articles and other determiners.
     "a", "an", "the", "my", "your", "his", "her", "its", "our", "their", "this", "that", "these", "those",
     "some", "any", "no", "every", "each",
     // Pronouns before their verb.
@@ -46,7 +51,7 @@ const LEADS_ON: &[&str] = &[
     "very", "more", "most", "less", "too", "so",
 ];
 
-/// Conjunctions and prepositions: a line may well begin with one, and should not end with it.
+/// Conjunctions and prepositions: a line may begin with one and should not end with one.
 #[rustfmt::skip]
 const LINKS: &[&str] = &[
     "and", "or", "but", "nor", "yet", "because", "although", "though", "if", "unless", "while", "when",
@@ -63,7 +68,7 @@ const ABBREVIATIONS: &[&str] = &[
     "jr", "sr", "vs", "no", "vol", "approx", "inc", "ltd", "co",
 ];
 
-/// Cost of a break between two neighbours, less than zero where it is welcome.
+/// Cost of a break between two neighbours; negative where a break is welcome.
 pub fn cost(left: &Word, right: &Word) -> f32 {
     if sticks(left, right) {
         return if right.spaced || !joins_letters(left, right) {
@@ -87,7 +92,7 @@ pub fn cost(left: &Word, right: &Word) -> f32 {
     cost
 }
 
-/// Whether the two are one for the eye: a mark and what it stands at, or two parts of a word.
+/// Whether the two look like one: a mark and its word, or two parts of a word.
 fn sticks(left: &Word, right: &Word) -> bool {
     let opens = left.text.ends_with(|c| OPENING_MARKS.contains(c));
     opens || begins_with_closing(&right.text) || joins_letters(left, right)
@@ -95,7 +100,7 @@ fn sticks(left: &Word, right: &Word) -> bool {
 
 /// Whether a line must not begin with this text.
 pub fn begins_with_closing(text: &str) -> bool {
-    // Quotes and the apostrophe open as well as close: they tell nothing at the start of a word.
+    // A quote or an apostrophe at the start of a word may open as well as close.
     let closing = |c: char| CLOSING_MARKS.contains(c) && !"\"'’”".contains(c);
     text.starts_with(|c| {
         closing(c)
@@ -113,8 +118,8 @@ pub fn leads_on(text: &str) -> bool {
         || matches(LINKS, &word)
 }
 
-/// Whether no space is between letters of scripts that put one between words (those with upper and
-/// lower case) or digits.
+/// Whether digits, or letters of a script that puts spaces between words, meet without a space. Such
+/// scripts are taken to be those with upper and lower case.
 fn joins_letters(left: &Word, right: &Word) -> bool {
     let cased = |c: char| c.is_lowercase() || c.is_uppercase() || c.is_ascii_digit();
     !right.spaced && left.text.ends_with(cased) && right.text.starts_with(cased)
@@ -179,14 +184,14 @@ mod tests {
     }
 
     #[test]
-    fn punctuation_is_the_best_place_and_a_sentence_end_better_than_a_comma() {
+    fn cost_is_least_at_a_sentence_end_then_at_a_comma() {
         assert!(between("home.", "You", true) < between("home,", "you", true));
         assert!(between("home,", "you", true) < between("home", "you", true));
         assert_eq!(between("said.”", "Then", true), AFTER_SENTENCE);
     }
 
     #[test]
-    fn what_belongs_together_is_kept() {
+    fn cost_keeps_together_what_belongs_together() {
         for (left, right) in [
             ("the", "house"),
             ("(The", "house"),
@@ -201,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn abbreviations_and_trailing_dots_end_no_sentence() {
+    fn sentence_ends_at_no_abbreviation_or_ellipsis() {
         for text in ["Mr.", "J.", "U.S.", "well...", "“Dr."] {
             assert!(!ends_sentence(text), "{text}");
         }
@@ -212,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn no_line_begins_with_closing_or_ends_with_opening_marks() {
+    fn kinsoku_forbids_marks_at_the_wrong_end() {
         assert_eq!(between("今日", "。", false), KINSOKU);
         assert_eq!(between("「", "今日", false), KINSOKU);
         assert_eq!(between("カ", "ー", false), KINSOKU);
@@ -220,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn a_word_in_two_parts_is_parted_only_for_want_of_better() {
+    fn cost_inside_a_word_needs_letters_with_case() {
         assert_eq!(between("twenty", "five", false), INSIDE_WORD);
         assert_eq!(between("ประเทศ", "ไทย", false), 0.0);
     }

@@ -1,52 +1,106 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Words to lines to cues to bytes in the negotiated subtitle format.
+//! Timed words to subtitles: cues, lines, and the bytes of SubRip, WebVTT, Pango markup or JSON.
 //!
-//! Nothing here knows GStreamer or models. The way of a word: `sanitizer` makes
-//! it fit for print, `layout` weighs where lines and cues may break (with `breaks` and `width`),
-//! [`CueBuilder`] gives the cues their times, [`Writer`] puts them into bytes. [`RollUp`] shows words while
-//! they are being said, and [`WordItems`] is the short way for those who want each word on its own.
+//! | step | type | what it does |
+//! |---|---|---|
+//! | 1 | [`Word`] | comes from a speech recogniser, with its start and end |
+//! | 2 | [`Captioner`] | cleans words, breaks lines, and yields [`Cue`]s that never overlap |
+//! | 3 | [`Writer`] | puts cues into a [`Format`] |
+//!
+//! The crate knows no recogniser and no media framework. All times are [`Duration`]s on the timeline
+//! of the words.
+//!
+//! # Example
+//!
+//! ```
+//! use std::time::Duration;
+//! use captions::{Captioner, Format, Layout, Word, Writer};
+//!
+//! let word = |text: &str, start_ms, end_ms| Word {
+//!     text: text.into(),
+//!     spaced: true,
+//!     start: Duration::from_millis(start_ms),
+//!     end: Duration::from_millis(end_ms),
+//!     probability: 1.0,
+//! };
+//! let mut captioner = Captioner::cues(Layout::default());
+//! captioner.push(&[word("Ask", 500, 800), word("not", 800, 1200)]);
+//! captioner.push(&[word("<anything>.", 1200, 2000)]);
+//! captioner.finish();
+//!
+//! let mut subrip = Writer::new(Format::SubRip);
+//! let mut webvtt = Writer::new(Format::WebVtt);
+//! while let Some(cue) = captioner.pop() {
+//!     let expected = "1\n00:00:00,500 --> 00:00:02,500\nAsk not <anything>.\n\n";
+//!     assert_eq!(subrip.write(&cue), expected);
+//!     let expected =
+//!         "WEBVTT\n\n00:00:00.500 --> 00:00:02.500\nAsk not &lt;anything&gt;.\n\n";
+//!     assert_eq!(webvtt.write(&cue), expected);
+//! }
+//! ```
+//!
+//! # Live
+//!
+//! Words may arrive one update after the other. [`Captioner::advance_watermark`] tells how far the
+//! recogniser has got, [`Captioner::pop`] yields each cue once nothing can change it any more, and
+//! [`Captioner::watermark`] tells how far the cues have got: time without a cue before it stays
+//! without one. [`Captioner::roll_up`] shows each word as soon as it comes.
+//!
+//! # Rules
+//!
+//! Times and line breaks follow the guides of subtitlers: Netflix's "Timed Text Style Guide" (General
+//! Requirements, and English) and the BBC's "Subtitle Guidelines". Each constant names its source.
+
+#![forbid(unsafe_code)]
+#![deny(missing_docs)]
 
 mod breaks;
-mod builder;
+mod captioner;
+mod cue_builder;
 mod format;
-mod items;
 mod layout;
+mod paragraph;
 #[cfg(test)]
 mod proptests;
-mod rollup;
+mod roll_up;
 mod sanitizer;
 mod width;
+mod word_cues;
 
 use std::time::Duration;
 
-pub use builder::CueBuilder;
+pub use captioner::Captioner;
 pub use format::{Format, Writer, words_as_json};
-pub use items::WordItems;
 pub use layout::Layout;
-pub use rollup::RollUp;
 
-/// A recognised word, timed on whatever timeline its owner counts: the samples of a file, or a stream's time stamps.
+/// A recognised word with its place in time.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Word {
     /// The word with its punctuation, without surrounding white space.
     pub text: String,
     /// Whether white space parts it from the word before (never in Chinese, Japanese, Thai…).
     pub spaced: bool,
+    /// When the word begins, on whatever timeline its owner counts: the samples of a file, or a
+    /// stream's timestamps.
     pub start: Duration,
-    /// `end >= start`.
+    /// When the word ends: `end >= start`.
     pub end: Duration,
     /// Mean probability of the word's tokens, 0 to 1.
     pub probability: f32,
 }
 
-/// Text that is on the screen from `start` to `end`. `end > start`, no line is blank.
+/// A subtitle: text that is on the screen from `start` to `end`.
+///
+/// The cues of a [`Captioner`] have `end > start` and no blank line.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Cue {
+    /// When the text appears.
     pub start: Duration,
+    /// When the text goes.
     pub end: Duration,
-    /// Top line first.
+    /// The words of each line, top line first.
     pub lines: Vec<Vec<Word>>,
-    /// How many of the words, counted from the end, no cue has shown before.
+    /// How many of the words, counted from the end, no earlier cue has shown.
     pub new_words: usize,
 }
 
@@ -62,7 +116,7 @@ impl Cue {
         }
     }
 
-    /// The words that no cue has shown before.
+    /// The words that no earlier cue has shown.
     pub fn new_words(&self) -> impl Iterator<Item = &Word> {
         let words: usize = self.lines.iter().map(Vec::len).sum();
         let old = words.saturating_sub(self.new_words);
@@ -78,6 +132,7 @@ impl Cue {
             .join("\n")
     }
 
+    /// How long the text is on the screen.
     pub fn duration(&self) -> Duration {
         self.end.saturating_sub(self.start)
     }
@@ -95,82 +150,12 @@ fn join(line: &[Word]) -> String {
     text
 }
 
-/// Words to whatever granularity the user asked for.
-#[derive(Debug)]
-pub enum Captioner {
-    /// A cue is a subtitle of one or more lines.
-    Cues(CueBuilder),
-    /// A cue is what is on the screen, where words appear while they are being said.
-    RollUp(RollUp),
-    /// Each word is a cue of its own.
-    Words(WordItems),
-}
-
-macro_rules! each {
-    ($self:ident, $inner:ident => $call:expr) => {
-        match $self {
-            Self::Cues($inner) => $call,
-            Self::RollUp($inner) => $call,
-            Self::Words($inner) => $call,
-        }
-    };
-}
-
-/// See [`CueBuilder`] for what each of these promises.
-impl Captioner {
-    pub fn cues(layout: Layout) -> Self {
-        Self::Cues(CueBuilder::new(layout))
-    }
-
-    pub fn roll_up(layout: Layout) -> Self {
-        Self::RollUp(RollUp::new(layout))
-    }
-
-    pub fn words() -> Self {
-        Self::Words(WordItems::default())
-    }
-
-    pub fn push(&mut self, words: &[Word]) {
-        each!(self, inner => inner.push(words));
-    }
-
-    pub fn pause(&mut self) {
-        each!(self, inner => inner.pause());
-    }
-
-    pub fn settled(&mut self, until: Duration) {
-        each!(self, inner => inner.settled(until));
-    }
-
-    /// All that was said so far is to come out, even if it would be held back otherwise. More may follow at any time,
-    /// so text that rolls up, of which nothing is held back, is not given more time on the screen.
-    pub fn release(&mut self) {
-        match self {
-            Self::Cues(cues) => cues.drain(),
-            Self::RollUp(_) => {}
-            Self::Words(words) => words.drain(),
-        }
-    }
-
-    pub fn drain(&mut self) {
-        each!(self, inner => inner.drain());
-    }
-
-    pub fn pop(&mut self) -> Option<Cue> {
-        each!(self, inner => inner.pop())
-    }
-
-    pub fn reached(&self) -> Option<Duration> {
-        each!(self, inner => inner.reached())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_cue_joins_words_with_spaces_only_where_they_belong() {
+    fn cue_joins_words_with_spaces_where_they_belong() {
         let word = |text: &str, spaced| Word {
             text: text.into(),
             spaced,

@@ -1,20 +1,21 @@
 // SPDX-License-Identifier: MPL-2.0
-//! What the captions promise, whatever a recogniser says and however it is cut into updates.
+//! The promises of [`Captioner`] and [`Writer`], on random words in random updates.
 
-use proptest::prelude::*;
 use std::time::Duration;
 
-use super::width::width;
-use super::{Captioner, Cue, Format, Layout, Word, Writer, sanitizer};
+use proptest::prelude::*;
 
-/// What a schedule may do to a captioner.
+use crate::width::width;
+use crate::{Captioner, Cue, Format, Layout, Word, Writer, sanitizer};
+
+/// What a recogniser may tell a captioner.
 #[derive(Clone, Debug)]
 enum Step {
     Words(Vec<Word>),
-    Pause,
-    /// Silence is settled up to so many milliseconds after the last word's end.
-    Settled(u64),
-    Drain,
+    EndOfUtterance,
+    /// Milliseconds from the last word's end to the watermark.
+    Watermark(u64),
+    Finish,
 }
 
 fn any_text() -> impl Strategy<Value = String> {
@@ -70,7 +71,7 @@ fn any_steps() -> impl Strategy<Value = Vec<Step>> {
     let words = (0u64..100_000)
         .prop_flat_map(any_words)
         .prop_map(Step::Words);
-    let step = prop_oneof![6 => words, 1 => Just(Step::Pause), 2 => (0u64..3000).prop_map(Step::Settled), 1 => Just(Step::Drain)];
+    let step = prop_oneof![6 => words, 1 => Just(Step::EndOfUtterance), 2 => (0u64..3000).prop_map(Step::Watermark), 1 => Just(Step::Finish)];
     prop::collection::vec(step, 0..8)
 }
 
@@ -82,17 +83,17 @@ fn any_layout() -> impl Strategy<Value = Layout> {
     prop_oneof![2 => Just(Layout::default()), 1 => (0usize..70, 0usize..5).prop_map(layout)]
 }
 
-fn drain_into(captioner: &mut Captioner, cues: &mut Vec<Cue>) -> Result<(), TestCaseError> {
+fn pop_into(captioner: &mut Captioner, cues: &mut Vec<Cue>) -> Result<(), TestCaseError> {
     loop {
-        let reached = captioner.reached();
+        let watermark = captioner.watermark();
         let Some(cue) = captioner.pop() else {
             return Ok(());
         };
         prop_assert!(
-            reached.is_some_and(|reached| reached <= cue.start),
-            "{reached:?} {cue:?}"
+            watermark.is_some_and(|watermark| watermark <= cue.start),
+            "{watermark:?} {cue:?}"
         );
-        prop_assert!(captioner.reached() >= Some(cue.end), "{cue:?}");
+        prop_assert!(captioner.watermark() >= Some(cue.end), "{cue:?}");
         cues.push(cue);
     }
 }
@@ -102,7 +103,7 @@ fn run(mut captioner: Captioner, steps: &[Step]) -> Result<Vec<Cue>, TestCaseErr
     let mut cues = Vec::new();
     let mut last_end = Duration::ZERO;
     for step in steps {
-        let reached = captioner.reached();
+        let watermark = captioner.watermark();
         match step {
             Step::Words(words) => {
                 captioner.push(words);
@@ -111,15 +112,20 @@ fn run(mut captioner: Captioner, steps: &[Step]) -> Result<Vec<Cue>, TestCaseErr
                     .map(|word| word.end)
                     .fold(last_end, Duration::max);
             }
-            Step::Pause => captioner.pause(),
-            Step::Settled(after) => captioner.settled(last_end + Duration::from_millis(*after)),
-            Step::Drain => captioner.drain(),
+            Step::EndOfUtterance => captioner.end_utterance(),
+            Step::Watermark(after) => {
+                captioner.advance_watermark(last_end + Duration::from_millis(*after))
+            }
+            Step::Finish => captioner.finish(),
         }
-        prop_assert!(captioner.reached() >= reached, "went back from {reached:?}");
-        drain_into(&mut captioner, &mut cues)?;
+        prop_assert!(
+            captioner.watermark() >= watermark,
+            "went back from {watermark:?}"
+        );
+        pop_into(&mut captioner, &mut cues)?;
     }
-    captioner.drain();
-    drain_into(&mut captioner, &mut cues)?;
+    captioner.finish();
+    pop_into(&mut captioner, &mut cues)?;
     Ok(cues)
 }
 
@@ -198,7 +204,7 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn every_word_is_in_one_cue_in_order_within_the_limits(layout in any_layout(), steps in any_steps()) {
+    fn cues_hold_each_word_once_in_order_within_limits(layout in any_layout(), steps in any_steps()) {
         let cues = run(Captioner::cues(layout), &steps)?;
         prop_assert_eq!(text_out(&cues), text_in(&steps));
         check_times(&cues, Duration::from_secs(7))?;
@@ -206,7 +212,7 @@ proptest! {
     }
 
     #[test]
-    fn rolling_text_shows_every_word_in_order_and_never_moves_one(layout in any_layout(), steps in any_steps()) {
+    fn roll_up_shows_each_word_and_never_moves_one(layout in any_layout(), steps in any_steps()) {
         let cues = run(Captioner::roll_up(layout), &steps)?;
         prop_assert_eq!(text_out(&cues), text_in(&steps));
         check_times(&cues, Duration::from_secs(7))?;
@@ -217,49 +223,49 @@ proptest! {
     }
 
     #[test]
-    fn rolling_text_is_shown_at_once(layout in any_layout(), words in any_words(0), cut in 1usize..7) {
+    fn roll_up_shows_words_at_once(layout in any_layout(), words in any_words(0), cut in 1usize..7) {
         let mut captioner = Captioner::roll_up(layout);
         for chunk in words.chunks(cut) {
             captioner.push(chunk);
             let mut cues = Vec::new();
-            drain_into(&mut captioner, &mut cues)?;
+            pop_into(&mut captioner, &mut cues)?;
             prop_assert_eq!(text_out(&cues), text_in(&[Step::Words(chunk.to_vec())]));
         }
     }
 
     #[test]
-    fn every_word_is_an_item_of_its_own(steps in any_steps()) {
-        let items = run(Captioner::words(), &steps)?;
-        prop_assert_eq!(text_out(&items), text_in(&steps));
-        check_times(&items, Duration::from_secs(7))?;
-        for item in &items {
-            prop_assert_eq!(item.lines.concat().len(), 1);
-            let text = item.text();
+    fn words_are_cues_of_their_own(steps in any_steps()) {
+        let cues = run(Captioner::words(), &steps)?;
+        prop_assert_eq!(text_out(&cues), text_in(&steps));
+        check_times(&cues, Duration::from_secs(7))?;
+        for cue in &cues {
+            prop_assert_eq!(cue.lines.concat().len(), 1);
+            let text = cue.text();
             prop_assert_eq!(text.trim(), text.as_str());
         }
     }
 
     #[test]
-    fn cues_do_not_depend_on_how_words_are_cut_into_updates(words in any_words(0), cut in 1usize..7) {
+    fn cues_do_not_depend_on_the_cut_into_updates(words in any_words(0), cut in 1usize..7) {
         let whole = run(Captioner::cues(Layout::default()), &[Step::Words(words.clone())])?;
         let steps: Vec<_> = words.chunks(cut).map(|chunk| Step::Words(chunk.to_vec())).collect();
         prop_assert_eq!(run(Captioner::cues(Layout::default()), &steps)?, whole);
     }
 
     #[test]
-    fn a_cue_is_held_for_two_cues_at_most_while_speech_goes_on(texts in prop::collection::vec("[a-z]{1,12}", 50..150), pace in 60u64..900) {
+    fn cues_are_held_for_14_s_at_most(texts in prop::collection::vec("[a-z]{1,12}", 50..150), pace in 60u64..900) {
         let mut captioner = Captioner::cues(Layout::default());
         for (nth, text) in texts.into_iter().enumerate() {
             let now = Duration::from_millis(pace * nth as u64);
             captioner.push(&[Word { text, spaced: true, start: now, end: now + Duration::from_millis(50), probability: 1.0 }]);
             while captioner.pop().is_some() {}
-            let waiting = now.saturating_sub(captioner.reached().unwrap_or(now));
+            let waiting = now.saturating_sub(captioner.watermark().unwrap_or(now));
             prop_assert!(waiting <= Duration::from_secs(14), "{waiting:?}");
         }
     }
 
     #[test]
-    fn subtitle_files_read_back_as_they_were_written(steps in any_steps()) {
+    fn files_read_back_as_they_were_written(steps in any_steps()) {
         let cues = run(Captioner::cues(Layout::default()), &steps)?;
         let file = |format| {
             let mut writer = Writer::new(format);

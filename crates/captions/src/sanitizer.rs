@@ -1,27 +1,29 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Makes recognised words fit for print: clean text, times that never go back.
+//! Recognised words made printable: clean text, and times that never go back.
 
 use std::time::Duration;
 
-use super::Word;
-use super::width::{pieces, width};
+use crate::Word;
+use crate::width::{HalfLetters, pieces, width};
 
-/// The gate through which every word comes in.
+/// Cleans each word on its way into a captioner.
 #[derive(Debug, Default)]
 pub struct WordSanitizer {
-    /// Nothing that still comes in starts before.
-    floor: Option<Duration>,
+    /// No word that is still to come starts before this.
+    watermark: Option<Duration>,
 }
 
 impl WordSanitizer {
-    /// The word with its text cleaned and its times in order; `None` when there is nothing to see.
+    /// The word with its text cleaned and its times in order; `None` when it shows nothing.
     pub fn admit(&mut self, word: &Word) -> Option<Word> {
         let text = clean(&word.text);
         if text.is_empty() {
             return None;
         }
-        let start = self.floor.map_or(word.start, |floor| word.start.max(floor));
-        self.floor = Some(start);
+        let start = self
+            .watermark
+            .map_or(word.start, |watermark| word.start.max(watermark));
+        self.watermark = Some(start);
         let probability = if word.probability.is_nan() {
             0.0
         } else {
@@ -37,17 +39,20 @@ impl WordSanitizer {
     }
 
     /// No later word starts before `until`.
-    pub fn settled(&mut self, until: Duration) {
-        self.floor = self.floor.max(Some(until));
+    pub fn advance_watermark(&mut self, until: Duration) {
+        self.watermark = self.watermark.max(Some(until));
     }
 
-    pub fn floor(&self) -> Option<Duration> {
-        self.floor
+    /// Time before which no later word starts; `None` before the first word.
+    pub fn watermark(&self) -> Option<Duration> {
+        self.watermark
     }
 }
 
-/// Without control characters; white space of any kind and length is one space, and what has no width
-/// on its own (a zero-width space, a mark without its letter) is nothing.
+/// `text` without control characters and surrounding white space.
+///
+/// Other white space of any kind and length becomes one space. A part without width, such as a
+/// zero-width space or a mark without its letter, is left out.
 pub fn clean(text: &str) -> String {
     let spaced: String = text
         .chars()
@@ -58,9 +63,10 @@ pub fn clean(text: &str) -> String {
     parts.collect::<Vec<_>>().join(" ")
 }
 
-/// Cuts a word that has spaces inside or is wider than `limit` into words that have none and are not.
-/// Each gets the part of the time that its width is of the whole.
-pub fn cut(word: Word, limit: u64) -> Vec<Word> {
+/// Cuts a word at its inner spaces, and into pieces of at most `limit`.
+///
+/// Each piece gets a share of the word's time in proportion to its width.
+pub fn cut(word: Word, limit: HalfLetters) -> Vec<Word> {
     if !word.text.contains(' ') && width(&word.text) <= limit {
         return vec![word];
     }
@@ -70,7 +76,7 @@ pub fn cut(word: Word, limit: u64) -> Vec<Word> {
     let mut words = Vec::new();
     for part in word.text.split(' ') {
         for (nth, piece) in pieces(part, limit).into_iter().enumerate() {
-            let at = |width: u64| {
+            let at = |width: HalfLetters| {
                 let share = duration * u128::from(width) / whole;
                 let share = Duration::from_nanos(u64::try_from(share).unwrap_or(0));
                 word.start.saturating_add(share).min(word.end)
@@ -108,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn text_loses_control_characters_and_surplus_space() {
+    fn text_loses_control_characters_and_extra_space() {
         assert_eq!(clean(" a\r\nb\u{2028}\u{0}c\u{7f} \u{200b} "), "a b c");
         assert!(
             WordSanitizer::default()
@@ -119,26 +125,26 @@ mod tests {
 
     #[test]
     fn times_never_go_back() {
-        let mut intake = WordSanitizer::default();
-        let first = intake.admit(&word("a", 100, 50)).unwrap();
+        let mut sanitizer = WordSanitizer::default();
+        let first = sanitizer.admit(&word("a", 100, 50)).unwrap();
         assert_eq!(
             (first.start, first.end),
             (Duration::from_millis(100), Duration::from_millis(100))
         );
-        let second = intake.admit(&word("b", 90, 95)).unwrap();
+        let second = sanitizer.admit(&word("b", 90, 95)).unwrap();
         assert_eq!(
             (second.start, second.end),
             (Duration::from_millis(100), Duration::from_millis(100))
         );
-        intake.settled(Duration::from_millis(300));
+        sanitizer.advance_watermark(Duration::from_millis(300));
         assert_eq!(
-            intake.admit(&word("c", 200, 250)).unwrap().start,
+            sanitizer.admit(&word("c", 200, 250)).unwrap().start,
             Duration::from_millis(300)
         );
     }
 
     #[test]
-    fn a_probability_is_always_a_number_from_0_to_1() {
+    fn probability_is_a_number_from_0_to_1() {
         for (given, admitted) in [
             (f32::NAN, 0.0),
             (f32::INFINITY, 1.0),
@@ -157,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cut_word_shares_its_time_among_the_parts() {
+    fn cut_shares_the_time_among_the_pieces() {
         let parts = cut(word("aaaa bb", 0, 600), 4);
         let texts: Vec<_> = parts
             .iter()

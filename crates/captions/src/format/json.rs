@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: MPL-2.0
-//! JSON: one object a cue on a line of its own, or the list of its words. Times are seconds, to the millisecond.
+//! JSON: one object a cue on a line of its own, or the array of its words.
 //!
-//! `{"start":0.5,"end":2.0,"text":"Hi,\nyou","lines":["Hi,","you"],
-//!   "words":[{"text":"Hi,","start":0.5,"end":0.9,"probability":0.98},…]}`, on one line.
-//! Of text that rolls up, `words` has those that the cue is the first to show.
+//! ```json
+//! {"start":0.5,"end":2.0,"text":"Hi,\nyou","lines":["Hi,","you"],
+//!  "words":[{"text":"Hi,","start":0.5,"end":0.9,"probability":0.98}]}
+//! ```
+//!
+//! All of it is on one line. Times are seconds, to the millisecond. `words` holds the words that the
+//! cue is the first to show.
 
 use std::time::Duration;
 
@@ -12,16 +16,16 @@ use serde::Serialize;
 use crate::Cue;
 
 #[derive(Serialize)]
-struct Line<'a> {
+struct CueObject<'a> {
     start: f64,
     end: f64,
     text: String,
     lines: Vec<String>,
-    words: Vec<Spoken<'a>>,
+    words: Vec<WordObject<'a>>,
 }
 
 #[derive(Serialize)]
-struct Spoken<'a> {
+struct WordObject<'a> {
     text: &'a str,
     start: f64,
     end: f64,
@@ -32,8 +36,8 @@ fn seconds(time: Duration) -> f64 {
     time.as_millis() as f64 / 1000.0
 }
 
-fn spoken(cue: &Cue) -> Vec<Spoken<'_>> {
-    let words = cue.new_words().map(|word| Spoken {
+fn word_objects(cue: &Cue) -> Vec<WordObject<'_>> {
+    let words = cue.new_words().map(|word| WordObject {
         text: &word.text,
         start: seconds(word.start),
         end: seconds(word.end),
@@ -42,20 +46,24 @@ fn spoken(cue: &Cue) -> Vec<Spoken<'_>> {
     words.collect()
 }
 
-/// The words of the cue as an array.
+/// The new words of a cue as a JSON array.
+///
+/// Each is an object such as `{"text":"Hi,","start":0.5,"end":0.9,"probability":0.98}`, with times in
+/// seconds. A cue that shows nothing new gives `[]`.
 pub fn words(cue: &Cue) -> String {
-    serde_json::to_string(&spoken(cue)).unwrap_or_default()
+    serde_json::to_string(&word_objects(cue)).unwrap_or_default()
 }
 
+/// The cue as one line of JSON.
 pub fn line(cue: &Cue) -> String {
     let lines = super::lines(cue);
-    let object = Line {
+    let object = CueObject {
         start: seconds(cue.start),
         end: seconds(cue.end),
         text: lines.join("\n"),
         lines,
-        words: spoken(cue),
+        words: word_objects(cue),
     };
-    // Numbers and strings always serialize: there is no error to hand on.
+    // Numbers and strings always serialise: there is no error to return.
     serde_json::to_string(&object).unwrap_or_default() + "\n"
 }

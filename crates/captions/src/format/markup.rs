@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Text as it is shown, plain and as Pango markup; the times are the buffer's.
+//! Text as it is shown, plain and as Pango markup. Neither holds times.
 
 use crate::Cue;
 
+/// The lines of the cue.
 pub fn plain(cue: &Cue) -> String {
     super::lines(cue).join("\n")
 }
 
-/// Escaped as XML, which is what Pango reads.
+/// The lines of the cue, escaped as XML: Pango's markup is an XML dialect.
 pub fn pango(cue: &Cue) -> String {
     let mut escaped = String::new();
     for letter in plain(cue).chars() {

@@ -21,7 +21,7 @@ fn cue(lines: &[&[&str]]) -> Cue {
 }
 
 #[test]
-fn no_text_can_break_the_frame_of_a_subtitle_file() {
+fn text_cannot_break_the_frame_of_a_file() {
     let hostile = cue(&[&["a--->", "b"], &["\n\n"], &["--", ">", "<i>&"]]);
     assert_eq!(
         Writer::new(Format::Utf8).write(&hostile),
@@ -37,7 +37,7 @@ fn no_text_can_break_the_frame_of_a_subtitle_file() {
 }
 
 #[test]
-fn subrip_counts_its_cues_and_has_as_many_hours_as_needed() {
+fn subrip_numbers_cues_and_has_any_count_of_hours() {
     let mut writer = Writer::new(Format::SubRip);
     assert_eq!(
         writer.write(&cue(&[&["one"], &["two"]])),
@@ -74,7 +74,7 @@ fn webvtt_has_its_header_once_and_escapes() {
 }
 
 #[test]
-fn json_has_one_object_a_line_with_word_times_and_probabilities() {
+fn json_has_one_object_a_line_with_its_words() {
     let line = Writer::new(Format::JsonLines).write(&cue(&[&["say", "\"hi\""], &["日本"]]));
     assert_eq!(line.matches('\n').count(), 1);
     let value: serde_json::Value = serde_json::from_str(&line).unwrap();
@@ -89,7 +89,7 @@ fn json_has_one_object_a_line_with_word_times_and_probabilities() {
 }
 
 #[test]
-fn json_lists_only_words_that_no_cue_has_shown_before() {
+fn json_lists_only_new_words() {
     let mut rolled = cue(&[&["say", "it"], &["again"]]);
     rolled.new_words = 1;
     let line = Writer::new(Format::JsonLines).write(&rolled);

@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: MPL-2.0
-//! WebVTT (W3C Candidate Recommendation of 2019, section 4): cues without identifiers or settings.
+//! WebVTT: a header, then cues without identifiers or settings.
+//!
+//! W3C, "WebVTT: The Web Video Text Tracks Format", Candidate Recommendation of 4 April 2019, section
+//! 4. `&` and `<` must be escaped; `>` is escaped as well, so that no text holds `-->`.
 
 use std::time::Duration;
 
 use crate::Cue;
 
+/// The first line of a file, and the blank line behind it.
 pub const HEADER: &str = "WEBVTT\n\n";
 
 fn time(time: Duration) -> String {
@@ -12,6 +16,7 @@ fn time(time: Duration) -> String {
     format!("{hours:02}:{minutes:02}:{seconds:02}.{milliseconds:03}")
 }
 
+/// One cue.
 pub fn cue(cue: &Cue) -> String {
     let text = super::lines(cue).join("\n");
     let text = text

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Cues as bytes, in the format that downstream takes.
+//! Cues as text in a subtitle format.
 
 mod json;
 mod markup;
@@ -10,25 +10,26 @@ pub use json::words as words_as_json;
 
 use std::time::Duration;
 
-use super::sanitizer::clean;
-use super::{Cue, Word, join};
+use crate::sanitizer::clean;
+use crate::{Cue, Word, join};
 
-/// A format of the source pad, in the order of preference.
+/// A format for cues.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
-    /// `text/x-raw, format=utf8`: the lines of one cue a buffer, without a line end after the last.
+    /// The lines of a cue, without a line end after the last. Times are left to the container.
     Utf8,
-    /// `text/x-raw, format=pango-markup`: the same, escaped.
+    /// As [`Utf8`](Self::Utf8), escaped for Pango.
     PangoMarkup,
-    /// `application/x-subtitle`: numbered SubRip cues.
+    /// SubRip: numbered cues with times.
     SubRip,
-    /// `application/x-subtitle-vtt`: a WebVTT file.
+    /// WebVTT: a header, then cues with times.
     WebVtt,
-    /// `application/x-json`: one object a line for each cue, with the words.
+    /// JSON lines: one object a cue, with its words.
     JsonLines,
 }
 
 impl Format {
+    /// All formats, the plainest first.
     pub const ALL: [Self; 5] = [
         Self::Utf8,
         Self::PangoMarkup,
@@ -38,7 +39,9 @@ impl Format {
     ];
 }
 
-/// Puts one cue after the other into bytes.
+/// Writes the cues of one stream or file, one after the other.
+///
+/// No text can break the frame of a file: none holds a blank line or `-->`.
 #[derive(Debug)]
 pub struct Writer {
     format: Format,
@@ -48,6 +51,7 @@ pub struct Writer {
 }
 
 impl Writer {
+    /// A writer at the start of a stream.
     pub fn new(format: Format) -> Self {
         Self {
             format,
@@ -56,12 +60,12 @@ impl Writer {
         }
     }
 
-    /// What the format begins with, unless it was given out before: for a stream that ends without a cue.
+    /// The header of the format, unless it was written before: for a stream that ends without a cue.
     pub fn header(&mut self) -> Option<String> {
         std::mem::take(&mut self.header_due).then(|| webvtt::HEADER.to_owned())
     }
 
-    /// The bytes of the next cue, after the header if it is still due.
+    /// The text of the next cue, after the header if that is still due.
     pub fn write(&mut self, cue: &Cue) -> String {
         self.count += 1;
         let header = self.header().unwrap_or_default();
@@ -76,8 +80,10 @@ impl Writer {
     }
 }
 
-/// The lines of a cue, safe in any text format: none is blank or has a control character or `-->`, which
-/// neither `webvttenc` nor `srtenc` escapes.
+/// The printable lines of a cue, safe in every format.
+///
+/// None is blank, and none holds a control character or `-->`. GStreamer's `webvttenc` and `srtenc`
+/// escape none of these.
 fn lines(cue: &Cue) -> Vec<String> {
     cue.lines
         .iter()
@@ -86,6 +92,7 @@ fn lines(cue: &Cue) -> Vec<String> {
         .collect()
 }
 
+/// A line as text without `-->`.
 fn printable(line: &[Word]) -> String {
     let mut text = clean(&join(line));
     while text.contains("-->") {
@@ -94,7 +101,7 @@ fn printable(line: &[Word]) -> String {
     text
 }
 
-/// Whole hours, minutes, seconds, milliseconds. What is beyond is cut off, so that order is kept.
+/// Whole hours, minutes, seconds and milliseconds. Rounded down, so that the order of times is kept.
 fn hms(time: Duration) -> (u64, u64, u64, u32) {
     let seconds = time.as_secs();
     (

@@ -43,7 +43,7 @@ fn set_text(text: &str) -> Vec<Vec<String>> {
 }
 
 #[test]
-fn what_fits_one_line_is_one_line() {
+fn text_that_fits_one_line_is_one_line() {
     assert_eq!(
         set_text("Ask not what your country can do for you,"),
         [["Ask not what your country can do for you,"]]
@@ -51,7 +51,7 @@ fn what_fits_one_line_is_one_line() {
 }
 
 #[test]
-fn a_line_breaks_at_the_comma_rather_than_where_it_is_full() {
+fn line_breaks_at_a_comma_before_it_is_full() {
     assert_eq!(
         set_text("When the rain had stopped at last, they all walked down to the sea"),
         [[
@@ -62,7 +62,7 @@ fn a_line_breaks_at_the_comma_rather_than_where_it_is_full() {
 }
 
 #[test]
-fn the_bottom_line_is_the_longer_one_when_nothing_else_decides() {
+fn bottom_line_is_the_longer_one_at_equal_cost() {
     let even = set_text("aaaaaaaaaaaaaaaaaaaa bbbbb cccccccccccccccccccc");
     assert_eq!(
         even,
@@ -71,7 +71,7 @@ fn the_bottom_line_is_the_longer_one_when_nothing_else_decides() {
 }
 
 #[test]
-fn an_article_is_not_parted_from_its_noun() {
+fn article_is_not_parted_from_its_noun() {
     let cues =
         set_text("nobody who was there that evening saw the lighthouse keeper leave his tower");
     for line in cues.iter().flatten() {
@@ -81,7 +81,7 @@ fn an_article_is_not_parted_from_its_noun() {
 }
 
 #[test]
-fn a_sentence_of_more_than_half_a_line_has_its_own_cue() {
+fn sentence_of_half_a_line_has_its_own_cue() {
     assert_eq!(
         set_text("The train leaves at nine o'clock. You should not be late. No."),
         vec![
@@ -93,12 +93,12 @@ fn a_sentence_of_more_than_half_a_line_has_its_own_cue() {
 }
 
 #[test]
-fn short_sentences_share_a_cue() {
+fn sentences_that_are_short_share_a_cue() {
     assert_eq!(set_text("Yes, sir. Come in."), [["Yes, sir. Come in."]]);
 }
 
 #[test]
-fn a_long_text_fills_its_cues_evenly() {
+fn text_over_many_cues_fills_them_evenly() {
     let text = vec!["seven77"; 40].join(" ");
     let cues = set_text(&text);
     for cue in &cues {
@@ -112,7 +112,7 @@ fn a_long_text_fills_its_cues_evenly() {
 }
 
 #[test]
-fn more_lines_are_used_where_they_are_allowed() {
+fn lines_are_used_up_to_the_limit() {
     let text = "one two three four five six seven eight nine ten";
     let cues = set(
         Layout {
@@ -127,7 +127,7 @@ fn more_lines_are_used_where_they_are_allowed() {
 }
 
 #[test]
-fn chinese_breaks_between_words_and_never_before_a_full_stop() {
+fn chinese_breaks_between_words_not_before_a_stop() {
     let mut words = speech("我们 今天 早上 在 公园 里面 看见 了 很多 非常 漂亮 的 小鸟 。");
     words.iter_mut().for_each(|word| word.spaced = false);
     let cues = set(Layout::default(), words);
@@ -144,7 +144,7 @@ fn chinese_breaks_between_words_and_never_before_a_full_stop() {
 }
 
 #[test]
-fn a_decided_cue_needs_no_more_than_two_cues_of_words() {
+fn decided_cue_needs_two_cues_of_words_at_most() {
     let mut paragraph = Paragraph::new(Layout::default());
     let mut waiting = 0;
     for nth in 0..2000 {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MPL-2.0
-//! The src pad's task: negotiates the format, and pushes text, gaps and events.
+//! Task of the src pad: negotiates the format, and pushes text, gaps and events.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,54 +10,46 @@ use gst::subclass::prelude::*;
 use gst::{ClockTime, FlowError, FlowSuccess};
 
 use crate::caps;
-use crate::cues::clock_time;
 use crate::element::{CAT, WhisperNpu};
 use crate::items;
 use crate::output_queue::Item;
 use crate::session::Session;
+use crate::text_stream::clock_time;
 use captions::{Cue, Format, Writer};
 
-pub struct TranscriptEvent {
+/// State of the task, from one start to the next.
+pub struct PushTask {
     element: glib::WeakRef<WhisperNpu>,
     session: Arc<Session>,
     writer: Option<(Format, Writer)>,
     segment: gst::FormattedSegment<ClockTime>,
-    /// Seqnum of the segment, for the events that we make.
+    /// Seqnum of the segment, for the events that the element makes.
     seqnum: Option<gst::Seqnum>,
-    /// Whether anything was written to the stream.
+    /// Whether any text was pushed.
     written: bool,
 }
 
-impl crate::imp::WhisperNpu {
-    /// Starts the task, or lets the one that was paused go on.
-    pub(super) fn start_output(&self, session: Arc<Session>) -> Result<(), glib::BoolError> {
-        let mut output = TranscriptEvent {
-            element: self.obj().downgrade(),
+impl PushTask {
+    pub fn new(element: &WhisperNpu, session: Arc<Session>) -> Self {
+        Self {
+            element: element.downgrade(),
             session,
             writer: None,
             segment: gst::FormattedSegment::new(),
             seqnum: None,
             written: false,
-        };
-        let pad = self.srcpad.downgrade();
-        self.srcpad.start_task(move || {
-            if let Some(pad) = pad.upgrade() {
-                output.step(&pad);
-            }
-        })
+        }
     }
-}
 
-impl TranscriptEvent {
-    /// Pushes one item; pauses the task when there is nothing to come.
-    fn step(&mut self, pad: &gst::Pad) {
-        let Some(item) = self.session.outbox.pop() else {
+    /// Pushes one item. Pauses the task when the queue is interrupted or downstream takes no more.
+    pub fn step(&mut self, pad: &gst::Pad) {
+        let Some(item) = self.session.output_queue.pop() else {
             let _ = pad.pause_task();
             return;
         };
         gst::log!(CAT, obj = pad, "pushing {item:?}");
         if let Err(error) = self.push(pad, item) {
-            gst::debug!(CAT, obj = pad, "downstream says {error:?}");
+            gst::debug!(CAT, obj = pad, "downstream returned {error:?}");
             self.stop(error);
             let _ = pad.pause_task();
         }
@@ -65,36 +57,37 @@ impl TranscriptEvent {
 
     fn push(&mut self, pad: &gst::Pad, item: Item) -> Result<FlowSuccess, FlowError> {
         match item {
-            Item::Event(event) => self.event(pad, event),
+            Item::Event(event) => self.push_event(pad, event),
             Item::Language(code) => {
-                let mut tags = gst::TagList::new();
-                if let Some(tags) = tags.get_mut() {
-                    tags.add::<gst::tags::LanguageCode>(&code.as_str(), gst::TagMergeMode::Replace);
-                }
-                pad.push_event(
-                    gst::event::Tag::builder(tags)
-                        .seqnum_if_some(self.seqnum)
-                        .build(),
-                );
+                self.push_language(pad, &code);
                 Ok(FlowSuccess::Ok)
             }
             Item::Partial { stable, text, pts } => {
-                self.partial(stable, text, pts);
+                self.post_partial(stable, text, pts);
                 Ok(FlowSuccess::Ok)
             }
-            Item::Gap(start, end) => {
+            Item::Gap { start, end } => {
                 self.negotiate(pad)?;
                 let gap = gst::event::Gap::builder(start).duration(end.saturating_sub(start));
                 pad.push_event(gap.seqnum_if_some(self.seqnum).build());
                 Ok(FlowSuccess::Ok)
             }
-            Item::Cue { cue, discont } => self.cue(pad, cue, discont),
+            Item::Cue { cue, discont } => self.push_cue(pad, cue, discont),
         }
     }
 
-    fn event(&mut self, pad: &gst::Pad, event: gst::Event) -> Result<FlowSuccess, FlowError> {
+    fn push_language(&self, pad: &gst::Pad, code: &str) {
+        let mut tags = gst::TagList::new();
+        if let Some(tags) = tags.get_mut() {
+            tags.add::<gst::tags::LanguageCode>(&code, gst::TagMergeMode::Replace);
+        }
+        let tag = gst::event::Tag::builder(tags).seqnum_if_some(self.seqnum);
+        pad.push_event(tag.build());
+    }
+
+    fn push_event(&mut self, pad: &gst::Pad, event: gst::Event) -> Result<FlowSuccess, FlowError> {
         match event.view() {
-            // It is queued again after each flush, in case that it was not pushed before.
+            // Queued again after each flush, in case that the flush dropped it from the queue.
             gst::EventView::StreamStart(_) if is_current(pad, &event) => {
                 return Ok(FlowSuccess::Ok);
             }
@@ -105,14 +98,19 @@ impl TranscriptEvent {
                     self.segment = segment.clone();
                 }
             }
-            gst::EventView::Eos(_) => self.finish(pad)?,
+            gst::EventView::Eos(_) => self.push_due_header(pad)?,
             _ => {}
         }
         pad.push_event(event);
         Ok(FlowSuccess::Ok)
     }
 
-    fn cue(&mut self, pad: &gst::Pad, cue: Cue, discont: bool) -> Result<FlowSuccess, FlowError> {
+    fn push_cue(
+        &mut self,
+        pad: &gst::Pad,
+        cue: Cue,
+        discont: bool,
+    ) -> Result<FlowSuccess, FlowError> {
         self.negotiate(pad)?;
         let Some((_, writer)) = &mut self.writer else {
             return Err(FlowError::NotNegotiated);
@@ -133,11 +131,11 @@ impl TranscriptEvent {
         }
         self.written = true;
         self.observe_delay(&cue);
-        self.announce(&cue);
+        self.push_new_items(&cue);
         pad.push(buffer)
     }
 
-    fn partial(&self, stable: String, text: String, pts: ClockTime) {
+    fn post_partial(&self, stable: String, text: String, pts: ClockTime) {
         let Some(element) = self.element.upgrade() else {
             return;
         };
@@ -152,17 +150,17 @@ impl TranscriptEvent {
         let _ = element.post_message(message);
     }
 
-    /// How late the last word of a cue is, where upstream is live.
+    /// Measures how late the last word of a cue goes out, if upstream is live.
     fn observe_delay(&self, cue: &Cue) {
         let Some(element) = self.element.upgrade().filter(|_| self.session.is_live()) else {
             return;
         };
-        let said = cue.new_words().last().map(|word| clock_time(word.end));
-        let said = said.and_then(|said| self.segment.to_running_time(said));
+        let word_end = cue.new_words().last().map(|word| clock_time(word.end));
+        let word_end = word_end.and_then(|end| self.segment.to_running_time(end));
         let delay = element
             .current_running_time()
-            .zip(said)
-            .map(|(now, said)| now.saturating_sub(said));
+            .zip(word_end)
+            .map(|(now, end)| now.saturating_sub(end));
         if delay.is_some_and(|delay| self.session.counters.observe_delay(delay)) {
             element
                 .imp()
@@ -170,17 +168,17 @@ impl TranscriptEvent {
         }
     }
 
-    /// Tells upstream of the new words. Whether anybody there wants to know does not matter.
-    fn announce(&self, cue: &Cue) {
+    /// Tells upstream of the new words. It is free to ignore these events.
+    fn push_new_items(&self, cue: &Cue) {
         if let Some(element) = self.element.upgrade() {
-            for event in items::announcements(cue, &self.segment, self.seqnum) {
+            for event in items::new_item_events(cue, &self.segment, self.seqnum) {
                 let _ = element.imp().sinkpad.push_event(event);
             }
         }
     }
 
-    /// A file without a cue still has the header that its format wants.
-    fn finish(&mut self, pad: &gst::Pad) -> Result<(), FlowError> {
+    /// Pushes the header of the format, for a stream that ends without a cue.
+    fn push_due_header(&mut self, pad: &gst::Pad) -> Result<(), FlowError> {
         if self.written || self.seqnum.is_none() {
             return Ok(());
         }
@@ -197,7 +195,8 @@ impl TranscriptEvent {
         pad.push(buffer).map(|_| ())
     }
 
-    /// Chooses a format with downstream, before the first thing that needs one and when downstream asks for it again.
+    /// Chooses a format with downstream: before the first item that needs one, and when downstream asks
+    /// to renegotiate.
     fn negotiate(&mut self, pad: &gst::Pad) -> Result<(), FlowError> {
         if self.writer.is_some() && !pad.check_reconfigure() {
             return Ok(());
@@ -208,7 +207,7 @@ impl TranscriptEvent {
             .into_iter()
             .find(|format| caps::of(*format).can_intersect(&allowed))
         else {
-            gst::warning!(CAT, obj = pad, "downstream takes no text format of ours");
+            gst::warning!(CAT, obj = pad, "downstream takes none of the text formats");
             return Err(FlowError::NotNegotiated);
         };
         if self
@@ -231,10 +230,10 @@ impl TranscriptEvent {
         Ok(())
     }
 
-    /// Lets upstream know that downstream takes no more.
+    /// Passes the flow return of downstream to upstream.
     fn stop(&self, error: FlowError) {
         self.session.interrupt(error);
-        // Who has sent EOS does not look at flow returns any more; else upstream reports the error.
+        // Upstream sees it as a flow return and reports it, unless it has sent EOS.
         if self.session.has_ended()
             && let Some(element) = self.element.upgrade()
         {
@@ -243,6 +242,7 @@ impl TranscriptEvent {
     }
 }
 
+/// Whether the pad has pushed this STREAM_START before.
 fn is_current(pad: &gst::Pad, event: &gst::Event) -> bool {
     let current = pad.sticky_event::<gst::event::StreamStart>(0);
     current.is_some_and(|current| {
@@ -250,7 +250,7 @@ fn is_current(pad: &gst::Pad, event: &gst::Event) -> bool {
     })
 }
 
-/// The cue with all its times as files and messages give them: from the start of the medium, whatever the segment.
+/// The cue with all times as stream times: from the start of the medium, whatever the segment.
 fn in_stream_time(cue: &Cue, segment: &gst::FormattedSegment<ClockTime>) -> Cue {
     let stream_time = |time: Duration| match segment.to_stream_time_full(clock_time(time)) {
         Some(gst::Signed::Positive(time)) => time.into(),
@@ -273,7 +273,7 @@ mod tests {
     use captions::Word;
 
     #[test]
-    fn times_in_files_count_from_the_start_of_the_medium() {
+    fn stream_time_counts_from_the_start_of_the_medium() {
         gst::init().expect("GStreamer");
         let at = Duration::from_secs;
         let mut segment = gst::FormattedSegment::<ClockTime>::new();

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Events: from upstream in order with the text, from downstream upstream.
+//! Sink pad: buffers and events into the input queue, and a buffer pool for upstream.
+
+use std::sync::atomic::Ordering;
 
 use gst::prelude::*;
 use gst::subclass::prelude::*;
@@ -8,8 +10,50 @@ use crate::element::{CAT, lock};
 use crate::imp::WhisperNpu;
 use crate::input_queue::Item;
 
+/// Audio that a buffer of the proposed pool holds. Elements that use a pool fill its buffers without
+/// asking for their size, so these are larger than any buffer in use.
+const POOL_BUFFER_SECONDS: u32 = 4;
+
+pub fn build(template: &gst::PadTemplate) -> gst::Pad {
+    gst::Pad::builder_from_template(template)
+        .chain_function(|_, parent, buffer| {
+            WhisperNpu::catch_panic_pad_function(
+                parent,
+                || Err(gst::FlowError::Error),
+                |imp| imp.chain(buffer),
+            )
+        })
+        .event_function(|pad, parent, event| {
+            WhisperNpu::catch_panic_pad_function(parent, || false, |imp| imp.sink_event(pad, event))
+        })
+        .query_function(|pad, parent, query| {
+            WhisperNpu::catch_panic_pad_function(parent, || false, |imp| imp.sink_query(pad, query))
+        })
+        .build()
+}
+
 impl WhisperNpu {
-    pub(super) fn sink_event(&self, pad: &gst::Pad, event: gst::Event) -> bool {
+    fn chain(&self, buffer: gst::Buffer) -> Result<gst::FlowSuccess, gst::FlowError> {
+        gst::trace!(CAT, imp = self, "{buffer:?}");
+        let taken = self
+            .with_input(|input| {
+                if self.request_changed.swap(false, Ordering::Relaxed) {
+                    input.end_run();
+                }
+                input.buffer(buffer, || self.request())
+            })
+            .unwrap_or(Err(gst::FlowError::Flushing))?;
+        if taken.overloaded {
+            gst::element_imp_warning!(
+                self,
+                gst::CoreError::Clock,
+                ("Recognition cannot keep up with the live audio: some of it is left out (see stats)")
+            );
+        }
+        Ok(gst::FlowSuccess::Ok)
+    }
+
+    fn sink_event(&self, pad: &gst::Pad, event: gst::Event) -> bool {
         use gst::EventView;
         gst::debug!(CAT, obj = pad, "event {event:?}");
         match event.view() {
@@ -29,23 +73,21 @@ impl WhisperNpu {
             EventView::Gap(gap) => self.gap(gap, &event),
             EventView::Eos(_) => self.eos(event),
             EventView::SegmentDone(_) => self.pass_between_runs(event),
-            // They describe audio.
+            // They describe the audio.
             EventView::Tag(_) | EventView::Protection(_) => true,
             _ if event.is_serialized() => self.pass_within(event),
             _ => gst::Pad::event_default(pad, Some(&*self.obj()), event),
         }
     }
 
-    pub(super) fn src_event(&self, pad: &gst::Pad, event: gst::Event) -> bool {
-        gst::debug!(CAT, obj = pad, "event {event:?}");
-        match event.view() {
-            // Late text is no reason for a decoder to skip audio.
-            gst::EventView::Qos(_) => true,
-            _ => gst::Pad::event_default(pad, Some(&*self.obj()), event),
+    fn sink_query(&self, pad: &gst::Pad, query: &mut gst::QueryRef) -> bool {
+        match query.view_mut() {
+            gst::QueryViewMut::Allocation(allocation) => propose_pool(allocation),
+            _ => gst::Pad::query_default(pad, Some(&*self.obj()), query),
         }
     }
 
-    /// Comes without the stream lock: the streaming thread may be waiting in chain.
+    /// FLUSH_START comes without the stream lock: the streaming thread may be waiting in `chain`.
     fn flush_start(&self, event: gst::Event) -> bool {
         if let Some(session) = self.session() {
             session.interrupt(gst::FlowError::Flushing);
@@ -62,11 +104,11 @@ impl WhisperNpu {
         passed
     }
 
-    /// A new stream may follow where downstream had enough of the last one.
+    /// Starts over with a new stream after downstream returned EOS in the last one.
     fn resume_after_end(&self) {
         if self
             .session()
-            .is_some_and(|session| session.feed.flow() == Err(gst::FlowError::Eos))
+            .is_some_and(|session| session.input_queue.flow() == Err(gst::FlowError::Eos))
         {
             self.with_input(|input| input.flush());
             self.resume();
@@ -77,7 +119,7 @@ impl WhisperNpu {
         if let Some(session) = self.session() {
             session.resume();
             self.with_input(|input| input.resume());
-            let _ = self.start_output(session);
+            let _ = self.start_push_task(session);
         }
     }
 
@@ -124,27 +166,16 @@ impl WhisperNpu {
         if self.pass_between_runs(event) {
             return true;
         }
-        // Upstream sees no flow return any more that would tell it.
-        if let Err(error) = session.feed.flow()
-            && !session.feed.is_closed()
+        // Upstream pushes no more buffers, so it would not see the flow return.
+        if let Err(error) = session.input_queue.flow()
+            && !session.input_queue.is_closed()
         {
             self.report(error);
         }
         false
     }
 
-    /// Says on the bus that downstream took no more, unless that is how streams end.
-    pub(super) fn report(&self, error: gst::FlowError) {
-        if !matches!(error, gst::FlowError::Flushing | gst::FlowError::Eos) {
-            gst::element_imp_error!(
-                self,
-                gst::StreamError::Failed,
-                ("Downstream refused the text: {error:?}")
-            );
-        }
-    }
-
-    /// A short gap is silence in the run; the rest is told downstream.
+    /// A short gap becomes silence in the run, a long one a GAP event of the text stream.
     fn gap(&self, gap: &gst::event::Gap, event: &gst::Event) -> bool {
         let (pts, duration) = gap.get();
         self.with_input(|input| match input.gap(pts, duration, || self.request()) {
@@ -160,7 +191,7 @@ impl WhisperNpu {
         .unwrap_or(false)
     }
 
-    /// Ends the run, and lets `event` come after its text.
+    /// Ends the run, and queues `event` behind its text.
     fn pass_between_runs(&self, event: gst::Event) -> bool {
         self.with_input(|input| {
             input.end_run();
@@ -174,7 +205,7 @@ impl WhisperNpu {
         .unwrap_or(false)
     }
 
-    /// Lets `event` come after the text before it, without ending the run.
+    /// Queues `event` behind the text before it, without ending the run.
     fn pass_within(&self, event: gst::Event) -> bool {
         self.with_input(|input| {
             let within = input.position();
@@ -184,9 +215,29 @@ impl WhisperNpu {
     }
 }
 
-/// The text is a stream of its own, with long times without a buffer, of the same group as the audio.
+fn propose_pool(query: &mut gst::query::Allocation) -> bool {
+    let (caps, _) = query.get_owned();
+    let Some((caps, info)) = caps.and_then(|caps| {
+        let info = gst_audio::AudioInfo::from_caps(&caps).ok()?;
+        Some((caps, info))
+    }) else {
+        return false;
+    };
+    let size = info.rate() * info.bpf() * POOL_BUFFER_SECONDS;
+    let pool = gst::BufferPool::new();
+    let mut config = pool.config();
+    // Unbounded: buffers that the element holds must not stop upstream.
+    config.set_params(Some(&caps), size, 0, 0);
+    if pool.set_config(config).is_err() {
+        return false;
+    }
+    query.add_allocation_pool(Some(&pool), size, 0, 0);
+    true
+}
+
+/// STREAM_START of the text: a sparse stream in the group of the audio.
 fn text_stream_start(audio: &gst::event::StreamStart) -> gst::Event {
-    // As gst_pad_create_stream_id() would name it; that one may still see the stream before this event.
+    // The id that gst_pad_create_stream_id() would make, which may still see the last stream here.
     let id = format!("{}/text", audio.stream_id());
     let flags = audio.stream_flags() | gst::StreamFlags::SPARSE;
     let stream = gst::Stream::new(Some(&id), None, gst::StreamType::TEXT, flags);

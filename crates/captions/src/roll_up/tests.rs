@@ -33,7 +33,7 @@ fn shown(captions: &mut RollUp) -> Vec<(String, u64, u64)> {
         .collect()
 }
 
-/// The screen when everything was said.
+/// The screen after the last word.
 fn last_screen(captions: &mut RollUp) -> String {
     shown(captions).pop().expect("something is shown").0
 }
@@ -46,10 +46,10 @@ fn captions(max_line_length: usize, max_lines: usize) -> RollUp {
 }
 
 #[test]
-fn words_of_one_update_appear_each_at_its_own_start() {
+fn words_appear_each_at_its_own_start() {
     let mut captions = captions(42, 2);
     captions.push(&say("one two three", 1000));
-    captions.settled(ms(1800));
+    captions.advance_watermark(ms(1800));
     assert_eq!(
         shown(&mut captions),
         [
@@ -61,12 +61,12 @@ fn words_of_one_update_appear_each_at_its_own_start() {
 }
 
 #[test]
-fn words_too_close_to_be_told_apart_appear_together() {
+fn words_within_100_ms_appear_together() {
     let mut captions = captions(42, 2);
     let mut words = say("one two three", 1000);
     words[1].start = ms(1099);
     captions.push(&words);
-    captions.settled(ms(2000));
+    captions.advance_watermark(ms(2000));
     assert_eq!(
         shown(&mut captions),
         [
@@ -77,39 +77,39 @@ fn words_too_close_to_be_told_apart_appear_together() {
 }
 
 #[test]
-fn a_last_word_is_shown_before_anything_is_known_of_the_next() {
+fn word_is_shown_before_the_next_is_known() {
     let mut captions = captions(42, 2);
     captions.push(&say("one", 1000));
     assert_eq!(shown(&mut captions), [("one".into(), 1000, 1100)]);
-    assert_eq!(captions.reached(), Some(ms(1100)));
+    assert_eq!(captions.watermark(), Some(ms(1100)));
     captions.push(&say("two", 1020));
     assert_eq!(shown(&mut captions), [("one two".into(), 1100, 1200)]);
 }
 
 #[test]
-fn text_stays_without_a_gap_until_it_has_been_read_and_then_goes() {
+fn text_stays_without_a_gap_until_it_is_read() {
     let mut captions = captions(42, 2);
     captions.push(&say("one", 1000));
-    captions.settled(ms(1200));
-    captions.settled(ms(1500));
+    captions.advance_watermark(ms(1200));
+    captions.advance_watermark(ms(1500));
     assert_eq!(shown(&mut captions).len(), 1);
-    captions.settled(ms(1700));
-    captions.settled(ms(5000));
+    captions.advance_watermark(ms(1700));
+    captions.advance_watermark(ms(5000));
     // 5/6 s after the word appeared.
     assert_eq!(shown(&mut captions), [("one".into(), 1500, 1833)]);
-    assert_eq!(captions.reached(), Some(ms(5000)));
+    assert_eq!(captions.watermark(), Some(ms(5000)));
     assert_eq!(captions.pop(), None);
 }
 
 #[test]
-fn words_that_come_faster_than_they_can_be_read_stay_for_longer() {
+fn text_said_faster_than_it_is_read_stays_longer() {
     let mut captions = captions(42, 2);
     let mut words = say("international organisations considered", 0);
     for word in &mut words {
         (word.start, word.end) = (ms(0), ms(200));
     }
     captions.push(&words);
-    captions.drain();
+    captions.finish();
     let letters = 14 + 14 + 11;
     let end = shown(&mut captions).pop().map(|(.., end)| end);
     assert!(
@@ -119,7 +119,7 @@ fn words_that_come_faster_than_they_can_be_read_stay_for_longer() {
 }
 
 #[test]
-fn a_full_line_rolls_up_and_the_top_one_goes() {
+fn line_that_is_full_rolls_up_and_the_top_one_goes() {
     let mut captions = captions(10, 2);
     captions.push(&say("alpha beta gamma delta zeta", 0));
     let screens: Vec<_> = shown(&mut captions)
@@ -139,21 +139,21 @@ fn a_full_line_rolls_up_and_the_top_one_goes() {
 }
 
 #[test]
-fn the_next_utterance_begins_a_line_below_what_is_still_there_and_alone_after_a_silence() {
+fn utterance_begins_a_line_below_or_alone() {
     let mut captions = captions(42, 2);
     captions.push(&say("Good evening.", 0));
-    captions.pause();
-    captions.settled(ms(700));
+    captions.end_utterance();
+    captions.advance_watermark(ms(700));
     captions.push(&say("Welcome.", 800));
-    captions.pause();
+    captions.end_utterance();
     assert_eq!(last_screen(&mut captions), "Good evening.\nWelcome.");
-    captions.settled(ms(9000));
+    captions.advance_watermark(ms(9000));
     captions.push(&say("Later.", 9100));
     assert_eq!(last_screen(&mut captions), "Later.");
 }
 
 #[test]
-fn the_last_letters_of_a_line_give_way_to_a_better_break() {
+fn line_ends_early_for_a_better_break() {
     let screen = |text: &str| {
         let mut captions = captions(30, 3);
         captions.push(&say(text, 0));
@@ -178,7 +178,7 @@ fn the_last_letters_of_a_line_give_way_to_a_better_break() {
 }
 
 #[test]
-fn a_closing_mark_finds_room_on_its_line() {
+fn closing_mark_stays_on_its_line() {
     let mut captions = captions(20, 2);
     let mut words = say("今日 は とても 良い 。", 0);
     words

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: MPL-2.0
+//! Messages on the bus about the device, delays and downstream.
+
+use std::sync::atomic::Ordering;
+
+use gst::prelude::*;
+use gst::subclass::prelude::*;
+
+use crate::element::lock;
+use crate::imp::WhisperNpu;
+use whisper_engine::encoder::fallback::StatusChange;
+use whisper_engine::engine::Engine;
+
+impl WhisperNpu {
+    /// The engine was loaded.
+    pub(super) fn announce_device(&self, engine: &Engine) {
+        self.obj().notify("active-device");
+        if let Some(reason) = engine.without_npu()
+            && !self.device_announced.swap(true, Ordering::Relaxed)
+        {
+            gst::element_imp_info!(
+                self,
+                gst::ResourceError::NotFound,
+                ("Recognising on {}: {reason}", engine.active_device()),
+                // gst-launch-1.0 prints only this part of an info message.
+                ["{reason}"]
+            );
+        }
+    }
+
+    /// The NPU has failed, or is back.
+    pub(super) fn announce_npu(&self, change: &StatusChange) {
+        self.obj().notify("active-device");
+        if change.failure {
+            gst::element_imp_warning!(self, gst::ResourceError::Failed, ("{}", change.text));
+        } else {
+            gst::element_imp_info!(self, gst::ResourceError::Failed, ("{}", change.text));
+        }
+    }
+
+    /// A word went out later than any before: a warning if it came too late for the pipeline.
+    pub(super) fn announce_delay(&self, milliseconds: u32) {
+        self.obj().notify("max-observed-delay");
+        // The pipeline waits for the latency of upstream as well.
+        let upstream = self
+            .upstream_latency()
+            .map_or(gst::ClockTime::ZERO, |(_, min, _)| min);
+        let latency = upstream.saturating_add(lock(&self.settings).latency());
+        if u64::from(milliseconds) > latency.mseconds() {
+            let details = gst::Structure::builder("whispernpu/excessive-delay")
+                .field("new-observed-max-delay", milliseconds)
+                .build();
+            gst::element_imp_warning!(
+                self,
+                gst::CoreError::Clock,
+                ("Text comes {milliseconds} ms after it was said, later than the latency allows for, {latency}"),
+                details: details
+            );
+        }
+    }
+
+    /// Downstream refused the text: an error, unless the stream was flushed or downstream has enough.
+    pub(super) fn report(&self, error: gst::FlowError) {
+        if !matches!(error, gst::FlowError::Flushing | gst::FlowError::Eos) {
+            gst::element_imp_error!(
+                self,
+                gst::StreamError::Failed,
+                ("Downstream refused the text: {error:?}")
+            );
+        }
+    }
+}
