@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 
 use crate::element::{Device, Task};
 use crate::settings::Settings;
+use whisper_engine::encoder::npu::{NpuError, default_opener};
 use whisper_engine::engine::{self, Engine, EngineError};
 use whisper_engine::stream::TranscribeOptions;
 use whisper_model::{Model, ModelError};
@@ -32,7 +33,7 @@ impl Recogniser {
     ) -> Result<Arc<Self>, gst::ErrorMessage> {
         // Everything else that an NPU needs is looked for when the model is loaded, which takes longer.
         if settings.device == Device::Npu {
-            xdna::look().map_err(|reason| no_npu(&reason.to_string()))?;
+            default_opener().probe().map_err(|reason| no_npu(&reason))?;
         }
         let path = Model::find(&settings.model).map_err(|error| model_error(&error))?;
         let plan = Plan {
@@ -144,7 +145,7 @@ pub fn iso_639(whisper: &str) -> String {
 }
 
 /// For the bus: `device=npu` cannot be had.
-pub fn no_npu(reason: &str) -> gst::ErrorMessage {
+pub fn no_npu(reason: &NpuError) -> gst::ErrorMessage {
     gst::error_msg!(
         gst::ResourceError::NotFound,
         ("device=npu: {reason}. Set device=auto or device=cpu to recognise on the CPU.")

@@ -121,7 +121,7 @@ fn set_npu(structure: &mut gst::Structure, npu: &Health) {
     structure.set("npu-checks", npu.checks);
     structure.set(
         "npu-least-cosine-similarity",
-        npu.least_cosine_similarity.unwrap_or(1.0),
+        npu.min_cosine_similarity.unwrap_or(1.0),
     );
 }
 

@@ -134,12 +134,14 @@ impl Worker {
 
     /// Says on the bus what became of the NPU since the last time. Other streams' failures are ours too: it is one NPU.
     fn pass_on_news(&self, engine: &Engine) {
-        let news = engine.npu().and_then(|health| health.news);
-        let Some(news) = news.filter(|news| news.number > self.heard.replace(news.number)) else {
+        let change = engine.npu().and_then(|health| health.last_change);
+        let Some(change) =
+            change.filter(|change| change.number > self.heard.replace(change.number))
+        else {
             return;
         };
         if let Some(element) = self.element.upgrade() {
-            element.imp().announce_npu(&news);
+            element.imp().announce_npu(&change);
         }
     }
 

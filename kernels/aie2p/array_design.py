@@ -154,13 +154,13 @@ class Builder:
 
 def build_memory(builder, column):
     tile = memory(column)
-    builder.pass_on(tile, "right", contract.RIGHT_BYTES, "i8", (RIGHT_IN, RIGHT_OUT), False)
-    builder.flow((shim(column), contract.RIGHT_CHANNEL), (tile, RIGHT_IN))
-    if column in contract.LEFT_COLUMNS:
-        builder.pass_on(tile, "left", contract.LEFT_BYTES, "bf16", (LEFT_IN, LEFT_OUT), True)
-        builder.flow((shim(column), contract.LEFT_CHANNEL), (tile, LEFT_IN))
+    builder.pass_on(tile, "right", contract.B_TILE_BYTES, "i8", (RIGHT_IN, RIGHT_OUT), False)
+    builder.flow((shim(column), contract.B_CHANNEL), (tile, RIGHT_IN))
+    if column in contract.A_COLUMNS:
+        builder.pass_on(tile, "left", contract.A_TILE_BYTES, "bf16", (LEFT_IN, LEFT_OUT), True)
+        builder.flow((shim(column), contract.A_CHANNEL), (tile, LEFT_IN))
     # Four cores fill a quarter each; the quarters leave one after another, each as soon as it is full.
-    quarter = contract.PRODUCT_BYTES
+    quarter = contract.C_TILE_BYTES
     joined = builder.buffers(tile, "product", contract.ROWS * quarter, "bf16", layout.PRODUCT_DEPTH)
     parts = []
     for row in range(contract.ROWS):
@@ -172,15 +172,15 @@ def build_memory(builder, column):
     for turn in zip(*parts):
         out += [Transfer(buffer, full, free, offset, quarter, True) for buffer, offset, free, full in turn]
     builder.channel(tile, OUT, PRODUCT_OUT, out)
-    builder.flow((tile, PRODUCT_OUT), (shim(column), contract.PRODUCT_CHANNEL))
+    builder.flow((tile, PRODUCT_OUT), (shim(column), contract.C_CHANNEL))
 
 
 def build_core(builder, row, column):
     tile = core(row, column)
     depth = layout.CORE_DEPTH
-    lefts = builder.buffers(tile, "left", contract.LEFT_BYTES, "bf16", depth, layout.LEFTS_AT)
-    rights = builder.buffers(tile, "right", contract.RIGHT_BYTES, "i8", depth, layout.RIGHTS_AT)
-    products = builder.buffers(tile, "product", contract.PRODUCT_BYTES, "bf16", depth, layout.PRODUCTS_AT)
+    lefts = builder.buffers(tile, "left", contract.A_TILE_BYTES, "bf16", depth, layout.LEFTS_AT)
+    rights = builder.buffers(tile, "right", contract.B_TILE_BYTES, "i8", depth, layout.RIGHTS_AT)
+    products = builder.buffers(tile, "product", contract.C_TILE_BYTES, "bf16", depth, layout.PRODUCTS_AT)
     sums = builder.buffers(tile, "sums", contract.TILE * contract.TILE * 4, "f32", 1, layout.SUMS_AT)
     parameters = builder.buffers(tile, "parameters", contract.PARAMETER_WORDS * 4, "i32", 1, contract.PARAMETERS_AT)
     free, full = builder.locks(tile, "left", depth, (layout.LEFT_FREE, layout.LEFT_FULL))
@@ -190,7 +190,7 @@ def build_core(builder, row, column):
     free, full = builder.locks(tile, "product", depth, (layout.PRODUCT_FREE, layout.PRODUCT_FULL))
     builder.channel(tile, OUT, CORE_PRODUCT, builder.whole(products, full, free))
     builder.lock(tile, "start", 0, contract.START_LOCK)
-    builder.flow((memory(contract.LEFT_COLUMNS[row]), LEFT_OUT), (tile, CORE_LEFT))
+    builder.flow((memory(contract.A_COLUMNS[row]), LEFT_OUT), (tile, CORE_LEFT))
     builder.flow((memory(column), RIGHT_OUT), (tile, CORE_RIGHT))
     builder.flow((tile, CORE_PRODUCT), (memory(column), PRODUCT_IN + row))
     builder.array.cores[tile] = lefts + rights + products + sums + parameters

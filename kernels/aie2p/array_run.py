@@ -119,14 +119,14 @@ class Run:
             return False
         if source in self.array.channels:
             transfer = self.finish(source)
-            data = self.memory[transfer.buffer][transfer.offset // contract.PRODUCT_BYTES]
+            data = self.memory[transfer.buffer][transfer.offset // contract.C_TILE_BYTES]
             data = exchange(data) if transfer.exchange else data
         else:
             data = self.sends[source].pop(0)
         for target in targets:
             if target in self.array.channels:
                 transfer = self.finish(target)
-                self.memory[transfer.buffer][transfer.offset // contract.PRODUCT_BYTES] = data
+                self.memory[transfer.buffer][transfer.offset // contract.C_TILE_BYTES] = data
             else:
                 self.gets.setdefault(target, []).append(data)
         return True
@@ -139,11 +139,11 @@ def run(array, k_tiles, m_passes, n_passes, own_passes, random):
     left = lambda row, n, m, k: [(row * 7 + m * 5 + k + 1) * 4096 + i for i in range(VALUES)]  # noqa: E731
     mark = lambda column, n, m, k: 1 + column + 8 * (n + 8 * k)  # noqa: E731
     passes = [(n, m, k) for n in range(n_passes) for m in range(m_passes) for k in range(k_tiles)]
-    for row, column in enumerate(contract.LEFT_COLUMNS):
-        machine.sends[End(shim(column), OUT, contract.LEFT_CHANNEL)] = [left(row, *at) for at in passes]
+    for row, column in enumerate(contract.A_COLUMNS):
+        machine.sends[End(shim(column), OUT, contract.A_CHANNEL)] = [left(row, *at) for at in passes]
     for column in range(contract.COLUMNS):
         own = [at for at in passes if at[0] < own_passes[column]]
-        machine.sends[End(shim(column), OUT, contract.RIGHT_CHANNEL)] = [[mark(column, *at)] for at in own]
+        machine.sends[End(shim(column), OUT, contract.B_CHANNEL)] = [[mark(column, *at)] for at in own]
     cores = []
     for row in range(contract.ROWS):
         for column in range(contract.COLUMNS):
@@ -167,7 +167,7 @@ def compare(machine, left, mark, k_tiles, m_passes, own_passes):
     """C of each column: pass after pass the rows of four cores, row-major."""
     tiles = 0
     for column in range(contract.COLUMNS):
-        found = machine.gets.get(End(shim(column), IN, contract.PRODUCT_CHANNEL), [])
+        found = machine.gets.get(End(shim(column), IN, contract.C_CHANNEL), [])
         expected = []
         for n in range(own_passes[column]):
             for m in range(m_passes):

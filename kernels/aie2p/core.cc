@@ -145,7 +145,7 @@ extern "C" void whispernpu_core(const bfloat16 *left0, const bfloat16 *left1, co
                         take(layout::RIGHT_FULL);
                         const int8_t *const right = rights.take_turn();
                         if (k == 0) {
-                            begin(reinterpret_cast<const float *>(right + contract::RIGHT_VALUES), sums);
+                            begin(reinterpret_cast<const float *>(right + contract::B_VALUE_BYTES), sums);
                         }
                         multiply(left, reinterpret_cast<const bfp16ebs8 *>(right), sums);
                         give(layout::RIGHT_FREE);

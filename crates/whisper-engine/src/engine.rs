@@ -18,12 +18,13 @@ use rayon::{ThreadPool, ThreadPoolBuildError, ThreadPoolBuilder};
 
 use crate::decoder::{Decoder, DecoderError, EncodedWindow};
 use crate::encoder::cpu::CpuEncoder;
-use crate::encoder::fallback::{FallbackEncoder, Health, HealthMonitor, Open};
-use crate::encoder::npu::NpuEncoder;
+use crate::encoder::fallback::{FallbackEncoder, Health, HealthMonitor, OpenEncoder};
+use crate::encoder::npu::{NpuEncoder, default_opener};
 use crate::encoder::{AudioFeatures, Encoder, EncoderError};
 use whisper_frontend::pool::{Pool, PoolCounters, Pooled};
 use whisper_frontend::{AudioRun, MelFrame};
-use whisper_model::{Model, ModelError, data_directories};
+use whisper_model::{Model, ModelError};
+use xdna::{DeviceOpener, NpuError};
 
 /// Windows of encoder output that are kept for reuse.
 const FEATURES_KEPT: usize = 2;
@@ -51,7 +52,7 @@ pub enum EngineError {
     #[error(transparent)]
     Decoder(#[from] DecoderError),
     #[error("{0}")]
-    Device(String),
+    Device(NpuError),
     #[error("cannot start inference threads: {0}")]
     Threads(#[from] ThreadPoolBuildError),
 }
@@ -79,7 +80,7 @@ pub struct Engine {
     active_device: String,
     /// What an encoder on the NPU has been doing.
     watch: Option<HealthMonitor>,
-    without_npu: Option<String>,
+    without_npu: Option<NpuError>,
     windows: AtomicU64,
     encoder_nanos: AtomicU64,
     decoder_nanos: AtomicU64,
@@ -90,7 +91,7 @@ struct Choice {
     encoder: Box<dyn Encoder>,
     watch: Option<HealthMonitor>,
     /// Why it is not the NPU, if that was left to us.
-    without_npu: Option<String>,
+    without_npu: Option<NpuError>,
 }
 
 impl Choice {
@@ -105,30 +106,26 @@ impl Choice {
         if device == Device::Cpu {
             return on_cpu(None);
         }
-        match on_npu(model) {
-            Ok(encoder) => Ok(Self {
-                watch: Some(encoder.watch()),
-                encoder: Box::new(encoder),
-                without_npu: None,
-            }),
+        let open = open_encoder(model, default_opener());
+        match open() {
+            Ok(encoder) => {
+                let fallback = FallbackEncoder::new(encoder, self::on_cpu(model)?, open);
+                Ok(Self {
+                    watch: Some(fallback.monitor()),
+                    encoder: Box::new(fallback),
+                    without_npu: None,
+                })
+            }
             Err(reason) if device == Device::Npu => Err(EngineError::Device(reason)),
             Err(reason) => on_cpu(Some(reason)),
         }
     }
 }
 
-/// The encoder on the NPU, with the CPU's behind it. The error says why there is none, for users.
-fn on_npu(model: &Arc<Model>) -> Result<FallbackEncoder, String> {
-    let (opened, behind) = (model.clone(), model.clone());
-    let open: Open = Arc::new(move || {
-        let encoder =
-            xdna::open(&data_directories()).and_then(|device| NpuEncoder::new(&opened, device));
-        match encoder {
-            Ok(encoder) => Ok(Box::new(encoder)),
-            Err(error) => Err(error.to_string()),
-        }
-    });
-    FallbackEncoder::new(open, move || on_cpu(&behind))
+/// Opens a device with the model on it.
+fn open_encoder(model: &Arc<Model>, opener: Arc<dyn DeviceOpener>) -> OpenEncoder {
+    let model = model.clone();
+    Arc::new(move || Ok(Box::new(NpuEncoder::new(&model, opener.open()?)?)))
 }
 
 fn on_cpu(model: &Model) -> Result<Box<dyn Encoder>, EncoderError> {
@@ -233,8 +230,8 @@ impl Engine {
     }
 
     /// Why `Device::Auto` came to the CPU, for users.
-    pub fn without_npu(&self) -> Option<&str> {
-        self.without_npu.as_deref()
+    pub fn without_npu(&self) -> Option<&NpuError> {
+        self.without_npu.as_ref()
     }
 
     /// What the NPU has been doing, if the encoder is on it.

@@ -1,21 +1,21 @@
 // SPDX-License-Identifier: MPL-2.0
-//! The NPU device on AMD's runtime: `scripts/test-npu` runs this against the real XRT and an emulated kernel driver
-//! (`tests/npu/driver`). Without that there is no NPU here, and each test but the first says that it is skipped.
+//! The NPU device on AMD's runtime. `scripts/test-npu` runs these tests with the real XRT and an
+//! emulated kernel driver (`dev/npu-driver`).
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use whisper_engine::encoder::npu::NpuEncoder;
+use whisper_engine::encoder::npu::{NpuEncoder, search_paths};
 use whisper_engine::encoder::{AudioFeatures, Encoder};
 use whisper_model::Model;
-use xdna::device::{Dispatch, Kind, NpuBuffer, NpuDevice, NpuError};
-use xdna::xrt::{SearchPaths, XrtDevice};
+use xdna::device::{BufferKind, Dispatch, NpuBuffer, NpuDevice, NpuError};
+use xdna::xrt::XrtDevice;
 
 const LIMIT: Duration = Duration::from_millis(300);
 /// A stream of no operations for an array of 8 columns and 6 rows.
 const NOTHING: [u32; 4] = [0x0604_0100, 0x0000_0108, 0, 16];
 
-/// What the driver counts of a window.
+/// Counts of the driver that a window changes.
 const COSTS: [&str; 6] = [
     "exec-cmd",
     "runs",
@@ -25,7 +25,7 @@ const COSTS: [&str; 6] = [
     "gem-close",
 ];
 
-/// The driver's files, if this runs on the emulated device. It reads one when the device is opened, and writes the other
+/// The files of the emulated driver. It reads `faults` when the device is opened, and writes `report`
 /// when it is closed.
 struct Driver {
     faults: PathBuf,
@@ -33,25 +33,20 @@ struct Driver {
 }
 
 impl Driver {
-    fn emulated(faults: &str) -> Option<Self> {
-        let file = |name| std::env::var_os(name).map(PathBuf::from);
-        let found = file("WHISPERNPU_DRIVER_FAULTS").zip(file("WHISPERNPU_DRIVER_REPORT"));
-        let Some((path, report)) = found else {
-            println!("skipped: no emulated NPU, run scripts/test-npu");
-            return None;
+    /// A driver with these faults.
+    fn new(faults: &str) -> Self {
+        let file = |name| PathBuf::from(std::env::var_os(name).expect(name));
+        let driver = Self {
+            faults: file("WHISPERNPU_DRIVER_FAULTS"),
+            report: file("WHISPERNPU_DRIVER_REPORT"),
         };
-        std::fs::write(&path, faults).expect("file of faults");
-        let _ = std::fs::remove_file(&report);
-        Some(Self {
-            faults: path,
-            report,
-        })
+        std::fs::write(&driver.faults, faults).expect("file of faults");
+        let _ = std::fs::remove_file(&driver.report);
+        driver
     }
 
     fn open(&self) -> Result<XrtDevice, NpuError> {
-        XrtDevice::open(&SearchPaths::from_environment(
-            &whisper_model::data_directories(),
-        ))
+        XrtDevice::open(&search_paths())
     }
 
     /// What the driver counted, once the device is closed.
@@ -76,12 +71,12 @@ struct Job {
 
 impl Job {
     fn new(device: &mut XrtDevice) -> Result<Self, NpuError> {
-        let mut stream = device.allocate(Kind::Instructions, 16)?;
+        let mut stream = device.allocate(BufferKind::Instructions, 16)?;
         for (bytes, word) in stream.bytes_mut().chunks_exact_mut(4).zip(NOTHING) {
             bytes.copy_from_slice(&word.to_le_bytes());
         }
         stream.sync_to_device(0..16)?;
-        let data = (0..3).map(|_| device.allocate(Kind::Data, 1 << 16));
+        let data = (0..3).map(|_| device.allocate(BufferKind::Data, 1 << 16));
         Ok(Self {
             stream,
             data: data.collect::<Result<_, _>>()?,
@@ -100,27 +95,9 @@ impl Job {
 }
 
 #[test]
-fn without_an_npu_it_says_so_at_once() {
-    if std::env::var_os("WHISPERNPU_DRIVER_REPORT").is_some() {
-        println!("skipped: there is an emulated NPU");
-        return;
-    }
-    let began = Instant::now();
-    let Err(error) = XrtDevice::open(&SearchPaths::from_environment(
-        &whisper_model::data_directories(),
-    )) else {
-        println!("skipped: there is an NPU");
-        return;
-    };
-    assert!(began.elapsed() < Duration::from_millis(100));
-    assert!(!error.to_string().is_empty());
-}
-
-#[test]
-fn one_run_is_one_command_and_many_are_one_chain() {
-    let Some(driver) = Driver::emulated("") else {
-        return;
-    };
+#[ignore = "needs the emulated NPU: scripts/test-npu"]
+fn one_run_is_a_command_and_many_are_a_chain() {
+    let driver = Driver::new("");
     let mut device = driver.open().expect("device");
     assert_eq!(device.description(), "XRT 2.25, RyzenAI-npu4");
     let job = Job::new(&mut device).expect("buffers");
@@ -133,10 +110,9 @@ fn one_run_is_one_command_and_many_are_one_chain() {
 }
 
 #[test]
-fn all_is_given_back() {
-    let Some(driver) = Driver::emulated("") else {
-        return;
-    };
+#[ignore = "needs the emulated NPU: scripts/test-npu"]
+fn device_gives_everything_back() {
+    let driver = Driver::new("");
     let mut device = driver.open().expect("device");
     let jobs: Vec<_> = (0..50)
         .map(|_| Job::new(&mut device).expect("buffers"))
@@ -157,17 +133,13 @@ fn all_is_given_back() {
     assert_eq!(driver.counted("heap-parts"), 2);
 }
 
-/// Figures of docs/npu.md: what a window costs once the streams are there.
+/// Figures of kernels/aie2p/README.md: the costs of a window once the streams are written.
 #[test]
-fn a_window_costs_the_commands_that_the_documentation_names_and_leaves_nothing() {
+#[ignore = "needs the emulated NPU: scripts/test-npu"]
+fn window_costs_what_the_documentation_names() {
     for (name, submissions, runs, layers) in [("tiny.en", 14, 18, 4), ("base", 21, 27, 6)] {
-        let Ok(path) = Model::find(name).map_err(|error| println!("skipped: {error}")) else {
-            continue;
-        };
-        let model = Model::open(&path).expect("model");
-        let Some(driver) = Driver::emulated("") else {
-            return;
-        };
+        let model = Model::open(&Model::find(name).expect(name)).expect("model");
+        let driver = Driver::new("");
         let encode = |context: usize, windows: u64| {
             let device = driver.open().expect("device");
             let mut encoder = NpuEncoder::new(&model, Box::new(device)).expect("encoder");
@@ -181,27 +153,26 @@ fn a_window_costs_the_commands_that_the_documentation_names_and_leaves_nothing()
             }
             COSTS.map(|cost| driver.counted(cost))
         };
-        // A window in two lanes costs twice what one does in one.
-        for (context, lanes) in [(256, 1), (800, 2)] {
+        // A window of two halves costs twice as much as one of one half.
+        for (context, halves) in [(256, 1), (800, 2)] {
             let (one, three) = (encode(context, 1), encode(context, 3));
             let window: Vec<u64> = one.iter().zip(three).map(|(a, b)| (b - a) / 2).collect();
             println!("{name}: {COSTS:?} {window:?} per window, with opening {one:?}");
-            // Each layer's feed-forward half is a chain of two runs, for which XRT makes a buffer of handles and gives it
-            // back; nothing else is made.
+            // Each feed-forward block is a chain of two runs, for which XRT makes a buffer of handles and
+            // gives it back. Nothing else is made.
             let syncs = 6 * layers + 1 + model.config.text_layers as u64 / 2;
             let expected = [submissions, runs, layers, syncs, layers, layers];
-            assert_eq!(window, expected.map(|cost| lanes * cost), "{name}");
+            assert_eq!(window, expected.map(|cost| halves * cost), "{name}");
         }
     }
 }
 
 #[test]
-fn only_what_is_synced_changes_sides() {
-    let Some(driver) = Driver::emulated("") else {
-        return;
-    };
+#[ignore = "needs the emulated NPU: scripts/test-npu"]
+fn only_synced_bytes_change_sides() {
+    let driver = Driver::new("");
     let mut device = driver.open().expect("device");
-    let mut buffer = device.allocate(Kind::Data, 1 << 16).expect("buffer");
+    let mut buffer = device.allocate(BufferKind::Data, 1 << 16).expect("buffer");
     assert!(buffer.bytes().iter().all(|byte| *byte == 0));
     buffer.bytes_mut().fill(1);
     buffer.sync_to_device(4096..8192).expect("sync");
@@ -220,19 +191,14 @@ fn only_what_is_synced_changes_sides() {
     assert_eq!(driver.counted("buffers-left"), 0);
 }
 
-/// What opening the device, or making a job for it, ends in.
-fn refusal(faults: &str) -> Option<NpuError> {
-    let driver = Driver::emulated(faults)?;
-    let opened = driver.open().and_then(|mut device| Job::new(&mut device));
-    Some(opened.err().expect("a fault was asked for"))
-}
-
 #[test]
-fn whatever_refuses_the_device_is_named() {
+#[ignore = "needs the emulated NPU: scripts/test-npu"]
+fn open_names_what_refuses_the_device() {
     let says = |faults, what: &str| {
-        if let Some(error) = refusal(faults) {
-            assert!(error.to_string().contains(what), "{faults}: {error}");
-        }
+        let driver = Driver::new(faults);
+        let opened = driver.open().and_then(|mut device| Job::new(&mut device));
+        let error = opened.err().expect("a fault was asked for").to_string();
+        assert!(error.contains(what), "{faults}: {error}");
     };
     says("open", "group render");
     says("memlock", "memlock");
@@ -243,15 +209,14 @@ fn whatever_refuses_the_device_is_named() {
 }
 
 #[test]
-fn an_overlay_that_is_none_is_named() {
-    let Some(_driver) = Driver::emulated("") else {
-        return;
-    };
+#[ignore = "needs the emulated NPU: scripts/test-npu"]
+fn open_names_a_file_that_is_no_overlay() {
+    let _driver = Driver::new("");
     let file = tempfile::NamedTempFile::new().expect("file");
     std::fs::write(file.path(), "no xclbin").expect("file");
-    let mut places = SearchPaths::from_environment(&whisper_model::data_directories());
-    places.overlays = vec![file.path().to_owned()];
-    let error = XrtDevice::open(&places).err().expect("no overlay");
+    let mut paths = search_paths();
+    paths.overlays = vec![file.path().to_owned()];
+    let error = XrtDevice::open(&paths).err().expect("no overlay");
     assert!(matches!(error, NpuError::NoOverlay(_)), "{error}");
     assert!(
         error
@@ -262,11 +227,10 @@ fn an_overlay_that_is_none_is_named() {
 }
 
 #[test]
-fn whatever_fails_in_the_stream_is_told_apart_and_the_device_is_done_for() {
+#[ignore = "needs the emulated NPU: scripts/test-npu"]
+fn failures_are_told_apart_and_break_the_device() {
     let fails = |faults, times, right: fn(&NpuError) -> bool| {
-        let Some(driver) = Driver::emulated(faults) else {
-            return;
-        };
+        let driver = Driver::new(faults);
         let mut device = driver.open().expect("device");
         let job = Job::new(&mut device).expect("buffers");
         let began = Instant::now();

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Writes the instruction streams of an encoder's products, for AMD's tools to read: npu_streams DIRECTORY
+//! Writes the instruction streams of transformer layers for AMD's tools to read:
+//! `npu_streams DIRECTORY`.
 
 use std::path::PathBuf;
 
 use anyhow::Context;
-use xdna::contract::{Epilogue, Product};
-use xdna::streams::instructions;
+use xdna::contract::{Epilogue, MatMul};
+use xdna::stream::instructions;
 
-/// A lane: half of a window of 30 s, in passes of 256 rows.
+/// Three passes of the array.
 const ROWS: usize = 768;
 
 fn main() -> anyhow::Result<()> {
@@ -16,7 +17,7 @@ fn main() -> anyhow::Result<()> {
         .context("npu_streams DIRECTORY")?;
     let directory = PathBuf::from(directory);
     std::fs::create_dir_all(&directory)?;
-    for (model, d) in [("tiny", 384), ("base", 512), ("small", 768)] {
+    for d in [384, 512, 768] {
         // Queries, keys and values; attention's projection; the two feed-forward layers.
         let shapes = [
             (d, 3 * d, Epilogue::None),
@@ -25,10 +26,10 @@ fn main() -> anyhow::Result<()> {
             (4 * d, d, Epilogue::None),
         ];
         for (depth, columns, epilogue) in shapes {
-            let product = Product::new(ROWS, depth, columns, epilogue)?;
-            let words = instructions(&product);
+            let matmul = MatMul::new(ROWS, depth, columns, epilogue)?;
+            let words = instructions(&matmul);
             let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
-            let path = directory.join(format!("{model}-{depth}x{columns}.bin"));
+            let path = directory.join(format!("width{d}-{depth}x{columns}.bin"));
             std::fs::write(&path, bytes)?;
             println!("{} {}", words[2], path.display());
         }

@@ -1,25 +1,28 @@
 // SPDX-License-Identifier: MPL-2.0
-//! The cores' arithmetic, defined to the bit: what the contract asks of a core program and the device model computes.
+//! The cores' arithmetic, defined to the bit: the contract asks it of a core program, and the
+//! simulator computes it.
 //!
-//! AIE2P multiplies bf16 and adds in f32; a product of two bf16 is exact in f32. So everything here consists of
-//! conversions to bf16, such products, and additions in f32 in a fixed order. Results below the normal range of f32 are
-//! not defined: no activation of Whisper comes near.
+//! AIE2P multiplies bf16 and adds in f32, and a product of two bf16 is exact in f32. So everything
+//! here consists of conversions to bf16, such products, and additions in f32 in a fixed order.
+//! Results below the normal range of f32 are undefined: activations of neural networks are far from
+//! it.
 
 use half::bf16;
 
 /// How a core rounds what it converts.
 pub trait Rounding: Copy + Send + Sync + 'static {
-    /// The nearest multiple of `unit`, a power of two with |x| < 2^22 unit, that the mode chooses.
+    /// The multiple of `unit` beside `x` that the mode chooses. `unit` is a power of two, and
+    /// |x| < 2^22 `unit`.
     fn to_multiple(x: f32, unit: f32) -> f32;
-    /// bf16 that the mode chooses for a finite `x`.
+    /// The bf16 beside a finite `x` that the mode chooses.
     fn to_bf16(x: f32) -> bf16;
 }
 
-/// `aie::rounding_mode::conv_even`, which the core program sets: to the nearest, halves to even.
+/// `aie::rounding_mode::conv_even`, which the core program sets: to nearest, ties to even.
 #[derive(Clone, Copy, Debug)]
 pub struct Even;
 
-/// `aie::rounding_mode::floor`, what cores begin with when nobody sets anything. For comparison only.
+/// `aie::rounding_mode::floor`, the mode in which cores power up. For comparison only.
 #[derive(Clone, Copy, Debug)]
 pub struct Floor;
 
@@ -67,11 +70,12 @@ fn product<R: Rounding>(a: f32, b: f32) -> f32 {
     a * b + a * b_low + a_low * b
 }
 
-/// Beyond it |x| Φ(-|x|) is below 1e-7.
+/// Where GELU's tail ends: beyond it |x| Φ(-|x|) is below 1e-7.
 pub const GELU_END: f32 = 5.5;
 
-/// Φ(-a)^(1/8) for 0 <= a <= [`GELU_END`], Φ being the normal distribution; minimax fit made for this file. The eighth
-/// root is so flat that a short polynomial has it: for a < 4 the relative error of its eighth power is 4e-4.
+/// Coefficients of a polynomial for Φ(-a)^(1/8), 0 <= a <= [`GELU_END`], Φ being the normal
+/// distribution. The fit is minimax, made for this file. The eighth root is so flat that a short
+/// polynomial suffices: for a < 4 the relative error of its eighth power is 4e-4.
 pub const GELU_ROOT: [f32; 8] = [
     0.917_006_43,
     -0.091_498_144,
@@ -83,7 +87,8 @@ pub const GELU_ROOT: [f32; 8] = [
     2.286_211_8e-6,
 ];
 
-/// x Φ(x), Whisper's exact (erf) form, to an absolute error of 2e-5: max(x, 0) - |x| Φ(-|x|).
+/// x Φ(x), the exact (erf) form of GELU, to an absolute error of 2e-5. Computed as
+/// max(x, 0) - |x| Φ(-|x|).
 #[inline(always)]
 pub fn gelu<R: Rounding>(x: f32) -> f32 {
     let size = x.abs().min(GELU_END);
@@ -126,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn bf16_is_rounded_as_the_mode_says() {
+    fn to_bf16_follows_the_mode() {
         let one = f32::from_bits(0x3f80_8000);
         assert_eq!(Even::to_bf16(one).to_bits(), 0x3f80);
         assert_eq!(Even::to_bf16(f32::from_bits(0x3f81_8000)).to_bits(), 0x3f82);
@@ -145,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn multiples_are_rounded_as_the_mode_says() {
+    fn to_multiple_follows_the_mode() {
         let even = [
             (2.5, 2.0),
             (3.5, 4.0),

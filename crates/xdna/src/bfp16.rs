@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: MPL-2.0
 //! bfp16ebs8: eight values that share an exponent, in nine bytes.
 //!
-//! A block is the biased exponent of its largest value (as in f32) and eight signed bytes; value i is
-//! `mantissa[i] * 2^(exponent - 127) / 64`. Format: AMD's aie_api documentation, "Block floating point".
+//! A block is the biased exponent of its largest value (as in f32) and eight signed bytes: value i
+//! is `mantissa[i] * 2^(exponent - 127) / 64`. AMD's aie_api documentation describes the format under
+//! "Block floating point".
 //!
-//! Encoding rounds each value once, to a multiple of the last place. The largest mantissa may carry to 128, which
-//! a byte does not hold: it is clipped to 127 rather than the whole block moved to the next exponent, since seven
-//! other values would lose a bit for the sake of one.
+//! Encoding rounds each value once, to a multiple of the last place. A mantissa that carries to 128,
+//! which a byte does not hold, is clipped to 127. The next exponent would hold it too, but would
+//! cost the seven other values a bit.
 
 use super::arithmetic::Rounding;
 use super::contract::{BLOCK_BYTES, SUB};
@@ -14,10 +15,11 @@ use super::contract::{BLOCK_BYTES, SUB};
 /// Eight values, adjacent in depth.
 pub type Values = [f32; SUB];
 
-/// The smallest exponent that is encoded; below it all is zero. Its last place is still a normal number of f32.
+/// The smallest exponent that is encoded: its last place is still a normal number of f32. Blocks
+/// below it are zero.
 const LEAST_EXPONENT: u32 = 16;
 
-/// The block's last place, and zero where all values are (nearly) zero.
+/// The block's exponent and last place; zeros where all values are (nearly) zero.
 #[inline(always)]
 fn unit(values: &Values) -> (u32, f32) {
     let magnitude = values
@@ -30,7 +32,8 @@ fn unit(values: &Values) -> (u32, f32) {
     (exponent, f32::from_bits((exponent - 6) << 23))
 }
 
-/// What a block holds of `values` (finite, below 2^112): each is a multiple of the block's last place, which bf16 holds exactly.
+/// The values of the block for `values` (finite, below 2^112). Each is a multiple of the block's
+/// last place, which bf16 holds exactly.
 #[inline(always)]
 pub fn round<R: Rounding>(values: &Values) -> Values {
     let (_, unit) = unit(values);
@@ -73,7 +76,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn known_blocks() {
+    fn encode_makes_known_blocks() {
         let ones = encode::<Even>(&[1.0, -1.0, 0.5, -0.5, 0.0, 1.5, -2.0 / 64.0, 1.0 / 64.0]);
         assert_eq!(ones, [127, 64, 192, 32, 224, 0, 96, 254, 1]);
         assert_eq!(encode::<Even>(&[0.0; 8]), [0; 9]);
@@ -84,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn floor_never_rounds_up() {
+    fn encode_with_floor_never_rounds_up() {
         let x = [1.0, 0.99 / 64.0, -0.01 / 64.0, 0.0, 0.0, 0.0, 0.0, 0.0];
         assert_eq!(encode::<Floor>(&x), [127, 64, 0, 255, 0, 0, 0, 0, 0]);
         assert_eq!(encode::<Even>(&x), [127, 64, 1, 0, 0, 0, 0, 0, 0]);
@@ -92,14 +95,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_block_decodes_to_what_was_rounded(values in prop::array::uniform8(-1e6f32..1e6), scale in -60i32..60) {
+        fn decode_gives_the_rounded_values(values in prop::array::uniform8(-1e6f32..1e6), scale in -60i32..60) {
             let values = values.map(|x| x * 2f32.powi(scale));
             prop_assert_eq!(decode(&encode::<Even>(&values)), round::<Even>(&values));
             prop_assert_eq!(decode(&encode::<Floor>(&values)), round::<Floor>(&values));
         }
 
         #[test]
-        fn the_error_is_half_a_last_place(values in prop::array::uniform8(-100f32..100.0)) {
+        fn round_errs_by_half_a_last_place(values in prop::array::uniform8(-100f32..100.0)) {
             let (_, unit) = unit(&values);
             for (x, y) in values.iter().zip(round::<Even>(&values)) {
                 let clipped = *x > 127.0 * unit;
@@ -109,7 +112,7 @@ mod tests {
         }
 
         #[test]
-        fn what_a_block_holds_bf16_holds(values in prop::array::uniform8(-1e3f32..1e3)) {
+        fn round_gives_values_of_bf16(values in prop::array::uniform8(-1e3f32..1e3)) {
             for x in round::<Even>(&values) {
                 prop_assert_eq!(half::bf16::from_f32(x).to_f32(), x);
             }

@@ -1,59 +1,64 @@
 // SPDX-License-Identifier: MPL-2.0
-//! The overlay's contract in numbers, which the instruction generator and the device model follow.
+//! The overlay's contract in numbers, which the instruction generator and the simulator follow.
 //!
-//! `kernels/aie2p/CONTRACT.md` says it in words. Offsets and sizes are in bytes unless they say otherwise.
+//! `kernels/aie2p/CONTRACT.md` says it in words. Offsets and sizes are in bytes unless their names
+//! say otherwise.
 
 use std::ops::Range;
 
 use super::device::NpuError;
 
-/// Columns of the array, all of which the overlay uses.
+/// Columns of the array. The overlay uses all of them.
 pub const COLUMNS: usize = 8;
-/// Core rows; tile (column, [`FIRST_CORE_ROW`] + r) is core (r, column).
+/// Rows of cores: core (r, c) is the tile at column c, row [`FIRST_CORE_ROW`] + r.
 pub const ROWS: usize = 4;
+/// The array row of the first row of cores, above one row of shims and one of memory tiles.
 pub const FIRST_CORE_ROW: usize = 2;
 
-/// Rows, columns and depth of what a core multiplies at once.
+/// Rows, columns and depth of the tile that a core multiplies at once.
 pub const TILE: usize = 64;
-/// Rows of C that all cores compute in one pass.
+/// Rows of C that all cores together compute in one pass.
 pub const PASS_ROWS: usize = ROWS * TILE;
 
-/// Sub-tiles are 8 × 8, and so long is a block of bfp16ebs8.
+/// Edge of a sub-tile, and length of a bfp16ebs8 block.
 pub const SUB: usize = 8;
-/// A block: the shared exponent, then a signed byte for each value.
+/// Size of a block: the shared exponent, then a signed byte for each value.
 pub const BLOCK_BYTES: usize = 1 + SUB;
-/// Eight blocks one after another, of eight columns of B.
+/// Size of a sub-tile of B: eight blocks, of eight adjacent columns.
 pub const SUB_TILE_BYTES: usize = SUB * BLOCK_BYTES;
 
-/// A tile of A: bf16.
-pub const LEFT_BYTES: usize = TILE * TILE * 2;
-/// A tile of B: sub-tiles, then the bias of its columns in f32, of which the first tile in depth is used.
-pub const RIGHT_BYTES: usize = RIGHT_VALUES + RIGHT_BIAS;
-pub const RIGHT_VALUES: usize = TILE * TILE / SUB * BLOCK_BYTES;
-pub const RIGHT_BIAS: usize = TILE * 4;
-/// A tile of C: bf16.
-pub const PRODUCT_BYTES: usize = TILE * TILE * 2;
+/// Size of a tile of A in bf16.
+pub const A_TILE_BYTES: usize = TILE * TILE * 2;
+/// Size of a tile of B: its sub-tiles, then the bias of its columns.
+pub const B_TILE_BYTES: usize = B_VALUE_BYTES + B_BIAS_BYTES;
+/// Size of the sub-tiles of a tile of B.
+pub const B_VALUE_BYTES: usize = TILE * TILE / SUB * BLOCK_BYTES;
+/// Size of the bias of a tile of B, in f32. The cores read that of the first tile in depth.
+pub const B_BIAS_BYTES: usize = TILE * 4;
+/// Size of a tile of C in bf16.
+pub const C_TILE_BYTES: usize = TILE * TILE * 2;
 
 /// The order of a dispatch's data buffers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Argument {
-    /// A, (M, K) bf16, row-major.
-    Left = 0,
+    /// `[M, K]` bf16, row-major.
+    A = 0,
     /// B and its bias as [`super::weights`] packs them.
-    Right = 1,
-    /// C, (M, N) bf16, row-major.
-    Product = 2,
+    B = 1,
+    /// `[M, N]` bf16, row-major.
+    C = 2,
 }
 
 /// What the cores do with a finished tile of f32 sums before they round it to bf16.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Epilogue {
+    /// Nothing.
     None = 0,
     /// x Φ(x), as [`super::arithmetic::gelu`] computes it.
     Gelu = 1,
 }
 
-/// A core's run-time parameters: 32-bit words from [`Parameters::ADDRESS`] on in its data memory.
+/// A core's run-time parameters: 32-bit words at [`Parameters::ADDRESS`] of its data memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Parameters {
     /// Tiles in depth: K / 64.
@@ -62,17 +67,20 @@ pub struct Parameters {
     pub m_passes: u32,
     /// Passes over the columns: N / 512, rounded up.
     pub n_passes: u32,
-    /// Passes over the columns in which the core's column has a tile to compute; in those after them it takes its
-    /// tiles of A and drops them.
+    /// Passes over the columns in which the core's array column has a tile to compute. In the
+    /// passes after them the core takes its tiles of A and drops them.
     pub own_passes: u32,
     /// An [`Epilogue`].
     pub epilogue: u32,
 }
 
 impl Parameters {
+    /// Address of the first word in a core's data memory.
     pub const ADDRESS: u32 = 0x0800;
+    /// Number of words.
     pub const WORDS: usize = 5;
 
+    /// The parameters in the order in which a core reads them.
     pub fn words(&self) -> [u32; Self::WORDS] {
         [
             self.k_tiles,
@@ -84,56 +92,70 @@ impl Parameters {
     }
 }
 
-/// The lock of a core's memory that starts it: the stream sets it to 1 once the parameters are written, the core
-/// takes it, and reads the parameters before anything else.
+/// The lock that starts a core: the stream sets it to 1 after it has written the parameters, the
+/// core takes it, and reads the parameters before anything else.
 pub const START_LOCK: u32 = 15;
-/// Value register of lock 0 of a core tile; the others follow 16 bytes apart.
+/// Value register of lock 0 of a core tile.
 pub const LOCK_VALUE: u32 = 0x1_F000;
+/// Distance from the value register of one lock to that of the next.
 pub const LOCK_STRIDE: u32 = 0x10;
 
-/// Which shim column feeds the rows of cores with A: row r has column 2 r.
-pub const fn left_column(row: usize) -> usize {
+/// The shim column that feeds core row `row` with A.
+pub const fn a_column(row: usize) -> usize {
     2 * row
 }
 
-/// Shim channels: B and A go in on two MM2S channels, C comes out on an S2MM channel.
-pub const RIGHT_CHANNEL: u32 = 0;
-pub const LEFT_CHANNEL: u32 = 1;
-pub const PRODUCT_CHANNEL: u32 = 0;
+/// Shim channel (MM2S) of A.
+pub const A_CHANNEL: u32 = 1;
+/// Shim channel (MM2S) of B.
+pub const B_CHANNEL: u32 = 0;
+/// Shim channel (S2MM) of C.
+pub const C_CHANNEL: u32 = 0;
 
-/// Buffer descriptors of a shim tile: C, A, and one for each of the column's tiles of B.
-pub const PRODUCT_BD: u32 = 0;
-pub const LEFT_BD: u32 = 1;
-pub const FIRST_RIGHT_BD: u32 = 2;
+/// Shim buffer descriptor of C.
+pub const C_BD: u32 = 0;
+/// Shim buffer descriptor of A.
+pub const A_BD: u32 = 1;
+/// First shim buffer descriptor of B: each tile of the array column has its own.
+pub const FIRST_B_BD: u32 = 2;
 
-/// What shim tiles have: descriptors, tasks in a channel's queue, values of the fields.
+/// Buffer descriptors of a shim tile.
 pub const SHIM_BDS: u32 = 16;
+/// Tasks that the queue of a shim channel holds.
 pub const QUEUE_DEPTH: usize = 4;
-pub const MOST_ITERATIONS: usize = 64;
-pub const MOST_REPEATS: usize = 256;
-pub const MOST_STRIDE: usize = 1 << 20;
+/// Largest iteration size of a descriptor.
+pub const MAX_ITERATIONS: usize = 64;
+/// Largest repeat count of a task.
+pub const MAX_REPEATS: usize = 256;
+/// Largest stride of a descriptor, in words of 32 bits.
+pub const MAX_STRIDE: usize = 1 << 20;
 
-/// C[M, N] = epilogue(A[M, K] · B[K, N] + bias).
+/// A matrix product that the overlay can compute: `C[M, N] = epilogue(A[M, K] · B[K, N] + bias)`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Product {
-    /// M
+pub struct MatMul {
+    /// M, the rows of A and C.
     pub rows: usize,
-    /// K
+    /// K, the columns of A and rows of B.
     pub depth: usize,
-    /// N
+    /// N, the columns of B and C.
     pub columns: usize,
+    /// What happens to each sum.
     pub epilogue: Epilogue,
 }
 
-impl Product {
-    /// A product that the overlay can compute; says which of its limits another one breaks.
+impl MatMul {
+    /// The product of these dimensions.
+    ///
+    /// # Errors
+    ///
+    /// [`NpuError::Unsuited`], which names the limit of the overlay that the dimensions break.
     pub fn new(
         rows: usize,
         depth: usize,
         columns: usize,
         epilogue: Epilogue,
     ) -> Result<Self, NpuError> {
-        let product = Self {
+        let matmul = Self {
             rows,
             depth,
             columns,
@@ -153,57 +175,65 @@ impl Product {
         if !depth.is_multiple_of(TILE) || !columns.is_multiple_of(TILE) {
             return refuse("depth and columns come in 64");
         }
-        if product.m_passes() > MOST_ITERATIONS {
+        if matmul.m_passes() > MAX_ITERATIONS {
             return refuse("too many rows for a descriptor's iterations");
         }
-        if product.m_passes() * product.n_passes() > MOST_REPEATS {
+        if matmul.m_passes() * matmul.n_passes() > MAX_REPEATS {
             return refuse("too many passes for a task's repeat count");
         }
-        if product.n_passes() > (SHIM_BDS - FIRST_RIGHT_BD) as usize {
+        if matmul.n_passes() > (SHIM_BDS - FIRST_B_BD) as usize {
             return refuse("too many columns for a shim tile's descriptors");
         }
-        if PASS_ROWS * depth.max(columns) / 2 > MOST_STRIDE {
+        if PASS_ROWS * depth.max(columns) / 2 > MAX_STRIDE {
             return refuse("rows too long for a descriptor's stride");
         }
-        Ok(product)
+        Ok(matmul)
     }
 
+    /// Tiles in depth: K / 64.
     pub fn k_tiles(&self) -> usize {
         self.depth / TILE
     }
 
+    /// Passes over the rows: M / 256.
     pub fn m_passes(&self) -> usize {
         self.rows / PASS_ROWS
     }
 
+    /// Passes over the columns: N / 512, rounded up.
     pub fn n_passes(&self) -> usize {
         self.columns.div_ceil(COLUMNS * TILE)
     }
 
-    /// Column tiles that array column `column` computes: number `column`, and each eighth after it.
+    /// Number of column tiles that array column `column` computes: tile `column`, and each eighth
+    /// tile after it.
     pub fn own_passes(&self, column: usize) -> usize {
         (self.columns / TILE + COLUMNS - 1 - column) / COLUMNS
     }
 
-    /// Where the tiles of array column `column` lie in B.
-    pub fn right_of(&self, column: usize) -> Range<usize> {
+    /// Bytes of packed B that hold the tiles of array column `column`.
+    pub fn b_range(&self, column: usize) -> Range<usize> {
         let before = |column| (0..column).map(|c| self.own_passes(c)).sum::<usize>();
-        let bytes = |tiles| tiles * self.k_tiles() * RIGHT_BYTES;
+        let bytes = |tiles| tiles * self.k_tiles() * B_TILE_BYTES;
         bytes(before(column))..bytes(before(column + 1))
     }
 
-    pub fn left_bytes(&self) -> usize {
+    /// Size of A in bytes.
+    pub fn a_bytes(&self) -> usize {
         self.rows * self.depth * 2
     }
 
-    pub fn right_bytes(&self) -> usize {
-        self.columns / TILE * self.k_tiles() * RIGHT_BYTES
+    /// Size of B in bytes, packed with its bias.
+    pub fn b_bytes(&self) -> usize {
+        self.columns / TILE * self.k_tiles() * B_TILE_BYTES
     }
 
-    pub fn product_bytes(&self) -> usize {
+    /// Size of C in bytes.
+    pub fn c_bytes(&self) -> usize {
         self.rows * self.columns * 2
     }
 
+    /// Parameters of the cores in array column `column`.
     pub fn parameters(&self, column: usize) -> Parameters {
         Parameters {
             k_tiles: self.k_tiles() as u32,
@@ -220,22 +250,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_columns_share_all_tiles_of_b() {
+    fn array_columns_share_all_tiles_of_b() {
         for columns in (64..=7168).step_by(64) {
-            let product = Product::new(256, 64, columns, Epilogue::None).unwrap();
-            let own = |c| product.own_passes(c);
+            let matmul = MatMul::new(256, 64, columns, Epilogue::None).unwrap();
+            let own = |c| matmul.own_passes(c);
             assert_eq!((0..COLUMNS).map(own).sum::<usize>(), columns / TILE);
-            assert!((0..COLUMNS).all(|c| own(c) <= product.n_passes()));
-            assert_eq!(own(0), product.n_passes());
-            assert_eq!(product.right_of(COLUMNS - 1).end, product.right_bytes());
+            assert!((0..COLUMNS).all(|c| own(c) <= matmul.n_passes()));
+            assert_eq!(own(0), matmul.n_passes());
+            assert_eq!(matmul.b_range(COLUMNS - 1).end, matmul.b_bytes());
         }
     }
 
     #[test]
-    fn a_product_beyond_the_overlay_is_refused_with_its_limit() {
+    fn matmul_names_the_limit_that_it_breaks() {
         let why = |rows, depth, columns| {
-            let product = Product::new(rows, depth, columns, Epilogue::None);
-            product.unwrap_err().to_string()
+            let matmul = MatMul::new(rows, depth, columns, Epilogue::None);
+            matmul.unwrap_err().to_string()
         };
         assert!(why(1500, 512, 512).contains("256"));
         assert!(why(1536, 500, 512).contains("64"));
@@ -247,10 +277,16 @@ mod tests {
     }
 
     #[test]
-    fn every_whisper_encoder_fits() {
-        for d in [384, 512, 768, 1024, 1280] {
-            for (depth, columns) in [(d, 3 * d), (d, d), (d, 4 * d), (4 * d, d)] {
-                Product::new(1536, depth, columns, Epilogue::None).unwrap();
+    fn matmul_of_transformer_layers_fits() {
+        for width in [384, 512, 768, 1024, 1280] {
+            let shapes = [
+                (width, 3 * width),
+                (width, width),
+                (width, 4 * width),
+                (4 * width, width),
+            ];
+            for (depth, columns) in shapes {
+                MatMul::new(1536, depth, columns, Epilogue::None).unwrap();
             }
         }
     }

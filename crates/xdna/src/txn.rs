@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Instruction streams: what the NPU's firmware interprets to set the array in motion.
+//! The format of instruction streams, which the NPU's firmware interprets to set the array in
+//! motion: the transaction binary ("TXN", version 0.1) that mlir-aie writes and aiebu parses.
 //!
-//! Format: the transaction binary ("TXN", version 0.1) that mlir-aie writes and aiebu parses. All words little endian:
+//! All words are little endian:
 //!
 //! | operation | words |
 //! |---|---|
-//! | header | `rows << 24 \| generation << 16 \| version`, `memory rows << 8 \| columns`, operations, bytes in all |
+//! | header | `rows << 24 \| generation << 16 \| version`, `memory rows << 8 \| columns`, operations, total bytes |
 //! | write | 0, 0, address, 0, value, 24 |
 //! | block write | 1, 0, address, 16 + 4 n, n values |
 //! | masked write | 3, 0, address, 0, value, mask, 28 |
@@ -38,34 +39,49 @@ pub enum Direction {
 /// A channel of a shim tile's DMA.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Channel {
+    /// Array column of the shim tile.
     pub column: u32,
+    /// Which of the tile's channels are counted.
     pub direction: Direction,
+    /// Number of the channel in this direction: 0 or 1.
     pub channel: u32,
 }
 
 /// One instruction.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Instruction<'a> {
+    /// Writes a word.
     Write {
+        /// Where, see [`address`].
         address: u32,
+        /// The word.
         value: u32,
     },
+    /// Writes adjacent words.
     Block {
+        /// Where the first word goes, see [`address`].
         address: u32,
+        /// The words.
         values: &'a [u32],
     },
+    /// Writes some bits of a word.
     Mask {
+        /// Where, see [`address`].
         address: u32,
+        /// The bits.
         value: u32,
+        /// Which bits are written.
         mask: u32,
     },
-    /// Nothing after it happens before the channel has given a token; it takes that token.
+    /// Blocks the stream until the channel has given a token, and takes that token.
     Wait(Channel),
-    /// Adds the address of a data buffer and `offset` to the address in a descriptor, of which `register` is the
-    /// second word.
+    /// Adds the address of a data buffer to the address in a descriptor.
     Patch {
+        /// Address of the descriptor's second word.
         register: u32,
+        /// Number of the data buffer in its dispatch.
         argument: u32,
+        /// Bytes added to the address of the buffer.
         offset: u32,
     },
 }
@@ -80,7 +96,7 @@ pub const fn located(address: u32) -> (u32, u32, u32) {
     (address >> 25, address >> 20 & 31, address & 0xf_ffff)
 }
 
-/// Writes a stream.
+/// Writes an instruction stream.
 pub struct Writer {
     words: Vec<u32>,
     instructions: u32,
@@ -96,6 +112,7 @@ impl Default for Writer {
 }
 
 impl Writer {
+    /// Appends an instruction.
     pub fn push(&mut self, instruction: Instruction) {
         self.instructions += 1;
         match instruction {
@@ -131,7 +148,7 @@ impl Writer {
         }
     }
 
-    /// The whole stream.
+    /// The stream with its header.
     pub fn finish(mut self) -> Vec<u32> {
         self.words[2] = self.instructions;
         self.words[3] = 4 * self.words.len() as u32;
@@ -139,16 +156,44 @@ impl Writer {
     }
 }
 
-/// Reads a stream; an error says what is wrong with it and where, and ends it.
+/// Why a stream is malformed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TxnError {
+    /// The header is of another array, or contradicts the stream's length.
+    #[error("the instruction stream's header is not one for this NPU")]
+    Header,
+    /// No known instruction begins here.
+    #[error("no instruction at word {0}")]
+    Unknown(usize),
+    /// A block write leaves the stream.
+    #[error("a block write longer than its stream")]
+    Block,
+    /// A wait for a channel of neither direction.
+    #[error("a wait for direction {0}")]
+    Direction(u32),
+    /// A wait for several tiles, or for a tile that is no shim.
+    #[error("a wait for something that is not one shim tile")]
+    Tile,
+    /// The header announces fewer instructions than there are.
+    #[error("words after the last instruction")]
+    Trailing,
+}
+
+/// Reads an instruction stream: an iterator that ends after its first error.
 pub struct Reader<'a> {
     words: &'a [u32],
     position: usize,
+    /// Instructions that are left to read.
     left: u32,
 }
 
 impl<'a> Reader<'a> {
-    /// Fails unless the header is one of ours and the stream as long as it says.
-    pub fn new(words: &'a [u32]) -> Result<Self, String> {
+    /// A reader of `words`.
+    ///
+    /// # Errors
+    ///
+    /// [`TxnError::Header`].
+    pub fn new(words: &'a [u32]) -> Result<Self, TxnError> {
         match *words {
             [FIRST_WORD, SECOND_WORD, left, bytes, ..] if bytes as usize == 4 * words.len() => {
                 Ok(Self {
@@ -157,11 +202,11 @@ impl<'a> Reader<'a> {
                     left,
                 })
             }
-            _ => Err("the instruction stream's header is not one for this NPU".into()),
+            _ => Err(TxnError::Header),
         }
     }
 
-    fn read(&mut self) -> Result<Instruction<'a>, String> {
+    fn read(&mut self) -> Result<Instruction<'a>, TxnError> {
         let rest = &self.words[self.position..];
         let (instruction, words) = match *rest {
             [WRITE, 0, address, 0, value, 24, ..] => (Instruction::Write { address, value }, 6),
@@ -176,7 +221,7 @@ impl<'a> Reader<'a> {
             [BLOCK_WRITE, 0, address, bytes, ..] => {
                 let words = bytes as usize / 4;
                 let values = rest.get(4..words).filter(|_| bytes.is_multiple_of(4));
-                let values = values.ok_or("a block write longer than its stream")?;
+                let values = values.ok_or(TxnError::Block)?;
                 (Instruction::Block { address, values }, words)
             }
             [WAIT, 16, tile, channel, ..] => (Instruction::Wait(awaited(tile, channel)?), 4),
@@ -202,7 +247,7 @@ impl<'a> Reader<'a> {
                 },
                 12,
             ),
-            _ => return Err(format!("no instruction at word {}", self.position)),
+            _ => return Err(TxnError::Unknown(self.position)),
         };
         self.position += words;
         Ok(instruction)
@@ -210,14 +255,14 @@ impl<'a> Reader<'a> {
 }
 
 /// The channel of a wait: one of a shim tile.
-fn awaited(tile: u32, channel: u32) -> Result<Channel, String> {
+fn awaited(tile: u32, channel: u32) -> Result<Channel, TxnError> {
     let direction = match tile & 0xff {
         0 => Direction::ToMemory,
         1 => Direction::FromMemory,
-        other => return Err(format!("a wait for direction {other}")),
+        other => return Err(TxnError::Direction(other)),
     };
     if tile >> 8 & 0xff != 0 || channel & 0xff_ffff != 0x1_0100 {
-        return Err("a wait for something that is not one shim tile".into());
+        return Err(TxnError::Tile);
     }
     Ok(Channel {
         column: tile >> 16,
@@ -227,14 +272,13 @@ fn awaited(tile: u32, channel: u32) -> Result<Channel, String> {
 }
 
 impl<'a> Iterator for Reader<'a> {
-    type Item = Result<Instruction<'a>, String>;
+    type Item = Result<Instruction<'a>, TxnError>;
 
     fn next(&mut self) -> Option<Self::Item> {
         if self.left == 0 {
-            // What follows the last instruction was announced by nobody.
-            let over = self.position < self.words.len();
+            let trailing = self.position < self.words.len();
             self.position = self.words.len();
-            return over.then(|| Err("words after the last instruction".into()));
+            return trailing.then_some(Err(TxnError::Trailing));
         }
         self.left -= 1;
         let read = self.read();
@@ -251,7 +295,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn golden_words() {
+    fn writer_makes_golden_words() {
         let mut writer = Writer::default();
         writer.push(Instruction::Write {
             address: address(2, 0, 0x1d204),
@@ -321,7 +365,7 @@ mod tests {
     }
 
     #[test]
-    fn a_damaged_stream_is_refused() {
+    fn reader_refuses_a_damaged_stream() {
         let mut writer = Writer::default();
         writer.push(Instruction::Block {
             address: 0,
@@ -341,7 +385,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_was_written_is_read(
+        fn reader_reads_what_was_written(
             values in prop::collection::vec((any::<u32>(), any::<u32>(), 0usize..5), 0..40),
         ) {
             let instruction = |&(a, b, kind): &(u32, u32, usize)| match kind {
@@ -363,7 +407,7 @@ mod tests {
         }
 
         #[test]
-        fn no_words_make_the_reader_panic(mut words in prop::collection::vec(any::<u32>(), 0..60)) {
+        fn reader_never_panics(mut words in prop::collection::vec(any::<u32>(), 0..60)) {
             let bytes = 4 * words.len() as u32;
             for (word, header) in words.iter_mut().zip([FIRST_WORD, SECOND_WORD, 9, bytes]) {
                 *word = header;

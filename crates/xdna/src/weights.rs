@@ -1,50 +1,54 @@
 // SPDX-License-Identifier: MPL-2.0
-//! The right operand in the order in which the array takes it.
+//! B in the order in which the array takes it.
 //!
-//! For each array column its tiles (64 columns of B each, every eighth of them) one after another; for each tile
-//! those in depth one after another; each of these 8 × 8 sub-tiles and the tile's bias:
+//! First come all tiles of array column 0 (64 columns of B each, every eighth of them), then those
+//! of column 1, and so on. Within a column, tiles in depth follow each other:
 //!
 //! | level | order |
 //! |---|---|
-//! | tile (64 × 64) | eight sub-tile columns; in each of these eight sub-tiles, from the first in depth to the last; then 64 × f32: the bias |
+//! | tile (64 × 64) | eight columns of sub-tiles, each from the first in depth to the last; then the bias, 64 × f32 |
 //! | sub-tile (8 × 8) | eight blocks, one per column |
-//! | block | eight values along the depth, [`super::bfp16`] |
+//! | block | eight values along the depth, see [`super::bfp16`] |
 
 use super::arithmetic::Even;
 use super::bfp16;
 use super::contract::{
-    BLOCK_BYTES, COLUMNS, Product, RIGHT_BYTES, RIGHT_VALUES, SUB, SUB_TILE_BYTES, TILE,
+    B_TILE_BYTES, B_VALUE_BYTES, BLOCK_BYTES, COLUMNS, MatMul, SUB, SUB_TILE_BYTES, TILE,
 };
 
-/// A matrix and its bias as they are in the model: `y = x Wᵀ + b`.
+/// A matrix and its bias as linear layers have them: `y = x Wᵀ + b`.
 pub struct Linear<'a> {
-    /// (N, K), row-major: an output's weights lie together.
+    /// `[N, K]`, row-major: the weights of an output lie together.
     pub weight: &'a [f32],
-    /// N, or nothing.
+    /// `[N]`, or empty.
     pub bias: &'a [f32],
 }
 
-/// Packs `linear` for `product` to `out`, which has [`Product::right_bytes`].
-pub fn pack(product: &Product, linear: &Linear, out: &mut [u8]) {
-    assert_eq!(linear.weight.len(), product.columns * product.depth);
-    assert_eq!(out.len(), product.right_bytes());
-    let mut tiles = out.chunks_exact_mut(RIGHT_BYTES);
+/// Packs `linear` for `matmul` to `out`.
+///
+/// # Panics
+///
+/// If the weight is not `[N, K]`, or `out` has not [`MatMul::b_bytes`].
+pub fn pack(matmul: &MatMul, linear: &Linear, out: &mut [u8]) {
+    assert_eq!(linear.weight.len(), matmul.columns * matmul.depth);
+    assert_eq!(out.len(), matmul.b_bytes());
+    let mut tiles = out.chunks_exact_mut(B_TILE_BYTES);
     for column in 0..COLUMNS {
-        for own in 0..product.own_passes(column) {
-            let first = (own * COLUMNS + column) * TILE;
-            for (k, tile) in (0..product.depth).step_by(TILE).zip(&mut tiles) {
-                pack_tile(product.depth, linear, first, k, tile);
+        for pass in 0..matmul.own_passes(column) {
+            let first = (pass * COLUMNS + column) * TILE;
+            for (k, tile) in (0..matmul.depth).step_by(TILE).zip(&mut tiles) {
+                pack_tile(matmul.depth, linear, first, k, tile);
             }
         }
     }
 }
 
-/// The tile of columns `first..first + 64` and depth `k..k + 64`.
+/// Packs the tile of columns `first..first + 64` and depth `k..k + 64`.
 fn pack_tile(depth: usize, linear: &Linear, first: usize, k: usize, out: &mut [u8]) {
-    let (values, bias) = out.split_at_mut(RIGHT_VALUES);
+    let (values, bias) = out.split_at_mut(B_VALUE_BYTES);
     for (i, block) in values.chunks_exact_mut(BLOCK_BYTES).enumerate() {
-        let place = Place::of(i);
-        let from = (first + place.column) * depth + k + place.k;
+        let position = BlockPosition::of(i);
+        let from = (first + position.column) * depth + k + position.k;
         let weights = linear.weight[from..][..SUB].try_into();
         block.copy_from_slice(&bfp16::encode::<Even>(&weights.unwrap_or_default()));
     }
@@ -54,21 +58,23 @@ fn pack_tile(depth: usize, linear: &Linear, first: usize, k: usize, out: &mut [u
     }
 }
 
-/// Where in its tile block `i` lies.
-pub struct Place {
+/// Where a block lies in its tile.
+pub struct BlockPosition {
+    /// Column of the tile.
     pub column: usize,
-    /// Of the block's first value.
+    /// Depth of the block's first value in the tile.
     pub k: usize,
 }
 
-impl Place {
-    pub fn of(i: usize) -> Self {
+impl BlockPosition {
+    /// The position of block `index` of a tile.
+    pub fn of(index: usize) -> Self {
         const BLOCKS: usize = SUB_TILE_BYTES / BLOCK_BYTES;
-        let (sub_tile, in_sub_tile) = (i / BLOCKS, i % BLOCKS);
-        const DEEP: usize = TILE / SUB;
+        const SUB_TILES_IN_DEPTH: usize = TILE / SUB;
+        let (sub_tile, block) = (index / BLOCKS, index % BLOCKS);
         Self {
-            column: sub_tile / DEEP * SUB + in_sub_tile,
-            k: sub_tile % DEEP * SUB,
+            column: sub_tile / SUB_TILES_IN_DEPTH * SUB + block,
+            k: sub_tile % SUB_TILES_IN_DEPTH * SUB,
         }
     }
 }
@@ -84,26 +90,26 @@ mod tests {
     }
 
     #[test]
-    fn every_weight_is_where_the_order_says() {
-        let product = Product::new(256, 128, 576, Epilogue::None).unwrap();
+    fn pack_follows_the_order() {
+        let matmul = MatMul::new(256, 128, 576, Epilogue::None).unwrap();
         let weights: Vec<f32> = (0..576 * 128).map(|i| weight(i / 128, i % 128)).collect();
         let bias: Vec<f32> = (0..576).map(|i| i as f32 * 0.5).collect();
-        let mut packed = vec![0; product.right_bytes()];
+        let mut packed = vec![0; matmul.b_bytes()];
         let linear = Linear {
             weight: &weights,
             bias: &bias,
         };
-        pack(&product, &linear, &mut packed);
+        pack(&matmul, &linear, &mut packed);
         // Array column 1 has one tile, outputs 64..128, after column 0's two: 0..64 and 512..576.
         for (output, k) in [(0, 0), (9, 127), (64, 0), (127, 77), (575, 70), (512, 63)] {
             let (tile, column) = (output / 64, output % 64);
-            let base = product.right_of(tile % 8).start + tile / 8 * 2 * RIGHT_BYTES;
-            let base = base + k / 64 * RIGHT_BYTES;
+            let base = matmul.b_range(tile % 8).start + tile / 8 * 2 * B_TILE_BYTES;
+            let base = base + k / 64 * B_TILE_BYTES;
             let sub_tile = column / 8 * 8 + k % 64 / 8;
             let block = &packed[base + sub_tile * 72 + column % 8 * 9..][..9];
             let expected = weights[output * 128 + k / 8 * 8..][..8].try_into().unwrap();
             assert_eq!(block, bfp16::encode::<Even>(&expected), "{output} {k}");
-            let bias = &packed[base + RIGHT_VALUES + column * 4..][..4];
+            let bias = &packed[base + B_VALUE_BYTES + column * 4..][..4];
             assert_eq!(bias, (output as f32 * 0.5).to_le_bytes());
         }
     }

@@ -2,7 +2,7 @@
 //! The array: what the NPU's columns make of an instruction stream, by the device model.
 
 use xdna::arithmetic::Even;
-use xdna::emulation;
+use xdna::simulator::compute;
 use xdna::simulator::{self, Argument, Fault, Memory};
 
 use crate::command::State;
@@ -20,7 +20,7 @@ pub struct Array(simulator::Array);
 
 impl Array {
     pub fn new() -> Self {
-        let cores = emulation::cores::<Even>().expect("an instruction set that is here");
+        let cores = compute::cores::<Even>().expect("an instruction set that is here");
         Self(simulator::Array::new(cores))
     }
 

@@ -49,9 +49,9 @@ struct Stream {
 
 struct Machine {
     int locks[16] = {};
-    Stream left = {layout::LEFTS_AT, contract::LEFT_BYTES, layout::LEFT_FREE, layout::LEFT_FULL};
-    Stream right = {layout::RIGHTS_AT, contract::RIGHT_BYTES, layout::RIGHT_FREE, layout::RIGHT_FULL};
-    Stream product = {layout::PRODUCTS_AT, contract::PRODUCT_BYTES, layout::PRODUCT_FREE, layout::PRODUCT_FULL};
+    Stream left = {layout::LEFTS_AT, contract::A_TILE_BYTES, layout::LEFT_FREE, layout::LEFT_FULL};
+    Stream right = {layout::RIGHTS_AT, contract::B_TILE_BYTES, layout::RIGHT_FREE, layout::RIGHT_FULL};
+    Stream product = {layout::PRODUCTS_AT, contract::C_TILE_BYTES, layout::PRODUCT_FREE, layout::PRODUCT_FULL};
     // Which buffers the core has handed back; those it may not look at any more.
     std::size_t lefts_back = 0, rights_back = 0;
     std::mt19937 random;
@@ -205,9 +205,9 @@ int main(int argc, char **argv) {
     }
     std::memset(memory, 0xff, sizeof memory);
     try {
-        whispernpu_core(at<bfloat16>(layout::LEFTS_AT), at<bfloat16>(layout::LEFTS_AT + contract::LEFT_BYTES),
-                        at<int8_t>(layout::RIGHTS_AT), at<int8_t>(layout::RIGHTS_AT + contract::RIGHT_BYTES),
-                        at<bfloat16>(layout::PRODUCTS_AT), at<bfloat16>(layout::PRODUCTS_AT + contract::PRODUCT_BYTES),
+        whispernpu_core(at<bfloat16>(layout::LEFTS_AT), at<bfloat16>(layout::LEFTS_AT + contract::A_TILE_BYTES),
+                        at<int8_t>(layout::RIGHTS_AT), at<int8_t>(layout::RIGHTS_AT + contract::B_TILE_BYTES),
+                        at<bfloat16>(layout::PRODUCTS_AT), at<bfloat16>(layout::PRODUCTS_AT + contract::C_TILE_BYTES),
                         at<float>(layout::SUMS_AT), at<int32_t>(contract::PARAMETERS_AT));
     } catch (const NoMoreWork &) {
     }

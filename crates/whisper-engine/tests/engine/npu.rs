@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
-//! The whole encoder in the NPU's numbers, on the device model, against reference numbers (`../shared/golden`).
-
-use std::path::PathBuf;
+//! The whole encoder in the NPU's numbers, on the simulator, against reference numbers
+//! (`../shared/golden`).
 
 use ndarray::{Array2, ArrayView2, s};
 use whisper_engine::encoder::npu::NpuEncoder;
@@ -9,19 +8,16 @@ use whisper_engine::encoder::{AudioFeatures, Encoder};
 use whisper_model::Model;
 use whisper_reference::ReferenceEncoder;
 use xdna::arithmetic::{Even, Floor};
-use xdna::simulator::Emulation;
+use xdna::simulator::SimulatedNpu;
 
-fn golden(name: &str) -> Option<PathBuf> {
+/// An array of the reference numbers.
+fn golden(name: &str) -> Array2<f32> {
     let path = test_support::shared("golden").join(name);
-    if !path.exists() {
-        eprintln!("skipped: no reference numbers {name}");
-    }
-    path.exists().then_some(path)
+    ndarray_npy::read_npy(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-fn model(name: &str) -> Option<Model> {
-    let path = Model::find(name).map_err(|error| eprintln!("skipped: {error}"));
-    Some(Model::open(&path.ok()?).unwrap_or_else(|error| panic!("{error}")))
+fn model(name: &str) -> Model {
+    Model::open(&Model::find(name).unwrap()).unwrap()
 }
 
 fn cosine(a: ArrayView2<'_, f32>, b: ArrayView2<'_, f32>) -> f64 {
@@ -47,24 +43,19 @@ fn encode(
 }
 
 #[test]
-fn the_encoder_in_npu_numbers_points_where_the_reference_does() {
-    let Some(mel) = golden("jfk.mel.npy") else {
-        return;
-    };
-    let mel: Array2<f32> = ndarray_npy::read_npy(mel).unwrap();
+#[ignore = "needs the models tiny.en and base, and ../shared"]
+fn npu_numbers_agree_with_the_reference() {
+    let mel = golden("jfk.mel.npy");
     for name in ["tiny.en", "base"] {
-        let (Some(model), Some(path)) = (model(name), golden(&format!("jfk.encoder.{name}.npy")))
-        else {
-            continue;
-        };
-        let expected: Array2<f32> = ndarray_npy::read_npy(path).unwrap();
-        let angle = |device: Emulation| {
+        let model = model(name);
+        let expected = golden(&format!("jfk.encoder.{name}.npy"));
+        let similarity = |device: SimulatedNpu| {
             let mut encoder = NpuEncoder::new(&model, Box::new(device)).unwrap();
             let features = encode(&mut encoder, &model, &mel, model.config.audio_ctx);
             cosine(features.hidden.view(), expected.view())
         };
-        let even = angle(Emulation::rounding::<Even>().unwrap());
-        let floor = angle(Emulation::rounding::<Floor>().unwrap());
+        let even = similarity(SimulatedNpu::rounding::<Even>().unwrap());
+        let floor = similarity(SimulatedNpu::rounding::<Floor>().unwrap());
         println!("{name}: cosine {even:.6}; as cores power up, rounding down, {floor:.6}");
         assert!(even >= 0.999, "{name}: {even}");
         assert!(floor < even, "{name}: {floor}");
@@ -72,15 +63,10 @@ fn the_encoder_in_npu_numbers_points_where_the_reference_does() {
 }
 
 #[test]
-fn a_shortened_window_after_a_long_one_is_encoded_as_the_reference_does() {
-    let Some(mel) = golden("jfk.mel.npy") else {
-        return;
-    };
-    let mel: Array2<f32> = ndarray_npy::read_npy(mel).unwrap();
-    let Some(model) = model("tiny.en") else {
-        return;
-    };
-    let mut npu = NpuEncoder::new(&model, Box::new(Emulation::new().unwrap())).unwrap();
+#[ignore = "needs the model tiny.en, and ../shared"]
+fn npu_encodes_a_short_window_after_a_long_one() {
+    let (mel, model) = (golden("jfk.mel.npy"), model("tiny.en"));
+    let mut npu = NpuEncoder::new(&model, Box::new(SimulatedNpu::new().unwrap())).unwrap();
     let mut reference = ReferenceEncoder::new(&model).unwrap();
     encode(&mut npu, &model, &mel, model.config.audio_ctx);
     let found = encode(&mut npu, &model, &mel, 601);

@@ -1,19 +1,20 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Instructions one after another, and what they do to the array.
+//! Interprets instructions.
 
+use super::compute::CoreArithmetic;
 use super::cores::Grid;
-use super::dma::Shim;
+use super::shim_tile::ShimTile;
 use super::{Argument, Fault, Memory};
 use crate::contract::{COLUMNS, FIRST_CORE_ROW, LOCK_STRIDE, LOCK_VALUE, Parameters, START_LOCK};
-use crate::emulation::Cores;
-use crate::shim::Register;
+use crate::dma::Register;
 use crate::txn::{Channel, Direction, Instruction, Reader, located};
 
-/// What an array has done since it was made.
+/// Work of an array since it was made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
-    /// Streams that came to their end.
+    /// Streams that reached their end.
     pub streams: u64,
+    /// Instructions of all streams.
     pub instructions: u64,
     /// Passes of all cores.
     pub passes: u64,
@@ -21,14 +22,14 @@ pub struct Totals {
 
 /// The array with the overlay loaded. Its registers keep what one stream wrote for the next one.
 pub struct Array {
-    shims: [Shim; COLUMNS],
+    shims: [ShimTile; COLUMNS],
     grid: Grid,
     totals: Totals,
 }
 
 impl Array {
     /// An array whose cores compute as `arithmetic` does.
-    pub fn new(arithmetic: Box<dyn Cores>) -> Self {
+    pub fn new(arithmetic: Box<dyn CoreArithmetic>) -> Self {
         Self {
             shims: Default::default(),
             grid: Grid::new(arithmetic),
@@ -36,21 +37,25 @@ impl Array {
         }
     }
 
+    /// Work since the array was made.
     pub fn totals(&self) -> Totals {
         self.totals
     }
 
-    /// Executes a stream to its end, on the data buffers `arguments`, which lie in `memory`. After a fault the array is
-    /// in disorder: only [`Array::reset`] helps.
+    /// Executes a stream to its end, on the data buffers `arguments`, which lie in `memory`.
+    ///
+    /// # Errors
+    ///
+    /// A [`Fault`]. After it the array is in disorder until [`Array::reset`].
     pub fn execute(
         &mut self,
         instructions: &[u32],
         arguments: &[Argument],
         memory: &mut dyn Memory,
     ) -> Result<(), Fault> {
-        for instruction in Reader::new(instructions).map_err(Fault::Violation)? {
+        for instruction in Reader::new(instructions)? {
             self.totals.instructions += 1;
-            match instruction.map_err(Fault::Violation)? {
+            match instruction? {
                 Instruction::Write { address, value } => self.write(address, value)?,
                 Instruction::Block { address, values } => self.write_block(address, values)?,
                 Instruction::Mask {
@@ -76,13 +81,13 @@ impl Array {
         Ok(())
     }
 
-    /// As it was when it was made, but for the totals.
+    /// Resets everything but the totals.
     pub fn reset(&mut self) {
         self.shims = Default::default();
         self.grid.reset();
     }
 
-    fn shim(&mut self, column: u32) -> Result<&mut Shim, Fault> {
+    fn shim(&mut self, column: u32) -> Result<&mut ShimTile, Fault> {
         let shim = self.shims.get_mut(column as usize);
         shim.ok_or_else(|| Fault::Violation(format!("the array has no column {column}")))
     }
@@ -169,7 +174,7 @@ impl Array {
         }
     }
 
-    /// A stream's end: everything that it began must come to an end, and somebody must have waited for it.
+    /// The end of a stream: all that it began must end, and the stream must have waited for it.
     fn come_to_rest(&mut self, memory: &mut dyn Memory) -> Result<(), Fault> {
         while !self.grid.rests() {
             if let Err(why) = self.step(memory)? {
@@ -191,6 +196,7 @@ impl Array {
     }
 }
 
+/// The overlay has no such register.
 fn unknown(address: u32) -> Result<(), Fault> {
     Fault::violation(format!("the overlay has nothing at {address:#010x}"))
 }

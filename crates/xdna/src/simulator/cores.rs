@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: MPL-2.0
-//! The cores: parameters and start locks, and which streams a pass takes from and gives to.
+//! The cores: their parameters and start locks, and the streams of a pass.
 
-use super::dma::Shim;
+use super::compute::{CoreArithmetic, Pass};
+use super::shim_tile::ShimTile;
 use super::{Fault, Memory};
 use crate::contract::{
-    COLUMNS, Epilogue, LEFT_BYTES, LEFT_CHANNEL, MOST_ITERATIONS, PASS_ROWS, PRODUCT_CHANNEL,
-    Parameters, RIGHT_BYTES, RIGHT_CHANNEL, ROWS, TILE, left_column,
+    A_CHANNEL, A_TILE_BYTES, B_CHANNEL, B_TILE_BYTES, C_CHANNEL, COLUMNS, Epilogue, MAX_ITERATIONS,
+    PASS_ROWS, Parameters, ROWS, TILE, a_column,
 };
-use crate::emulation::{Cores, Pass};
 use crate::txn::Direction;
 
 /// Deeper than any product can be; a parameter beyond it is garbage.
-const MOST_TILES: u32 = 1 << 10;
+const MAX_TILES: u32 = 1 << 10;
 
 #[derive(Clone, Copy, Default)]
 struct Core {
@@ -19,7 +19,7 @@ struct Core {
     started: bool,
 }
 
-/// What all cores are at.
+/// The product that all cores compute.
 struct Work {
     k_tiles: usize,
     epilogue: Epilogue,
@@ -34,21 +34,21 @@ struct Work {
 pub struct Grid {
     cores: [[Core; COLUMNS]; ROWS],
     work: Option<Work>,
-    arithmetic: Box<dyn Cores>,
-    left: [Vec<u8>; ROWS],
-    right: [Vec<u8>; COLUMNS],
-    products: [Vec<u8>; COLUMNS],
+    arithmetic: Box<dyn CoreArithmetic>,
+    a: [Vec<u8>; ROWS],
+    b: [Vec<u8>; COLUMNS],
+    c: [Vec<u8>; COLUMNS],
 }
 
 impl Grid {
-    pub fn new(arithmetic: Box<dyn Cores>) -> Self {
+    pub fn new(arithmetic: Box<dyn CoreArithmetic>) -> Self {
         Self {
             cores: Default::default(),
             work: None,
             arithmetic,
-            left: Default::default(),
-            right: Default::default(),
-            products: Default::default(),
+            a: Default::default(),
+            b: Default::default(),
+            c: Default::default(),
         }
     }
 
@@ -95,10 +95,10 @@ impl Grid {
         self.work.is_none() && self.cores.iter().flatten().all(|core| !core.started)
     }
 
-    /// All that the cores do at once where they can: one pass. Says what they wait for where they cannot.
+    /// Computes one pass, or says what the cores wait for.
     pub fn step(
         &mut self,
-        shims: &mut [Shim; COLUMNS],
+        shims: &mut [ShimTile; COLUMNS],
         memory: &mut dyn Memory,
     ) -> Result<Result<(), String>, Fault> {
         if self.work.is_none() {
@@ -116,28 +116,28 @@ impl Grid {
         if let Some(why) = lacking(shims, work.k_tiles, active)? {
             return Ok(Err(why));
         }
-        for (row, left) in self.left.iter_mut().enumerate() {
-            left.resize(work.k_tiles * LEFT_BYTES, 0);
-            let shim = &mut shims[left_column(row)];
-            shim.queue(Direction::FromMemory, LEFT_CHANNEL)?
-                .read(memory, left)?;
+        for (row, a) in self.a.iter_mut().enumerate() {
+            a.resize(work.k_tiles * A_TILE_BYTES, 0);
+            let shim = &mut shims[a_column(row)];
+            shim.queue(Direction::FromMemory, A_CHANNEL)?
+                .read(memory, a)?;
         }
-        for (column, right) in self.right.iter_mut().enumerate() {
+        for (column, b) in self.b.iter_mut().enumerate() {
             let tiles = if active(column) { work.k_tiles } else { 0 };
-            right.resize(tiles * RIGHT_BYTES, 0);
-            let queue = shims[column].queue(Direction::FromMemory, RIGHT_CHANNEL)?;
-            queue.read(memory, right)?;
+            b.resize(tiles * B_TILE_BYTES, 0);
+            let queue = shims[column].queue(Direction::FromMemory, B_CHANNEL)?;
+            queue.read(memory, b)?;
         }
         self.arithmetic.compute(&mut Pass {
             k_tiles: work.k_tiles,
             epilogue: work.epilogue,
-            left: &self.left,
-            right: &self.right,
-            products: &mut self.products,
+            a: &self.a,
+            b: &self.b,
+            c: &mut self.c,
         });
         for column in (0..COLUMNS).filter(|column| active(*column)) {
-            let queue = shims[column].queue(Direction::ToMemory, PRODUCT_CHANNEL)?;
-            queue.write(memory, &self.products[column])?;
+            let queue = shims[column].queue(Direction::ToMemory, C_CHANNEL)?;
+            queue.write(memory, &self.c[column])?;
         }
         self.advance();
         Ok(Ok(()))
@@ -156,7 +156,7 @@ impl Grid {
         }
     }
 
-    /// What the cores' parameters make them do together, if they agree as the contract wants it.
+    /// The product that the cores' parameters describe, if they agree as the contract wants it.
     fn agreed(&self) -> Result<Work, Fault> {
         let [k_tiles, m_passes, n_passes, _, epilogue] = self.cores[0][0].words;
         let mut own_passes = [0; COLUMNS];
@@ -170,8 +170,8 @@ impl Grid {
                 ));
             }
         }
-        let most = MOST_ITERATIONS as u32;
-        if !(1..=MOST_TILES).contains(&k_tiles)
+        let most = MAX_ITERATIONS as u32;
+        if !(1..=MAX_TILES).contains(&k_tiles)
             || !(1..=most).contains(&m_passes)
             || !(1..=most).contains(&n_passes)
         {
@@ -192,40 +192,35 @@ impl Grid {
     }
 }
 
-/// The first stream that has not what a pass needs.
+/// The first stream that lacks bytes for a pass.
 fn lacking(
-    shims: &mut [Shim; COLUMNS],
+    shims: &mut [ShimTile; COLUMNS],
     k_tiles: usize,
     active: impl Fn(usize) -> bool,
 ) -> Result<Option<String>, Fault> {
-    let left = (0..ROWS).map(|row| {
-        let need = k_tiles * LEFT_BYTES;
-        (left_column(row), Direction::FromMemory, LEFT_CHANNEL, need)
+    let a = (0..ROWS).map(|row| {
+        let need = k_tiles * A_TILE_BYTES;
+        (a_column(row), Direction::FromMemory, A_CHANNEL, need)
     });
     let of_column = |column| {
-        let right = (
+        let b = (
             column,
             Direction::FromMemory,
-            RIGHT_CHANNEL,
-            k_tiles * RIGHT_BYTES,
+            B_CHANNEL,
+            k_tiles * B_TILE_BYTES,
         );
-        let product = (
-            column,
-            Direction::ToMemory,
-            PRODUCT_CHANNEL,
-            PASS_ROWS * TILE * 2,
-        );
-        [right, product]
+        let c = (column, Direction::ToMemory, C_CHANNEL, PASS_ROWS * TILE * 2);
+        [b, c]
     };
     let columns = (0..COLUMNS)
         .filter(|column| active(*column))
         .flat_map(of_column);
-    for (column, direction, channel, need) in left.chain(columns) {
+    for (column, direction, channel, need) in a.chain(columns) {
         let there = shims[column].queue(direction, channel)?.waiting();
         if there < need {
             let what = match (direction, channel) {
                 (Direction::ToMemory, _) => "room for C",
-                (_, LEFT_CHANNEL) => "A",
+                (_, A_CHANNEL) => "A",
                 _ => "B",
             };
             return Ok(Some(format!(

@@ -1,60 +1,70 @@
 // SPDX-License-Identifier: MPL-2.0
-//! The model as a device, in pure Rust.
+//! The simulator as a device.
 //!
-//! Each buffer exists twice, as the host sees it and as the array does; a sync copies. A forgotten one is seen at once.
+//! Each buffer exists twice, once for the host and once for the array, and a sync copies. So a
+//! forgotten sync shows at once.
 
 use std::any::Any;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::{Argument, Array, Fault, Memory, Totals};
+use super::{Argument, Array, Fault, Memory, Totals, compute};
 use crate::arithmetic::{Even, Rounding};
-use crate::device::{Dispatch, Kind, MOST_ARGUMENTS, NpuBuffer, NpuDevice, NpuError, Pending};
-use crate::emulation;
+use crate::device::{
+    BufferKind, DeviceOpener, Dispatch, MAX_ARGUMENTS, NpuBuffer, NpuDevice, NpuError, Pending,
+};
 use whisper_kernels::UnknownIsa;
 use whisper_kernels::buffer::AlignedBuffer;
 
-/// From one buffer's address to the next one's: no descriptor that goes astray finds another buffer.
-const APART: u64 = 1 << 36;
+/// Distance between the addresses of buffers: no stray descriptor reaches another buffer.
+const ADDRESS_STEP: u64 = 1 << 36;
 
-/// The device model with memory of its own.
-pub struct Emulation {
+/// An NPU in pure Rust.
+pub struct SimulatedNpu {
     array: Array,
     buffers: u64,
     submissions: u64,
 }
 
-impl Emulation {
-    /// With the rounding that the overlay sets.
+impl SimulatedNpu {
+    /// An NPU whose cores round as the overlay asks them to.
+    ///
+    /// # Errors
+    ///
+    /// If the environment names an unknown instruction set.
     pub fn new() -> Result<Self, UnknownIsa> {
         Self::rounding::<Even>()
     }
 
-    /// With another rounding mode of the cores.
+    /// An NPU whose cores round by `R`.
+    ///
+    /// # Errors
+    ///
+    /// As [`SimulatedNpu::new`].
     pub fn rounding<R: Rounding>() -> Result<Self, UnknownIsa> {
         Ok(Self {
-            array: Array::new(emulation::cores::<R>()?),
+            array: Array::new(compute::cores::<R>()?),
             buffers: 0,
             submissions: 0,
         })
     }
 
-    /// What the array has done, and in how many submissions.
+    /// Work of the array, and the number of submissions.
     pub fn totals(&self) -> (Totals, u64) {
         (self.array.totals(), self.submissions)
     }
 }
 
-/// A buffer of the model.
-struct Emulated {
-    kind: Kind,
+/// A buffer as host and array see it.
+struct SimulatedBuffer {
+    kind: BufferKind,
     address: u64,
     host: AlignedBuffer<u8>,
     device: Arc<Mutex<Vec<u8>>>,
 }
 
-impl Emulated {
+impl SimulatedBuffer {
     fn device(&self) -> MutexGuard<'_, Vec<u8>> {
         self.device.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -68,7 +78,7 @@ fn within(range: &Range<usize>, len: usize) -> Result<(), NpuError> {
     Err(NpuError::Misuse(what))
 }
 
-impl NpuBuffer for Emulated {
+impl NpuBuffer for SimulatedBuffer {
     fn bytes(&self) -> &[u8] {
         &self.host
     }
@@ -95,12 +105,29 @@ impl NpuBuffer for Emulated {
     }
 }
 
-impl NpuDevice for Emulation {
-    fn allocate(&mut self, kind: Kind, bytes: usize) -> Result<Box<dyn NpuBuffer>, NpuError> {
+/// Opens a [`SimulatedNpu`].
+#[derive(Clone, Copy, Debug)]
+pub struct Simulator;
+
+impl DeviceOpener for Simulator {
+    fn probe(&self) -> Result<(), NpuError> {
+        Ok(())
+    }
+
+    fn open(&self) -> Result<Box<dyn NpuDevice>, NpuError> {
+        let device = SimulatedNpu::new();
+        Ok(Box::new(
+            device.map_err(|error| NpuError::NoDevice(error.to_string()))?,
+        ))
+    }
+}
+
+impl NpuDevice for SimulatedNpu {
+    fn allocate(&mut self, kind: BufferKind, bytes: usize) -> Result<Box<dyn NpuBuffer>, NpuError> {
         self.buffers += 1;
-        Ok(Box::new(Emulated {
+        Ok(Box::new(SimulatedBuffer {
             kind,
-            address: self.buffers * APART,
+            address: self.buffers * ADDRESS_STEP,
             host: AlignedBuffer::new(bytes),
             device: Arc::new(Mutex::new(vec![0; bytes])),
         }))
@@ -110,10 +137,10 @@ impl NpuDevice for Emulation {
         &'a mut self,
         dispatches: &[Dispatch<'a>],
     ) -> Result<Box<dyn Pending + 'a>, NpuError> {
-        let run = |dispatch: &Dispatch<'a>| Run::of(dispatch);
+        let run = |dispatch: &Dispatch<'a>| ResolvedDispatch::of(dispatch);
         let runs = dispatches.iter().map(run).collect::<Result<_, _>>()?;
         self.submissions += 1;
-        Ok(Box::new(Submitted { device: self, runs }))
+        Ok(Box::new(Submission { device: self, runs }))
     }
 
     fn description(&self) -> String {
@@ -121,24 +148,27 @@ impl NpuDevice for Emulation {
     }
 }
 
-/// A dispatch whose buffers are known to be ours.
-struct Run<'a> {
-    instructions: &'a Emulated,
+/// A dispatch whose buffers are known to be of this device.
+struct ResolvedDispatch<'a> {
+    instructions: &'a SimulatedBuffer,
     words: usize,
-    data: Vec<&'a Emulated>,
+    data: Vec<&'a SimulatedBuffer>,
 }
 
-impl<'a> Run<'a> {
+impl<'a> ResolvedDispatch<'a> {
     fn of(dispatch: &Dispatch<'a>) -> Result<Self, NpuError> {
         let misuse = |what: &str| Err(NpuError::Misuse(what.into()));
-        let instructions = ours(dispatch.instructions, Kind::Instructions)?;
+        let instructions = ours(dispatch.instructions, BufferKind::Instructions)?;
         if 4 * dispatch.words > instructions.host.len() {
             return misuse("a stream longer than its buffer");
         }
-        if dispatch.data.len() > MOST_ARGUMENTS {
+        if dispatch.data.len() > MAX_ARGUMENTS {
             return misuse("too many buffers for one dispatch");
         }
-        let data = dispatch.data.iter().map(|buffer| ours(*buffer, Kind::Data));
+        let data = dispatch
+            .data
+            .iter()
+            .map(|buffer| ours(*buffer, BufferKind::Data));
         Ok(Self {
             instructions,
             words: dispatch.words,
@@ -152,7 +182,7 @@ impl<'a> Run<'a> {
         let words: Vec<u32> = words
             .map(|word| u32::from_le_bytes([word[0], word[1], word[2], word[3]]))
             .collect();
-        let mut memory = Views(Vec::new());
+        let mut memory = ArrayViews(Vec::new());
         for buffer in &self.data {
             let view = buffer.device.try_lock();
             let view = view.map_err(|_| Fault::Violation("one buffer as two arguments".into()))?;
@@ -167,8 +197,8 @@ impl<'a> Run<'a> {
     }
 }
 
-fn ours(buffer: &dyn NpuBuffer, kind: Kind) -> Result<&Emulated, NpuError> {
-    match buffer.as_any().downcast_ref::<Emulated>() {
+fn ours(buffer: &dyn NpuBuffer, kind: BufferKind) -> Result<&SimulatedBuffer, NpuError> {
+    match buffer.as_any().downcast_ref::<SimulatedBuffer>() {
         Some(buffer) if buffer.kind == kind => Ok(buffer),
         Some(_) => Err(NpuError::Misuse(format!(
             "a buffer that is not for {kind:?}"
@@ -178,20 +208,20 @@ fn ours(buffer: &dyn NpuBuffer, kind: Kind) -> Result<&Emulated, NpuError> {
 }
 
 /// The array's view of a dispatch's buffers.
-struct Views<'a>(Vec<(u64, MutexGuard<'a, Vec<u8>>)>);
+struct ArrayViews<'a>(Vec<(u64, MutexGuard<'a, Vec<u8>>)>);
 
-impl Views<'_> {
+impl ArrayViews<'_> {
     /// The array stays within its arguments, each of which is here.
     fn find(&self, address: u64) -> Option<(usize, usize)> {
         let buffer = self
             .0
             .iter()
-            .position(|(base, _)| address / APART == base / APART)?;
-        Some((buffer, (address % APART) as usize))
+            .position(|(base, _)| address / ADDRESS_STEP == base / ADDRESS_STEP)?;
+        Some((buffer, (address % ADDRESS_STEP) as usize))
     }
 }
 
-impl Memory for Views<'_> {
+impl Memory for ArrayViews<'_> {
     fn read(&self, address: u64, to: &mut [u8]) {
         if let Some((buffer, at)) = self.find(address) {
             to.copy_from_slice(&self.0[buffer].1[at..][..to.len()]);
@@ -205,13 +235,14 @@ impl Memory for Views<'_> {
     }
 }
 
-/// What has been submitted is done when somebody waits for it; dropped unawaited it is aborted before its start.
-struct Submitted<'a> {
-    device: &'a mut Emulation,
-    runs: Vec<Run<'a>>,
+/// Dispatches that are executed when they are awaited. Dropping them unawaited aborts them before
+/// their start.
+struct Submission<'a> {
+    device: &'a mut SimulatedNpu,
+    runs: Vec<ResolvedDispatch<'a>>,
 }
 
-impl Pending for Submitted<'_> {
+impl Pending for Submission<'_> {
     fn wait(self: Box<Self>, limit: Duration) -> Result<(), NpuError> {
         for run in &self.runs {
             if let Err(fault) = run.execute(&mut self.device.array) {

@@ -1,18 +1,19 @@
 // SPDX-License-Identifier: MPL-2.0
-//! The device model, fed with generated streams: right numbers for every encoder shape, and a fault for what is wrong.
+//! The simulator, fed with generated streams: right numbers for every shape of transformer layers,
+//! and a fault for each kind of mistake.
 
 use std::time::{Duration, Instant};
 
 use half::bf16;
 use rayon::prelude::*;
 
-use super::Emulation;
+use super::SimulatedNpu;
+use super::compute::element;
 use crate::arithmetic::Even;
 use crate::bfp16;
-use crate::contract::{BLOCK_BYTES, Epilogue, Product, SUB};
-use crate::device::{Dispatch, Kind, NpuBuffer, NpuDevice, NpuError};
-use crate::emulation::element;
-use crate::streams::instructions;
+use crate::contract::{BLOCK_BYTES, Epilogue, MatMul, SUB};
+use crate::device::{BufferKind, Dispatch, NpuBuffer, NpuDevice, NpuError};
+use crate::stream::instructions;
 use crate::txn::{Direction, Instruction, Reader, Writer};
 use crate::weights::{Linear, pack};
 
@@ -23,25 +24,21 @@ fn number(i: usize) -> f32 {
     (hash >> 8) as f32 / (1 << 23) as f32 - 1.0
 }
 
-/// A product with its operands on the model.
-struct Bench {
-    product: Product,
+/// A product with its operands on a simulated NPU.
+struct Setup {
+    matmul: MatMul,
     weight: Vec<f32>,
     bias: Vec<f32>,
-    device: Emulation,
+    device: SimulatedNpu,
     buffers: [Box<dyn NpuBuffer>; 3],
 }
 
-impl Bench {
+impl Setup {
     fn new(rows: usize, depth: usize, columns: usize, epilogue: Epilogue) -> Self {
-        let product = Product::new(rows, depth, columns, epilogue).unwrap();
-        let mut device = Emulation::new().unwrap();
-        let sizes = [
-            product.left_bytes(),
-            product.right_bytes(),
-            product.product_bytes(),
-        ];
-        let mut buffers = sizes.map(|bytes| device.allocate(Kind::Data, bytes).unwrap());
+        let matmul = MatMul::new(rows, depth, columns, epilogue).unwrap();
+        let mut device = SimulatedNpu::new().unwrap();
+        let sizes = [matmul.a_bytes(), matmul.b_bytes(), matmul.c_bytes()];
+        let mut buffers = sizes.map(|bytes| device.allocate(BufferKind::Data, bytes).unwrap());
         let weight: Vec<f32> = (0..depth * columns).map(|i| number(i) * 0.1).collect();
         let bias: Vec<f32> = (0..columns).map(|i| number(i + 7)).collect();
         for (i, to) in buffers[0].bytes_mut().chunks_exact_mut(2).enumerate() {
@@ -51,12 +48,12 @@ impl Bench {
             weight: &weight,
             bias: &bias,
         };
-        pack(&product, &linear, buffers[1].bytes_mut());
+        pack(&matmul, &linear, buffers[1].bytes_mut());
         for (buffer, bytes) in buffers.iter().zip(sizes).take(2) {
             buffer.sync_to_device(0..bytes).unwrap();
         }
         Self {
-            product,
+            matmul,
             weight,
             bias,
             device,
@@ -65,7 +62,9 @@ impl Bench {
     }
 
     fn run(&mut self, words: &[u32]) -> Result<(), NpuError> {
-        let mut stream = self.device.allocate(Kind::Instructions, 4 * words.len())?;
+        let mut stream = self
+            .device
+            .allocate(BufferKind::Instructions, 4 * words.len())?;
         let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
         stream.bytes_mut().copy_from_slice(&bytes);
         stream.sync_to_device(0..bytes.len())?;
@@ -82,24 +81,24 @@ impl Bench {
 
     /// Compares every `step`-th element of the product with the definition; says how many those were.
     fn compare(&mut self, step: usize) -> usize {
-        let Product { depth, columns, .. } = self.product;
-        let bytes = self.product.product_bytes();
+        let MatMul { depth, columns, .. } = self.matmul;
+        let bytes = self.matmul.c_bytes();
         self.buffers[2].sync_from_device(0..bytes).unwrap();
         let values: Vec<f32> = floats(self.buffers[0].bytes()).collect();
-        let (left, right) = (blocks(&values), blocks(&self.weight));
+        let (a, b) = (blocks(&values), blocks(&self.weight));
         let found: Vec<f32> = floats(self.buffers[2].bytes()).collect();
         let compared = (0..found.len()).into_par_iter().step_by(step);
         compared
             .map(|i| {
                 let (row, column) = (i / columns, i % columns);
                 let expected = element::<Even>(
-                    &left[row * depth / SUB..][..depth / SUB],
-                    &right[column * depth / SUB..][..depth / SUB],
+                    &a[row * depth / SUB..][..depth / SUB],
+                    &b[column * depth / SUB..][..depth / SUB],
                     self.bias[column],
-                    self.product.epilogue,
+                    self.matmul.epilogue,
                 );
                 let (found, expected) = (found[i].to_bits(), expected.to_f32().to_bits());
-                assert_eq!(found, expected, "{:?}: {row}, {column}", self.product);
+                assert_eq!(found, expected, "{:?}: {row}, {column}", self.matmul);
             })
             .count()
     }
@@ -117,12 +116,13 @@ fn blocks(values: &[f32]) -> Vec<[u8; BLOCK_BYTES]> {
 
 /// Runs a product and compares every `step`-th element with the definition; says how many those were.
 fn check(rows: usize, depth: usize, columns: usize, epilogue: Epilogue, step: usize) -> usize {
-    let mut bench = Bench::new(rows, depth, columns, epilogue);
-    bench.run(&instructions(&bench.product)).unwrap();
-    bench.compare(step)
+    let mut setup = Setup::new(rows, depth, columns, epilogue);
+    setup.run(&instructions(&setup.matmul)).unwrap();
+    setup.compare(step)
 }
 
-/// The products of a layer `d` wide, and of the cross-attention of two decoder layers.
+/// Depth, columns and epilogue of the products of a transformer layer `d` wide, and of the keys and
+/// values of two decoder layers.
 fn shapes(d: usize) -> [(usize, usize, Epilogue); 5] {
     [
         (d, 3 * d, Epilogue::None),
@@ -133,17 +133,17 @@ fn shapes(d: usize) -> [(usize, usize, Epilogue); 5] {
     ]
 }
 
-/// Width of tiny, base, small.
+/// Widths of common models.
 const WIDTHS: [usize; 3] = [384, 512, 768];
 
 #[test]
-fn every_element_of_a_product_with_idle_columns_is_that_of_the_definition() {
+fn product_with_idle_columns_equals_the_definition() {
     check(256, 128, 576, Epilogue::Gelu, 1);
     check(512, 64, 64, Epilogue::None, 1);
 }
 
 #[test]
-fn every_encoder_shape_computes_what_the_definition_says() {
+fn products_of_layers_equal_the_definition() {
     for d in WIDTHS {
         for (depth, columns, epilogue) in shapes(d) {
             check(1536, depth, columns, epilogue, 100_003);
@@ -154,8 +154,8 @@ fn every_encoder_shape_computes_what_the_definition_says() {
 
 /// No element is left out, for a whole window and each shortened one.
 #[test]
-#[ignore = "minutes: cargo test --release --lib every_element_of_every -- --ignored --nocapture"]
-fn every_element_of_every_encoder_shape_is_that_of_the_definition() {
+#[ignore = "takes minutes: cargo test -p xdna --release every_element -- --ignored --nocapture"]
+fn every_element_of_every_layer_equals_the_definition() {
     for d in WIDTHS {
         let begin = Instant::now();
         let mut compared = 0;
@@ -171,8 +171,8 @@ fn every_element_of_every_encoder_shape_is_that_of_the_definition() {
 }
 
 /// A good stream with its instructions changed.
-fn altered(product: &Product, mut alter: impl FnMut(usize, &Instruction) -> bool) -> Vec<u32> {
-    let words = instructions(product);
+fn altered(matmul: &MatMul, mut alter: impl FnMut(usize, &Instruction) -> bool) -> Vec<u32> {
+    let words = instructions(matmul);
     let mut writer = Writer::default();
     for (i, instruction) in Reader::new(&words).unwrap().enumerate() {
         let instruction = instruction.unwrap();
@@ -184,16 +184,16 @@ fn altered(product: &Product, mut alter: impl FnMut(usize, &Instruction) -> bool
 }
 
 fn failure(alter: impl FnMut(usize, &Instruction) -> bool) -> NpuError {
-    let mut bench = Bench::new(256, 64, 512, Epilogue::None);
-    let words = altered(&bench.product, alter);
-    let error = bench.run(&words).unwrap_err();
+    let mut setup = Setup::new(256, 64, 512, Epilogue::None);
+    let words = altered(&setup.matmul, alter);
+    let error = setup.run(&words).unwrap_err();
     // After a fault the device works again.
-    bench.run(&instructions(&bench.product)).unwrap();
+    setup.run(&instructions(&setup.matmul)).unwrap();
     error
 }
 
 #[test]
-fn a_token_that_nobody_waits_for_is_a_failure() {
+fn unawaited_token_is_a_failure() {
     let error = failure(|_, instruction| !matches!(instruction, Instruction::Wait(_)));
     assert!(
         matches!(&error, NpuError::Failed(what) if what.contains("waited")),
@@ -202,7 +202,7 @@ fn a_token_that_nobody_waits_for_is_a_failure() {
 }
 
 #[test]
-fn a_stream_that_does_not_come_is_a_hang() {
+fn missing_transfer_is_a_hang() {
     // The first push to an MM2S queue: some A or B is missing.
     let mut dropped = false;
     let error = failure(|_, instruction| {
@@ -218,7 +218,7 @@ fn a_stream_that_does_not_come_is_a_hang() {
 }
 
 #[test]
-fn a_core_that_is_not_started_is_a_hang() {
+fn unstarted_core_is_a_hang() {
     let error = failure(|i, _| i != 1);
     assert!(
         matches!(&error, NpuError::Timeout { reason, .. } if reason.contains("not started")),
@@ -227,32 +227,32 @@ fn a_core_that_is_not_started_is_a_hang() {
 }
 
 #[test]
-fn a_descriptor_without_an_address_is_a_failure() {
+fn descriptor_without_an_address_is_a_failure() {
     let error = failure(|_, instruction| !matches!(instruction, Instruction::Patch { .. }));
     assert!(error.to_string().contains("no address"), "{error}");
 }
 
 #[test]
-fn a_stream_for_more_rows_than_the_buffer_has_leaves_it() {
-    let mut bench = Bench::new(256, 64, 512, Epilogue::None);
-    let larger = Product::new(512, 64, 512, Epilogue::None).unwrap();
-    let error = bench.run(&instructions(&larger)).unwrap_err();
+fn stream_with_too_many_rows_leaves_its_buffer() {
+    let mut setup = Setup::new(256, 64, 512, Epilogue::None);
+    let larger = MatMul::new(512, 64, 512, Epilogue::None).unwrap();
+    let error = setup.run(&instructions(&larger)).unwrap_err();
     assert!(error.to_string().contains("leaves its buffer"), "{error}");
 }
 
 #[test]
-fn a_queue_of_four_takes_no_fifth_and_a_busy_descriptor_no_change() {
+fn queue_overflow_and_busy_descriptor_are_failures() {
     let queued = |words: &[u32]| {
-        let mut bench = Bench::new(256, 64, 64 * 8 * 6, Epilogue::None);
-        bench.run(words).unwrap_err().to_string()
+        let mut setup = Setup::new(256, 64, 64 * 8 * 6, Epilogue::None);
+        setup.run(words).unwrap_err().to_string()
     };
-    let product = Product::new(256, 64, 64 * 8 * 6, Epilogue::None).unwrap();
+    let matmul = MatMul::new(256, 64, 64 * 8 * 6, Epilogue::None).unwrap();
     let hasty = altered(
-        &product,
+        &matmul,
         |_, instruction| !matches!(instruction, Instruction::Wait(channel) if channel.direction == Direction::FromMemory),
     );
     assert!(queued(&hasty).contains("fifth"));
-    let words = instructions(&product);
+    let words = instructions(&matmul);
     let mut writer = Writer::default();
     for instruction in Reader::new(&words).unwrap() {
         let instruction = instruction.unwrap();
@@ -271,31 +271,31 @@ fn a_queue_of_four_takes_no_fifth_and_a_busy_descriptor_no_change() {
 }
 
 #[test]
-fn what_is_not_synced_the_other_side_does_not_see() {
-    let mut bench = Bench::new(256, 64, 64, Epilogue::None);
-    bench.run(&instructions(&bench.product)).unwrap();
-    assert!(bench.buffers[2].bytes().iter().all(|byte| *byte == 0));
-    let bytes = bench.product.product_bytes();
-    bench.buffers[2].sync_from_device(0..bytes).unwrap();
-    let before = bench.buffers[2].bytes().to_vec();
+fn unsynced_bytes_stay_on_their_side() {
+    let mut setup = Setup::new(256, 64, 64, Epilogue::None);
+    setup.run(&instructions(&setup.matmul)).unwrap();
+    assert!(setup.buffers[2].bytes().iter().all(|byte| *byte == 0));
+    let bytes = setup.matmul.c_bytes();
+    setup.buffers[2].sync_from_device(0..bytes).unwrap();
+    let before = setup.buffers[2].bytes().to_vec();
     assert!(before.iter().any(|byte| *byte != 0));
     // New rows that the device is not told of change nothing.
-    bench.buffers[0].bytes_mut().fill(0);
-    bench.run(&instructions(&bench.product)).unwrap();
-    bench.buffers[2].sync_from_device(0..bytes).unwrap();
-    assert_eq!(bench.buffers[2].bytes(), before);
-    assert!(bench.buffers[2].sync_from_device(0..bytes + 1).is_err());
+    setup.buffers[0].bytes_mut().fill(0);
+    setup.run(&instructions(&setup.matmul)).unwrap();
+    setup.buffers[2].sync_from_device(0..bytes).unwrap();
+    assert_eq!(setup.buffers[2].bytes(), before);
+    assert!(setup.buffers[2].sync_from_device(0..bytes + 1).is_err());
 }
 
 #[test]
-fn buffers_of_the_wrong_kind_and_one_buffer_twice_are_refused() {
-    let mut bench = Bench::new(256, 64, 64, Epilogue::None);
-    let data = [0, 1, 2].map(|i| bench.buffers[i].as_ref());
+fn buffer_of_the_wrong_kind_is_refused() {
+    let mut setup = Setup::new(256, 64, 64, Epilogue::None);
+    let data = [0, 1, 2].map(|i| setup.buffers[i].as_ref());
     let wrong = Dispatch {
         instructions: data[0],
         words: 4,
         data: &data,
     };
-    let refused = bench.device.submit(&[wrong]).err();
+    let refused = setup.device.submit(&[wrong]).err();
     assert!(matches!(refused, Some(NpuError::Misuse(_))));
 }

@@ -6,15 +6,15 @@ use std::ops::Range;
 use std::ptr::NonNull;
 use std::sync::Arc;
 
+use super::bridge::{self, RawBuffer, RawDevice, RawKernel};
+use super::explain::{Step, explain};
 use super::handle::Handle;
 use super::misuse;
-use super::reason::{Step, explain};
-use super::shim::{self, RawBuffer, RawDevice, RawKernel};
 use crate::device::{NpuBuffer, NpuError};
 
-/// A block that instruction streams are cut from, in bytes. A stream has a few thousand.
+/// Bytes of a block that instruction streams are cut from. A stream has a few thousand.
 const BLOCK: usize = 256 << 10;
-/// What every stream begins at a multiple of: a page, as if it had been allocated alone.
+/// Alignment of each stream: a page, as if it had been allocated alone.
 const ALIGNMENT: usize = 4096;
 
 /// One of XRT's buffers, or a part of one.
@@ -23,7 +23,7 @@ pub struct XrtBuffer {
     handle: Handle<RawBuffer>,
     memory: NonNull<u8>,
     bytes: usize,
-    /// What this is a part of: its memory is gone with it.
+    /// The block that this is a part of, which owns the memory.
     _parent: Option<Arc<Block>>,
 }
 
@@ -34,13 +34,13 @@ unsafe impl Send for XrtBuffer {}
 unsafe impl Sync for XrtBuffer {}
 
 impl XrtBuffer {
-    /// Zeros, in pages of this process.
+    /// A buffer of zeros, in pages of this process.
     pub fn data(
         device: &Handle<RawDevice>,
         kernel: &Handle<RawKernel>,
         bytes: usize,
     ) -> Result<Self, NpuError> {
-        let handle = Handle::<RawBuffer>::allocate(device, kernel, shim::DATA, bytes)
+        let handle = Handle::<RawBuffer>::allocate(device, kernel, bridge::DATA, bytes)
             .map_err(|failure| explain(Step::Allocate(bytes), failure))?;
         Self::mapped(handle, bytes, None)
     }
@@ -64,8 +64,8 @@ impl XrtBuffer {
         Ok(buffer)
     }
 
-    /// Our own type of a buffer that this device made.
-    pub fn of(buffer: &dyn NpuBuffer) -> Result<&Self, NpuError> {
+    /// The concrete type of a buffer that an XRT device made.
+    pub fn downcast(buffer: &dyn NpuBuffer) -> Result<&Self, NpuError> {
         buffer
             .as_any()
             .downcast_ref()
@@ -101,11 +101,11 @@ impl NpuBuffer for XrtBuffer {
     }
 
     fn sync_to_device(&self, range: Range<usize>) -> Result<(), NpuError> {
-        self.sync(shim::TO_DEVICE, range)
+        self.sync(bridge::TO_DEVICE, range)
     }
 
     fn sync_from_device(&mut self, range: Range<usize>) -> Result<(), NpuError> {
-        self.sync(shim::FROM_DEVICE, range)
+        self.sync(bridge::FROM_DEVICE, range)
     }
 
     fn as_any(&self) -> &dyn Any {
@@ -113,7 +113,7 @@ impl NpuBuffer for XrtBuffer {
     }
 }
 
-/// A buffer that others are parts of.
+/// A buffer that others are cut from.
 struct Block {
     handle: Handle<RawBuffer>,
     bytes: usize,
@@ -122,8 +122,8 @@ struct Block {
 // SAFETY: only cut into parts, by the one arena that it belongs to.
 unsafe impl Sync for Block {}
 
-/// Hands out instruction buffers from the device heap. The driver hands out each of its own as a buffer object, of which
-/// a model's streams would need dozens; this needs one or two.
+/// Cuts instruction buffers from blocks of the device heap. A network has dozens of streams: as
+/// buffers they would be dozens of the driver's objects, as parts they are one or two.
 #[derive(Default)]
 pub struct Arena {
     block: Option<Arc<Block>>,
@@ -131,6 +131,7 @@ pub struct Arena {
 }
 
 impl Arena {
+    /// A buffer of zeros, in the device heap.
     pub fn allocate(
         &mut self,
         device: &Handle<RawDevice>,
@@ -143,7 +144,7 @@ impl Arena {
             _ => {
                 let size = bytes.next_multiple_of(ALIGNMENT).max(BLOCK);
                 let handle =
-                    Handle::<RawBuffer>::allocate(device, kernel, shim::INSTRUCTIONS, size)
+                    Handle::<RawBuffer>::allocate(device, kernel, bridge::INSTRUCTIONS, size)
                         .map_err(failed)?;
                 let block = Arc::new(Block {
                     handle,

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MPL-2.0
-//! What the shim hands out, ended when it is dropped.
+//! Handles of the bridge, released when they are dropped.
 
 use std::ffi::{CString, c_int};
 use std::ops::Range;
@@ -7,35 +7,39 @@ use std::path::Path;
 use std::ptr::NonNull;
 use std::time::Duration;
 
-use super::shim::{
-    Failure, RawBatch, RawBuffer, RawContext, RawDevice, RawKernel, RawXclbin, Shim,
+use super::bridge::{
+    Bridge, Failure, RawBatch, RawBuffer, RawContext, RawDevice, RawKernel, RawXclbin,
 };
 
-/// A handle of the shim.
+/// A handle of the bridge.
 pub struct Handle<T> {
-    pub shim: &'static Shim,
+    pub bridge: &'static Bridge,
     raw: NonNull<T>,
-    end: unsafe extern "C" fn(*mut T),
+    release: unsafe extern "C" fn(*mut T),
 }
 
-// SAFETY: the shim's handles are not bound to a thread.
+// SAFETY: the bridge's handles are not bound to a thread.
 unsafe impl<T> Send for Handle<T> {}
 
 impl<T> Handle<T> {
     /// Takes what `make` writes to its argument.
     fn new(
-        shim: &'static Shim,
-        end: unsafe extern "C" fn(*mut T),
+        bridge: &'static Bridge,
+        release: unsafe extern "C" fn(*mut T),
         make: impl FnOnce(*mut *mut T) -> c_int,
     ) -> Result<Self, Failure> {
         let mut raw = std::ptr::null_mut();
-        shim.check(make(&mut raw))?;
+        bridge.check(make(&mut raw))?;
         let raw = NonNull::new(raw).ok_or_else(|| Failure {
             status: -1,
             code: 0,
             text: "no handle".into(),
         })?;
-        Ok(Self { shim, raw, end })
+        Ok(Self {
+            bridge,
+            raw,
+            release,
+        })
     }
 
     fn raw(&self) -> *mut T {
@@ -45,100 +49,100 @@ impl<T> Handle<T> {
 
 impl<T> Drop for Handle<T> {
     fn drop(&mut self) {
-        // SAFETY: the handle came from the shim, and nobody else ends it.
-        unsafe { (self.end)(self.raw()) }
+        // SAFETY: the handle came from the bridge, and only this drop releases it.
+        unsafe { (self.release)(self.raw()) }
     }
 }
 
-// In all calls below the handles are alive, as `self` and the arguments are, and the places written to are ours.
+// In all calls below the handles are alive, as `self` and the arguments are, and outputs are locals.
 
 impl Handle<RawDevice> {
-    pub fn open(shim: &'static Shim, index: u32) -> Result<Self, Failure> {
+    pub fn open(bridge: &'static Bridge, index: u32) -> Result<Self, Failure> {
         // SAFETY: see above.
-        Self::new(shim, shim.device_close, |out| unsafe {
-            (shim.device_open)(index, out)
+        Self::new(bridge, bridge.device_close, |out| unsafe {
+            (bridge.device_open)(index, out)
         })
     }
 
     pub fn name(&self) -> Result<String, Failure> {
         // SAFETY: see above; the text is cut to `size`.
-        self.shim
-            .text(|text, size| unsafe { (self.shim.device_name)(self.raw(), text, size) })
+        self.bridge
+            .text(|text, size| unsafe { (self.bridge.device_name)(self.raw(), text, size) })
     }
 
     /// PCI address, `0000:c5:00.1`.
     pub fn address(&self) -> Result<String, Failure> {
         // SAFETY: see above; the text is cut to `size`.
-        self.shim
-            .text(|text, size| unsafe { (self.shim.device_bdf)(self.raw(), text, size) })
+        self.bridge
+            .text(|text, size| unsafe { (self.bridge.device_bdf)(self.raw(), text, size) })
     }
 }
 
 impl Handle<RawXclbin> {
-    pub fn open(shim: &'static Shim, path: &Path) -> Result<Self, Failure> {
+    pub fn open(bridge: &'static Bridge, path: &Path) -> Result<Self, Failure> {
         let path = c_string(path.as_os_str().as_encoded_bytes())?;
         // SAFETY: see above; the path is a C string.
-        Self::new(shim, shim.xclbin_close, |out| unsafe {
-            (shim.xclbin_open)(path.as_ptr(), out)
+        Self::new(bridge, bridge.xclbin_close, |out| unsafe {
+            (bridge.xclbin_open)(path.as_ptr(), out)
         })
     }
 
     /// Name of its first kernel.
     pub fn kernel(&self) -> Result<String, Failure> {
         // SAFETY: see above; the text is cut to `size`.
-        self.shim
-            .text(|text, size| unsafe { (self.shim.xclbin_kernel)(self.raw(), text, size) })
+        self.bridge
+            .text(|text, size| unsafe { (self.bridge.xclbin_kernel)(self.raw(), text, size) })
     }
 
     pub fn register(&self, device: &Handle<RawDevice>) -> Result<(), Failure> {
         // SAFETY: see above.
-        self.shim
-            .check(unsafe { (self.shim.xclbin_register)(self.raw(), device.raw()) })
+        self.bridge
+            .check(unsafe { (self.bridge.xclbin_register)(self.raw(), device.raw()) })
     }
 }
 
 impl Handle<RawContext> {
     pub fn open(device: &Handle<RawDevice>, xclbin: &Handle<RawXclbin>) -> Result<Self, Failure> {
-        let shim = device.shim;
+        let bridge = device.bridge;
         // SAFETY: see above.
-        Self::new(shim, shim.context_close, |out| unsafe {
-            (shim.context_open)(device.raw(), xclbin.raw(), out)
+        Self::new(bridge, bridge.context_close, |out| unsafe {
+            (bridge.context_open)(device.raw(), xclbin.raw(), out)
         })
     }
 }
 
 impl Handle<RawKernel> {
     pub fn open(context: &Handle<RawContext>, name: &str) -> Result<Self, Failure> {
-        let shim = context.shim;
+        let bridge = context.bridge;
         let name = c_string(name.as_bytes())?;
         // SAFETY: see above; the name is a C string.
-        Self::new(shim, shim.kernel_close, |out| unsafe {
-            (shim.kernel_open)(context.raw(), name.as_ptr(), out)
+        Self::new(bridge, bridge.kernel_close, |out| unsafe {
+            (bridge.kernel_open)(context.raw(), name.as_ptr(), out)
         })
     }
 }
 
 impl Handle<RawBuffer> {
-    /// `kind` is one of [`shim::INSTRUCTIONS`] and [`shim::DATA`].
+    /// `kind` is one of [`bridge::INSTRUCTIONS`] and [`bridge::DATA`].
     pub fn allocate(
         device: &Handle<RawDevice>,
         kernel: &Handle<RawKernel>,
         kind: c_int,
         bytes: usize,
     ) -> Result<Self, Failure> {
-        let shim = device.shim;
+        let bridge = device.bridge;
         // SAFETY: see above.
-        Self::new(shim, shim.buffer_free, |out| unsafe {
-            (shim.buffer_alloc)(device.raw(), kernel.raw(), kind, bytes, out)
+        Self::new(bridge, bridge.buffer_free, |out| unsafe {
+            (bridge.buffer_alloc)(device.raw(), kernel.raw(), kind, bytes, out)
         })
     }
 
     /// Part of this buffer, which must outlive it.
     pub fn slice(&self, range: Range<usize>) -> Result<Self, Failure> {
-        let shim = self.shim;
+        let bridge = self.bridge;
         // SAFETY: see above.
-        Self::new(shim, shim.buffer_free, |out| unsafe {
-            (shim.buffer_slice)(self.raw(), range.start, range.len(), out)
+        Self::new(bridge, bridge.buffer_free, |out| unsafe {
+            (bridge.buffer_slice)(self.raw(), range.start, range.len(), out)
         })
     }
 
@@ -146,8 +150,8 @@ impl Handle<RawBuffer> {
     pub fn map(&self) -> Result<NonNull<u8>, Failure> {
         let mut memory = std::ptr::null_mut();
         // SAFETY: see above.
-        self.shim
-            .check(unsafe { (self.shim.buffer_map)(self.raw(), &mut memory) })?;
+        self.bridge
+            .check(unsafe { (self.bridge.buffer_map)(self.raw(), &mut memory) })?;
         NonNull::new(memory.cast()).ok_or_else(|| Failure {
             status: -1,
             code: 0,
@@ -155,21 +159,21 @@ impl Handle<RawBuffer> {
         })
     }
 
-    /// `direction` is one of [`shim::TO_DEVICE`] and [`shim::FROM_DEVICE`].
+    /// `direction` is one of [`bridge::TO_DEVICE`] and [`bridge::FROM_DEVICE`].
     pub fn sync(&self, direction: c_int, range: Range<usize>) -> Result<(), Failure> {
         // SAFETY: see above; the caller has checked the range.
-        self.shim.check(unsafe {
-            (self.shim.buffer_sync)(self.raw(), direction, range.start, range.len())
+        self.bridge.check(unsafe {
+            (self.bridge.buffer_sync)(self.raw(), direction, range.start, range.len())
         })
     }
 }
 
 impl Handle<RawBatch> {
     pub fn new_in(context: &Handle<RawContext>) -> Result<Self, Failure> {
-        let shim = context.shim;
+        let bridge = context.bridge;
         // SAFETY: see above.
-        Self::new(shim, shim.batch_free, |out| unsafe {
-            (shim.batch_new)(context.raw(), out)
+        Self::new(bridge, bridge.batch_free, |out| unsafe {
+            (bridge.batch_new)(context.raw(), out)
         })
     }
 
@@ -182,8 +186,8 @@ impl Handle<RawBatch> {
     ) -> Result<(), Failure> {
         let data: Vec<*mut RawBuffer> = data.iter().map(|buffer| buffer.raw()).collect();
         // SAFETY: see above; `data` holds as many handles as are said.
-        self.shim.check(unsafe {
-            (self.shim.batch_add)(
+        self.bridge.check(unsafe {
+            (self.bridge.batch_add)(
                 self.raw(),
                 kernel.raw(),
                 instructions.raw(),
@@ -196,32 +200,32 @@ impl Handle<RawBatch> {
 
     pub fn start(&self) -> Result<(), Failure> {
         // SAFETY: see above.
-        self.shim
-            .check(unsafe { (self.shim.batch_start)(self.raw()) })
+        self.bridge
+            .check(unsafe { (self.bridge.batch_start)(self.raw()) })
     }
 
     /// At least a millisecond, since none would mean without a limit.
     pub fn wait(&self, limit: Duration) -> Result<(), Failure> {
         let milliseconds = limit.as_millis().clamp(1, u32::MAX.into()) as u32;
         // SAFETY: see above.
-        self.shim
-            .check(unsafe { (self.shim.batch_wait)(self.raw(), milliseconds) })
+        self.bridge
+            .check(unsafe { (self.bridge.batch_wait)(self.raw(), milliseconds) })
     }
 }
 
-/// Version of the XRT that `shim` is loaded with: major, minor.
-pub fn xrt_version(shim: &'static Shim) -> Result<(u32, u32), Failure> {
+/// Version of the XRT that `bridge` is loaded with: major, minor.
+pub fn xrt_version(bridge: &'static Bridge) -> Result<(u32, u32), Failure> {
     let (mut major, mut minor) = (0, 0);
     // SAFETY: writes to the two numbers.
-    shim.check(unsafe { (shim.xrt_version)(&mut major, &mut minor) })?;
+    bridge.check(unsafe { (bridge.xrt_version)(&mut major, &mut minor) })?;
     Ok((major, minor))
 }
 
 /// Devices that XRT finds.
-pub fn device_count(shim: &'static Shim) -> Result<u32, Failure> {
+pub fn device_count(bridge: &'static Bridge) -> Result<u32, Failure> {
     let mut count = 0;
     // SAFETY: writes to the number.
-    shim.check(unsafe { (shim.device_count)(&mut count) })?;
+    bridge.check(unsafe { (bridge.device_count)(&mut count) })?;
     Ok(count)
 }
 

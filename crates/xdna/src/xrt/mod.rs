@@ -1,57 +1,68 @@
 // SPDX-License-Identifier: MPL-2.0
 //! [`NpuDevice`] on AMD's runtime, XRT.
 //!
-//! XRT is C++, and is not on most machines. `kernels/xrt` wraps it in a shared object with a C ABI, which `shim` loads
-//! at run time; `handle` owns what the shim hands out; `places` knows where shim, overlay and NPU are; `reason`
-//! says in plain words why something failed.
+//! XRT is C++, and most machines do not have it. `kernels/xrt` wraps it in a shared object with a C
+//! ABI, the *bridge*, which is loaded at run time.
+//!
+//! | module | role |
+//! |---|---|
+//! | `search` | where the NPU, the bridge and the overlay are |
+//! | `bridge` | loads the bridge and resolves its functions |
+//! | `handle` | owns the handles of the bridge: all its calls are here |
+//! | `buffer` | [`NpuBuffer`] in XRT's memory |
+//! | `explain` | failures in words for users |
 
+mod bridge;
 mod buffer;
+mod explain;
 mod handle;
-mod places;
-mod reason;
-mod shim;
+mod search;
 
 use std::time::Duration;
 
-pub use self::places::SearchPaths;
+pub use self::search::{SearchPaths, own_file};
 
+use self::bridge::{Bridge, Failure, RawBatch, RawContext, RawDevice, RawKernel, RawXclbin};
 use self::buffer::{Arena, XrtBuffer};
+use self::explain::{Step, explain};
 use self::handle::{Handle, device_count, xrt_version};
-use self::reason::{Step, explain};
-use self::shim::{Failure, RawBatch, RawContext, RawDevice, RawKernel, RawXclbin, Shim};
-use super::device::{Dispatch, Kind, MOST_ARGUMENTS, NpuBuffer, NpuDevice, NpuError, Pending};
+use super::device::{BufferKind, Dispatch, MAX_ARGUMENTS, NpuBuffer, NpuDevice, NpuError, Pending};
 
-/// How long dropping a submission that nobody waited for may take.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// How long the drop of an unawaited submission may take.
+const DROP_LIMIT: Duration = Duration::from_secs(2);
 
 /// An NPU with the overlay loaded, in one hardware context that is never switched.
 ///
-/// Once a submission went wrong its context is in an unknown state: the device then refuses everything, and is to be
-/// opened anew.
+/// After a failed submission the state of the context is unknown: the device refuses everything and
+/// has to be opened again.
 pub struct XrtDevice {
-    // In the order in which they are to be dropped.
+    // Fields are dropped in this order.
     arena: Arena,
     kernel: Handle<RawKernel>,
     context: Handle<RawContext>,
     device: Handle<RawDevice>,
     name: String,
-    /// Why nothing can be submitted any more.
+    /// The failure after which nothing can be submitted.
     broken: Option<NpuError>,
 }
 
 impl XrtDevice {
-    /// Looks for NPU, runtime and overlay, and loads the overlay. The error says what is missing and what to do.
-    pub fn open(places: &SearchPaths) -> Result<Self, NpuError> {
-        let hardware = places.hardware()?;
-        let shim = places.load_shim()?;
-        let overlay = places.overlay()?;
-        let (device, name) = open_device(shim, &hardware)?;
-        let version = xrt_version(shim).map_err(|failure| explain(Step::Open, failure))?;
+    /// Searches for NPU, runtime and overlay, and loads the overlay.
+    ///
+    /// # Errors
+    ///
+    /// What is missing, and what to do.
+    pub fn open(paths: &SearchPaths) -> Result<Self, NpuError> {
+        let hardware = paths.hardware()?;
+        let bridge = paths.load_bridge()?;
+        let overlay = paths.overlay()?;
+        let (device, name) = open_device(bridge, &hardware)?;
+        let version = xrt_version(bridge).map_err(|failure| explain(Step::Open, failure))?;
         let named = |failure: Failure| Failure {
             text: format!("{}: {}", overlay.display(), failure.text),
             ..failure
         };
-        let xclbin = Handle::<RawXclbin>::open(shim, &overlay)
+        let xclbin = Handle::<RawXclbin>::open(bridge, &overlay)
             .map_err(|failure| explain(Step::Overlay, named(failure)))?;
         let kernel_name = xclbin
             .kernel()
@@ -81,14 +92,14 @@ impl XrtDevice {
                 .ok()
                 .filter(|&words| words as usize * 4 <= dispatch.instructions.bytes().len());
             let words = words.ok_or_else(|| misuse("more instructions than their buffer holds"))?;
-            if dispatch.data.len() > MOST_ARGUMENTS {
+            if dispatch.data.len() > MAX_ARGUMENTS {
                 return Err(misuse("more buffers than the kernel takes"));
             }
-            let instructions = XrtBuffer::of(dispatch.instructions)?.handle();
+            let instructions = XrtBuffer::downcast(dispatch.instructions)?.handle();
             let data = dispatch
                 .data
                 .iter()
-                .map(|buffer| Ok(XrtBuffer::of(*buffer)?.handle()))
+                .map(|buffer| Ok(XrtBuffer::downcast(*buffer)?.handle()))
                 .collect::<Result<Vec<_>, NpuError>>()?;
             batch
                 .add(&self.kernel, instructions, words, &data)
@@ -99,14 +110,14 @@ impl XrtDevice {
     }
 }
 
-/// The NPU that `hardware` is, among the devices that XRT knows, and its name.
+/// The XRT device at the address of `hardware`, and its name.
 fn open_device(
-    shim: &'static Shim,
-    hardware: &places::Hardware,
+    bridge: &'static Bridge,
+    hardware: &search::Hardware,
 ) -> Result<(Handle<RawDevice>, String), NpuError> {
     let failed = |failure| explain(Step::Open, failure);
-    for index in 0..device_count(shim).map_err(failed)? {
-        let device = Handle::<RawDevice>::open(shim, index).map_err(failed)?;
+    for index in 0..device_count(bridge).map_err(failed)? {
+        let device = Handle::<RawDevice>::open(bridge, index).map_err(failed)?;
         if device.address().map_err(failed)? == hardware.address {
             let name = device.name().map_err(failed)?;
             return Ok((device, name));
@@ -119,10 +130,10 @@ fn open_device(
 }
 
 impl NpuDevice for XrtDevice {
-    fn allocate(&mut self, kind: Kind, bytes: usize) -> Result<Box<dyn NpuBuffer>, NpuError> {
+    fn allocate(&mut self, kind: BufferKind, bytes: usize) -> Result<Box<dyn NpuBuffer>, NpuError> {
         let buffer = match kind {
-            Kind::Instructions => self.arena.allocate(&self.device, &self.kernel, bytes)?,
-            Kind::Data => XrtBuffer::data(&self.device, &self.kernel, bytes)?,
+            BufferKind::Instructions => self.arena.allocate(&self.device, &self.kernel, bytes)?,
+            BufferKind::Data => XrtBuffer::data(&self.device, &self.kernel, bytes)?,
         };
         Ok(Box::new(buffer))
     }
@@ -152,7 +163,7 @@ impl NpuDevice for XrtDevice {
     }
 }
 
-/// A batch that the NPU works on.
+/// A batch that the NPU executes.
 struct Running<'a> {
     batch: Handle<RawBatch>,
     done: bool,
@@ -179,8 +190,8 @@ impl Pending for Running<'_> {
 impl Drop for Running<'_> {
     fn drop(&mut self) {
         if !self.done {
-            // Whoever drops it does not want to know; the device remembers.
-            let _ = self.finish(PATIENCE);
+            // A drop cannot report an error. The device remembers it.
+            let _ = self.finish(DROP_LIMIT);
         }
     }
 }

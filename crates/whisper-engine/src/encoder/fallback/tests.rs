@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Encoders that add what they are told to add to their input, or fail.
+//! Encoders that copy their input to their output, or do it wrong, or fail.
 
 use std::collections::VecDeque;
+use std::sync::Mutex;
 
 use ndarray::Array2;
 
@@ -11,33 +12,33 @@ use super::*;
 
 /// What the device does with a window.
 #[derive(Clone, Copy)]
-enum Deed {
+enum Behaviour {
     /// What it should.
     Right,
     /// The opposite.
     Wrong,
     Nan,
     /// Either of these in the values of cross-attention alone.
-    WrongAcross,
-    NanAcross,
+    WrongCross,
+    NanCross,
     Fails,
 }
 
-type Deeds = Arc<Mutex<VecDeque<Deed>>>;
+type Behaviours = Arc<Mutex<VecDeque<Behaviour>>>;
 
 /// Copies its input to its output.
 struct Copier {
     input: Array2<f32>,
     /// Done in turn, `Right` after the last.
-    deeds: Deeds,
+    behaviours: Behaviours,
     name: &'static str,
 }
 
 impl Copier {
-    fn boxed(name: &'static str, deeds: &Deeds) -> Box<dyn Encoder> {
+    fn boxed(name: &'static str, behaviours: &Behaviours) -> Box<dyn Encoder> {
         Box::new(Self {
             input: Array2::zeros((8, 2)),
-            deeds: deeds.clone(),
+            behaviours: behaviours.clone(),
             name,
         })
     }
@@ -49,19 +50,19 @@ impl Encoder for Copier {
     }
 
     fn encode(&mut self, context: usize, out: &mut AudioFeatures) -> Result<(), EncoderError> {
-        let deed = self.deeds.lock().unwrap().pop_front();
-        let (sign, across) = match deed.unwrap_or(Deed::Right) {
-            Deed::Right => (1.0, 1.0),
-            Deed::Wrong => (-1.0, 1.0),
-            Deed::Nan => (f32::NAN, 1.0),
-            Deed::WrongAcross => (1.0, -1.0),
-            Deed::NanAcross => (1.0, f32::NAN),
-            Deed::Fails => return Err(EncoderError::Other("it hangs".into())),
+        let behaviour = self.behaviours.lock().unwrap().pop_front();
+        let (sign, cross_sign) = match behaviour.unwrap_or(Behaviour::Right) {
+            Behaviour::Right => (1.0, 1.0),
+            Behaviour::Wrong => (-1.0, 1.0),
+            Behaviour::Nan => (f32::NAN, 1.0),
+            Behaviour::WrongCross => (1.0, -1.0),
+            Behaviour::NanCross => (1.0, f32::NAN),
+            Behaviour::Fails => return Err(EncoderError::Other("it hangs".into())),
         };
         out.context = context;
         out.hidden.assign(&(sign * &self.input));
         out.cross[0].k.assign(&self.input);
-        out.cross[0].v.assign(&(across * &self.input));
+        out.cross[0].v.assign(&(cross_sign * &self.input));
         Ok(())
     }
 
@@ -70,16 +71,16 @@ impl Encoder for Copier {
     }
 }
 
-fn fallback(deeds: &Deeds) -> FallbackEncoder {
-    beside(deeds, &Deeds::default())
+fn fallback(behaviours: &Behaviours) -> FallbackEncoder {
+    fallback_to(behaviours, &Behaviours::default())
 }
 
-/// With a CPU that has deeds of its own.
-fn beside(deeds: &Deeds, cpu: &Deeds) -> FallbackEncoder {
-    let device = deeds.clone();
-    let open: Open = Arc::new(move || Ok(Copier::boxed("npu", &device)));
-    FallbackEncoder::new(open, || Ok(Copier::boxed("cpu", cpu)))
-        .expect("it opens")
+/// A device and a CPU with these behaviours.
+fn fallback_to(device: &Behaviours, cpu: &Behaviours) -> FallbackEncoder {
+    let device = device.clone();
+    let open: OpenEncoder = Arc::new(move || Ok(Copier::boxed("npu", &device)));
+    let opened = open().expect("it opens");
+    FallbackEncoder::new(opened, Copier::boxed("cpu", cpu), open)
         .retrying_after(Duration::from_millis(20))
 }
 
@@ -101,79 +102,76 @@ fn encode(fallback: &mut FallbackEncoder, window: f32) {
 }
 
 #[test]
-fn a_window_that_the_device_fails_on_is_not_lost() {
-    for deed in [
-        Deed::Fails,
-        Deed::Nan,
-        Deed::Wrong,
-        Deed::NanAcross,
-        Deed::WrongAcross,
+fn failed_window_is_encoded_on_the_cpu() {
+    for behaviour in [
+        Behaviour::Fails,
+        Behaviour::Nan,
+        Behaviour::Wrong,
+        Behaviour::NanCross,
+        Behaviour::WrongCross,
     ] {
-        let deeds: Deeds = Arc::new(Mutex::new([deed].into()));
-        let mut fallback = fallback(&deeds);
+        let behaviours: Behaviours = Arc::new(Mutex::new([behaviour].into()));
+        let mut fallback = fallback(&behaviours);
         encode(&mut fallback, 1.0);
         encode(&mut fallback, 2.0);
-        let health = fallback.watch().health();
+        let health = fallback.monitor().health();
         assert_eq!((health.encoded, health.failures), (0, 1));
         assert_eq!(health.active, "cpu");
-        let news = health.news.expect("news");
+        let change = health.last_change.expect("a change");
         assert!(
-            news.failure && news.text.contains("CPU goes on"),
-            "{news:?}"
+            change.failure && change.text.contains("CPU goes on"),
+            "{change:?}"
         );
     }
 }
 
 #[test]
-fn a_device_that_fails_later_comes_back_and_is_compared_again() {
-    let deeds: Deeds = Arc::new(Mutex::new([Deed::Right, Deed::Right, Deed::Fails].into()));
-    let mut fallback = fallback(&deeds);
+fn device_comes_back_and_is_compared_again() {
+    let behaviours: Behaviours = Arc::new(Mutex::new(
+        [Behaviour::Right, Behaviour::Right, Behaviour::Fails].into(),
+    ));
+    let mut fallback = fallback(&behaviours);
     for window in 1..4 {
         encode(&mut fallback, window as f32);
     }
-    assert_eq!(fallback.watch().health().active, "cpu");
+    assert_eq!(fallback.monitor().health().active, "cpu");
     let deadline = Instant::now() + Duration::from_secs(10);
-    while fallback.watch().health().recoveries == 0 {
+    while fallback.monitor().health().recoveries == 0 {
         assert!(Instant::now() < deadline, "it never comes back");
         encode(&mut fallback, 4.0);
         std::thread::sleep(Duration::from_millis(1));
     }
     encode(&mut fallback, 5.0);
-    let health = fallback.watch().health();
+    let health = fallback.monitor().health();
     assert_eq!(health.active, "npu");
     assert_eq!((health.checks, health.failures), (2, 1));
-    assert_eq!(health.least_cosine_similarity, Some(1.0));
-    assert!(!health.news.expect("news").failure);
+    assert_eq!(health.min_cosine_similarity, Some(1.0));
+    assert!(!health.last_change.expect("a change").failure);
 }
 
 #[test]
-fn a_device_that_goes_wrong_without_a_word_is_found_out() {
-    let right = vec![Deed::Right; CHECKED as usize + 1];
-    let deeds: Deeds = Arc::new(Mutex::new(right.into_iter().chain([Deed::Wrong]).collect()));
-    let mut fallback = fallback(&deeds);
-    for window in 1..=CHECKED + 2 {
+fn wrong_results_are_found_by_comparison() {
+    let right = vec![Behaviour::Right; CHECK_INTERVAL as usize + 1];
+    let behaviours: Behaviours = Arc::new(Mutex::new(
+        right.into_iter().chain([Behaviour::Wrong]).collect(),
+    ));
+    let mut fallback = fallback(&behaviours);
+    for window in 1..=CHECK_INTERVAL + 2 {
         encode(&mut fallback, window as f32);
     }
-    let health = fallback.watch().health();
-    assert_eq!((health.encoded, health.failures), (CHECKED + 1, 1));
+    let health = fallback.monitor().health();
+    assert_eq!((health.encoded, health.failures), (CHECK_INTERVAL + 1, 1));
 }
 
 #[test]
-fn a_comparison_that_the_cpu_fails_is_put_off_and_no_failure_of_the_device() {
-    let cpu: Deeds = Arc::new(Mutex::new([Deed::Fails, Deed::Fails].into()));
-    let mut fallback = beside(&Deeds::default(), &cpu);
+fn comparison_is_put_off_if_the_cpu_fails() {
+    let cpu: Behaviours = Arc::new(Mutex::new([Behaviour::Fails, Behaviour::Fails].into()));
+    let mut fallback = fallback_to(&Behaviours::default(), &cpu);
     for (window, checks) in [(1, 0), (2, 0), (3, 1), (4, 1)] {
         encode(&mut fallback, window as f32);
-        let health = fallback.watch().health();
+        let health = fallback.monitor().health();
         assert_eq!((health.encoded, health.failures), (window, 0));
         assert_eq!(health.checks, checks, "window {window}");
-        assert_eq!((health.active.as_str(), health.news), ("npu", None));
+        assert_eq!((health.active.as_str(), health.last_change), ("npu", None));
     }
-}
-
-#[test]
-fn a_device_that_cannot_be_opened_says_why() {
-    let open: Open = Arc::new(|| Err("no NPU".into()));
-    let refused = FallbackEncoder::new(open, || Ok(Copier::boxed("cpu", &Deeds::default())));
-    assert_eq!(refused.err().as_deref(), Some("no NPU"));
 }

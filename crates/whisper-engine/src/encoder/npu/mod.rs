@@ -1,27 +1,26 @@
 // SPDX-License-Identifier: MPL-2.0
 //! The encoder with its matrix products on an AMD XDNA2 NPU.
 //!
-//! One resident overlay multiplies matrices of any shape that `contract` allows; the host writes its instruction
-//! streams. Everything else of the encoder is on the CPU's kernels ([`whisper_kernels`]).
+//! The crate [`xdna`] multiplies matrices on the device. Everything else of the encoder is on the CPU's
+//! kernels ([`whisper_kernels`]).
 //!
-//! | room | what it does |
+//! | module | role |
 //! |---|---|
-//! | `device` | the trait: buffers, submissions, and why there are none |
-//! | `contract`, `arithmetic`, `bfp16` | the overlay in numbers, and its arithmetic to the bit |
-//! | `weights` | the order in which the array takes its right operand |
-//! | `txn`, `shim`, `streams` | instruction streams, shim registers, the stream of a product |
-//! | `emulation`, `model` | what the cores compute; the array behind the trait, in pure Rust |
-//! | `xrt` | the device that AMD's runtime drives |
-//! | `products`, `rows` | resident weights and cached streams; rows between CPU and device |
-//! | `lane`, `host`, `graph` | a part of a window and its buffers; what the CPU does with it; the encoder's order of operations |
-//!
-//! [`open`] is the way in. It takes the model of the array where [`VARIABLE`] asks for it.
+//! | `device` | which NPU is opened, and where its files are |
+//! | `graph` | the encoder's order of operations |
+//! | `row_half` | half of a window's rows and its buffers on the device |
+//! | `cpu_stage`, `rows` | the CPU's work between two products |
+//! | `weights` | from the model's layers to weights on the device |
 
 mod cpu_stage;
+mod device;
 mod graph;
-mod products;
 mod row_half;
 mod rows;
+mod weights;
+
+pub use device::{default_opener, search_paths};
+pub use xdna::{DeviceOpener, NpuDevice, NpuError};
 
 use ndarray::{Array2, ArrayViewMut2};
 
@@ -30,7 +29,6 @@ use super::{AudioFeatures, Encoder, EncoderError};
 use whisper_frontend::mel::WINDOW_FRAMES;
 use whisper_kernels::{EncoderKernel, ForKernel, Isa};
 use whisper_model::{Config, Model};
-use xdna::device::{NpuDevice, NpuError};
 
 /// Whisper's encoder, its matrix products on an [`NpuDevice`].
 pub struct NpuEncoder {
@@ -41,7 +39,11 @@ pub struct NpuEncoder {
 }
 
 impl NpuEncoder {
-    /// Packs the weights to buffers of the device, where they stay.
+    /// Packs the model's weights to buffers of the device, where they stay.
+    ///
+    /// # Errors
+    ///
+    /// What the device reports, or why the model does not suit it.
     pub fn new(model: &Model, device: Box<dyn NpuDevice>) -> Result<Self, NpuError> {
         let unsuited = |error: &dyn std::fmt::Display| NpuError::Unsuited(error.to_string());
         let isa = Isa::choose().map_err(|error| unsuited(&error))?;
@@ -56,6 +58,7 @@ impl NpuEncoder {
     }
 }
 
+/// Makes the graph for the kernel it is given.
 struct Load<'a> {
     model: &'a Model,
     device: Box<dyn NpuDevice>,

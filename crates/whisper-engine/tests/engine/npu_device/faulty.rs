@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: MPL-2.0
-//! A device that does what the one within does, counts it, and goes wrong when it is told to.
+//! A device that wraps another one, counts its work, and fails as planned.
 
 use std::any::Any;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use xdna::device::{Dispatch, Kind, NpuBuffer, NpuDevice, NpuError, Pending};
+use xdna::device::{BufferKind, Dispatch, NpuBuffer, NpuDevice, NpuError, Pending};
 
-/// What the encoder asks of a device.
+/// A call of a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
     Allocate,
@@ -26,19 +26,20 @@ pub const STEPS: [Step; 5] = [
     Step::Wait,
 ];
 
-/// What goes wrong.
+/// How a step fails.
 #[derive(Clone, Copy, Debug)]
 pub enum Fault {
-    /// It is refused.
+    /// With an error.
     Fails,
-    /// It is not done in time.
+    /// With a timeout.
     Hangs,
-    /// A sync says that it was done, and what the other side sees is: to the device what was there before, from the
-    /// device this byte all over. Other steps go well.
+    /// A sync succeeds but moves garbage: to the device nothing at all, from the device this byte
+    /// everywhere. Other steps work.
     Garbage(u8),
 }
 
-/// When it goes wrong: the first of these times, counted over all openings of the device, and how often from there on.
+/// When which step fails: from call `first` on, counted over all openings of the device, `times`
+/// times.
 #[derive(Clone, Copy, Debug)]
 pub struct Plan {
     pub step: Step,
@@ -47,13 +48,13 @@ pub struct Plan {
     pub times: usize,
 }
 
-/// What has been asked of all openings of a device.
+/// Calls of all openings of a device.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     pub steps: [usize; STEPS.len()],
     pub dispatches: usize,
     pub bytes_synced: usize,
-    /// From the starts of submissions until somebody waited for them.
+    /// Time between the starts of submissions and the waits for them.
     pub meanwhile: Duration,
 }
 
@@ -67,7 +68,7 @@ impl Counts {
 #[derive(Clone, Default)]
 pub struct Control {
     shared: Arc<Mutex<Shared>>,
-    /// What the host waits for, when it waits for a submission.
+    /// Called before each wait for a submission returns.
     awaited: Option<Arc<dyn Fn() + Send + Sync>>,
 }
 
@@ -86,7 +87,7 @@ impl Control {
         control
     }
 
-    /// Nothing goes wrong, and no submission is done before `awaited` returns.
+    /// Nothing fails, and no submission ends before `awaited` returns.
     pub fn waiting_for(awaited: impl Fn() + Send + Sync + 'static) -> Self {
         Self {
             awaited: Some(Arc::new(awaited)),
@@ -106,7 +107,7 @@ impl Control {
         self.shared().steps.clone()
     }
 
-    /// Counts the step, and says what goes wrong with it.
+    /// Counts the step, and returns its fault.
     fn take(&self, step: Step) -> Option<Fault> {
         let shared = &mut *self.shared();
         shared.steps.push(step);
@@ -122,7 +123,7 @@ impl Control {
     }
 }
 
-/// What a step that goes wrong without a look at its data comes to.
+/// The result of a step with this fault, apart from its data.
 fn refuse(fault: Option<Fault>, limit: Duration) -> Result<(), NpuError> {
     match fault {
         Some(Fault::Fails) => Err(NpuError::Failed("on purpose".into())),
@@ -149,7 +150,7 @@ impl<D: NpuDevice> Faulty<D> {
 }
 
 impl<D: NpuDevice> NpuDevice for Faulty<D> {
-    fn allocate(&mut self, kind: Kind, bytes: usize) -> Result<Box<dyn NpuBuffer>, NpuError> {
+    fn allocate(&mut self, kind: BufferKind, bytes: usize) -> Result<Box<dyn NpuBuffer>, NpuError> {
         refuse(self.control.take(Step::Allocate), Duration::ZERO)?;
         Ok(Box::new(FaultyBuffer {
             buffer: self.device.allocate(kind, bytes)?,

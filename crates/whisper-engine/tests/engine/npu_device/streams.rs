@@ -14,9 +14,9 @@ use whisper_frontend::AudioRun;
 use whisper_frontend::mel::WINDOW_FRAMES;
 
 use super::faulty::{Control, Fault, Plan, Step};
-use super::{Bench, ONCE, PATIENCE, fallback, model, on_device};
+use super::{ONCE, PATIENCE, Setup, fallback, model, on_device};
 
-/// With the silence after them they make a window of two lanes.
+/// With the silence after them these make a window of two halves.
 const FRAMES: usize = 600;
 
 /// A run of audio that is like no other.
@@ -71,7 +71,7 @@ impl Event {
 /// The NPU gives the second window back only after the first one was decoded, and that is not decoded before the NPU has
 /// the second.
 #[test]
-fn while_the_npu_has_one_streams_window_another_streams_is_decoded() {
+fn stream_is_decoded_while_the_npu_has_another() {
     let model = model();
     let (decoding, at_work, decoded) = <(Arc<Event>, Arc<Event>, Arc<Event>)>::default();
     let control = Control::waiting_for({
@@ -119,7 +119,7 @@ fn hear_at_once<R: Send>(
 }
 
 #[test]
-fn streams_at_once_hear_to_the_bit_what_each_hears_alone() {
+fn streams_at_once_hear_what_each_hears_alone() {
     let model = model();
     for threads in [1, 3] {
         let encoder = Box::new(on_device(&model, &Control::default()).unwrap());
@@ -139,8 +139,8 @@ fn streams_at_once_hear_to_the_bit_what_each_hears_alone() {
 }
 
 #[test]
-fn whatever_the_npu_fails_on_while_another_stream_is_decoded_no_stream_loses_a_window() {
-    let bench = Bench::new();
+fn npu_failure_costs_no_stream_a_window() {
+    let setup = Setup::new();
     for step in [
         Step::SyncToDevice,
         Step::SyncFromDevice,
@@ -149,8 +149,8 @@ fn whatever_the_npu_fails_on_while_another_stream_is_decoded_no_stream_loses_a_w
     ] {
         // Early and late in the first window and in the second one.
         let (opening, window) = (
-            bench.opening.of(step),
-            bench.first.of(step) - bench.opening.of(step),
+            setup.opening.of(step),
+            setup.first.of(step) - setup.opening.of(step),
         );
         for first in [
             opening,
@@ -165,14 +165,14 @@ fn whatever_the_npu_fails_on_while_another_stream_is_decoded_no_stream_loses_a_w
                     first,
                     times: ONCE,
                 };
-                let encoder = fallback(&bench.model, &Control::with(plan)).unwrap();
-                let watch = encoder.watch();
+                let encoder = fallback(&setup.model, &Control::with(plan)).unwrap();
+                let monitor = encoder.monitor();
                 let engine =
-                    Engine::with_encoder(bench.model.clone(), Box::new(encoder), 2).unwrap();
+                    Engine::with_encoder(setup.model.clone(), Box::new(encoder), 2).unwrap();
                 let heard = hear_at_once(2, 2, |number| hear(&engine, number));
                 let mut logits = heard.iter().flatten().flatten();
                 assert!(logits.all(|logit| logit.is_finite()), "{plan:?}");
-                assert_eq!(watch.health().failures, 1, "{plan:?}");
+                assert_eq!(monitor.health().failures, 1, "{plan:?}");
             }
         }
     }
@@ -247,13 +247,13 @@ fn turns(runs_off_cpu: bool) -> (Vec<usize>, usize) {
 }
 
 #[test]
-fn two_streams_are_at_work_at_once_where_the_encoder_leaves_the_cores_and_else_one() {
+fn two_streams_work_at_once_off_the_cpu_else_one() {
     assert_eq!(turns(true).1, 2);
     assert_eq!(turns(false).1, 1);
 }
 
 #[test]
-fn no_stream_is_passed_over() {
+fn turns_are_fair() {
     for runs_off_cpu in [true, false] {
         let (waited, _) = turns(runs_off_cpu);
         // One turn of each other stream, and as many again, as a thread may be slow to ask.
@@ -263,7 +263,7 @@ fn no_stream_is_passed_over() {
 }
 
 #[test]
-fn a_stream_that_nobody_wants_any_more_costs_no_turn() {
+fn cancelled_stream_takes_no_turn() {
     let busy = Arc::new(Busy::default());
     let encoder = Box::new(Sleeper {
         input: Array2::zeros((WINDOW_FRAMES, 80)),

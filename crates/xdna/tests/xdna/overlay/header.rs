@@ -10,8 +10,8 @@ pub fn text() -> String {
     let mut text = String::from(
         "// SPDX-License-Identifier: MPL-2.0\n\
          //\n\
-         // The contract's numbers. Written by tests/overlay.rs from src/encoder/npu/contract.rs and arithmetic.rs: change those,\n\
-         // then WHISPERNPU_WRITE_HEADER=1 cargo test --test overlay\n\
+         // The contract's numbers, written from contract.rs and arithmetic.rs in crates/xdna/src.\n\
+         // Change those, then: WHISPERNPU_WRITE_HEADER=1 cargo test -p xdna header\n\
          #pragma once\n\n\
          namespace contract {\n\n",
     );
@@ -21,18 +21,18 @@ pub fn text() -> String {
         ("FIRST_CORE_ROW", FIRST_CORE_ROW),
         ("TILE", TILE),
         ("SUB", SUB),
-        ("LEFT_BYTES", LEFT_BYTES),
-        ("RIGHT_BYTES", RIGHT_BYTES),
-        ("RIGHT_VALUES", RIGHT_VALUES),
-        ("PRODUCT_BYTES", PRODUCT_BYTES),
+        ("A_TILE_BYTES", A_TILE_BYTES),
+        ("B_TILE_BYTES", B_TILE_BYTES),
+        ("B_VALUE_BYTES", B_VALUE_BYTES),
+        ("C_TILE_BYTES", C_TILE_BYTES),
         ("PARAMETERS_AT", Parameters::ADDRESS as usize),
         ("PARAMETER_WORDS", Parameters::WORDS),
         ("START_LOCK", START_LOCK as usize),
         ("EPILOGUE_NONE", Epilogue::None as usize),
         ("EPILOGUE_GELU", Epilogue::Gelu as usize),
-        ("LEFT_CHANNEL", LEFT_CHANNEL as usize),
-        ("RIGHT_CHANNEL", RIGHT_CHANNEL as usize),
-        ("PRODUCT_CHANNEL", PRODUCT_CHANNEL as usize),
+        ("A_CHANNEL", A_CHANNEL as usize),
+        ("B_CHANNEL", B_CHANNEL as usize),
+        ("C_CHANNEL", C_CHANNEL as usize),
         ("GELU_TERMS", GELU_ROOT.len()),
     ];
     // Where a parameter is among the words follows from where its value turns up.
@@ -59,9 +59,9 @@ pub fn text() -> String {
         )
         .unwrap();
     }
-    let columns: Vec<_> = (0..ROWS).map(|row| left_column(row).to_string()).collect();
+    let columns: Vec<_> = (0..ROWS).map(|row| a_column(row).to_string()).collect();
     let columns = columns.join(", ");
-    writeln!(text, "constexpr unsigned LEFT_COLUMNS[] = {{{columns}}};\n").unwrap();
+    writeln!(text, "constexpr unsigned A_COLUMNS[] = {{{columns}}};\n").unwrap();
     // Hexadecimal floats are exact, and C++ reads them.
     writeln!(
         text,

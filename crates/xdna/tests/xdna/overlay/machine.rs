@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MPL-2.0
-//! The core program as a process of this machine, and what the emulation says to the same input.
+//! The core program as a process of this machine, and the simulator with the same input.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -7,22 +7,24 @@ use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
 use xdna::arithmetic::Even;
-use xdna::contract::{COLUMNS, Epilogue, LEFT_BYTES, PRODUCT_BYTES, Parameters, RIGHT_BYTES, ROWS};
-use xdna::emulation::{self, Pass};
+use xdna::contract::{
+    A_TILE_BYTES, B_TILE_BYTES, C_TILE_BYTES, COLUMNS, Epilogue, Parameters, ROWS,
+};
+use xdna::simulator::compute::{self, Pass};
 
 /// A dispatch: the streams of all rows and columns, pass after pass.
 pub struct Case {
     pub parameters: Parameters,
-    pub left: [Vec<u8>; ROWS],
-    pub right: [Vec<u8>; COLUMNS],
+    pub a: [Vec<u8>; ROWS],
+    pub b: [Vec<u8>; COLUMNS],
 }
 
 /// Tiles of C of each row and column, one after another.
 type Products = [[Vec<u8>; COLUMNS]; ROWS];
 
 impl Case {
-    pub fn emulate(&self) -> Products {
-        let mut cores = emulation::cores::<Even>().unwrap();
+    pub fn simulate(&self) -> Products {
+        let mut cores = compute::cores::<Even>().unwrap();
         let mut found = Products::default();
         let k_tiles = self.parameters.k_tiles as usize;
         let passes = self.parameters.m_passes * self.parameters.own_passes;
@@ -30,8 +32,8 @@ impl Case {
             let part = |stream: &Vec<u8>, bytes: usize| {
                 stream[pass * k_tiles * bytes..][..k_tiles * bytes].to_vec()
             };
-            let left = std::array::from_fn(|row| part(&self.left[row], LEFT_BYTES));
-            let right = std::array::from_fn(|column| part(&self.right[column], RIGHT_BYTES));
+            let a = std::array::from_fn(|row| part(&self.a[row], A_TILE_BYTES));
+            let b = std::array::from_fn(|column| part(&self.b[column], B_TILE_BYTES));
             let mut products = Default::default();
             cores.compute(&mut Pass {
                 k_tiles,
@@ -40,12 +42,12 @@ impl Case {
                 } else {
                     Epilogue::Gelu
                 },
-                left: &left,
-                right: &right,
-                products: &mut products,
+                a: &a,
+                b: &b,
+                c: &mut products,
             });
             for (column, product) in products.iter().enumerate() {
-                for (row, tile) in product.chunks_exact(PRODUCT_BYTES).enumerate() {
+                for (row, tile) in product.chunks_exact(C_TILE_BYTES).enumerate() {
                     found[row][column].extend(tile);
                 }
             }
@@ -54,15 +56,17 @@ impl Case {
     }
 }
 
+/// The core program, compiled.
 pub struct Machine(PathBuf);
 
 impl Machine {
-    /// Nothing, with a line that says why, where there is no C++ compiler.
-    pub fn compile(kernels: &Path) -> Option<Self> {
-        static PROGRAM: OnceLock<Option<PathBuf>> = OnceLock::new();
-        PROGRAM.get_or_init(|| build(kernels)).clone().map(Self)
+    /// Compiles the program, once for all tests.
+    pub fn compile(kernels: &Path) -> Self {
+        static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+        Self(PROGRAM.get_or_init(|| build(kernels)).clone())
     }
 
+    /// What the program of core (`row`, `column`) writes in reply to `cases`.
     pub fn run(&self, cases: &[Case], row: usize, column: usize) -> Vec<u8> {
         let mut child = Command::new(&self.0)
             .arg((row * COLUMNS + column).to_string())
@@ -75,8 +79,8 @@ impl Machine {
         for case in cases {
             let words = case.parameters.words();
             input.extend(words.iter().flat_map(|word| word.to_le_bytes()));
-            input.extend(&case.left[row]);
-            input.extend(&case.right[column]);
+            input.extend(&case.a[row]);
+            input.extend(&case.b[column]);
         }
         let mut to = child.stdin.take().unwrap();
         let writer = std::thread::spawn(move || to.write_all(&input));
@@ -88,7 +92,7 @@ impl Machine {
     }
 }
 
-fn build(kernels: &Path) -> Option<PathBuf> {
+fn build(kernels: &Path) -> PathBuf {
     let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join("run_core");
     let compiler = std::env::var("CXX").unwrap_or_else(|_| "c++".into());
     // Nothing may be computed in more precision than written, as contraction to fused operations would.
@@ -102,16 +106,9 @@ fn build(kernels: &Path) -> Option<PathBuf> {
         .args([kernels.join("core.cc"), kernels.join("host/run_core.cc")])
         .arg("-o")
         .arg(&program)
-        .output();
-    match built {
-        Err(error) => {
-            eprintln!("skipped: no C++ compiler ({compiler}: {error})");
-            None
-        }
-        Ok(output) => {
-            let said = String::from_utf8_lossy(&output.stderr);
-            assert!(output.status.success(), "{said}");
-            Some(program)
-        }
-    }
+        .output()
+        .unwrap_or_else(|error| panic!("no C++ compiler ({compiler}): {error}"));
+    let said = String::from_utf8_lossy(&built.stderr);
+    assert!(built.status.success(), "{said}");
+    program
 }

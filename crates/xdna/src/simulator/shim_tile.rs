@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 
 use super::{Argument, Fault, Memory};
 use crate::contract::{QUEUE_DEPTH, SHIM_BDS};
-use crate::shim::{CONTROLLER, CONTROLLER_MASK, DESCRIPTOR_WORDS, Pattern, Task};
+use crate::dma::{CONTROLLER, CONTROLLER_MASK, DESCRIPTOR_WORDS, Pattern, Task};
 use crate::txn::Direction;
 
 /// A descriptor's words, and the argument that its address was patched to.
@@ -26,7 +26,7 @@ struct Running {
     word: usize,
 }
 
-/// A channel's tasks, the first of them running, and its tokens that nobody has taken yet.
+/// A channel's tasks, the first of them running, and its tokens that no wait has taken yet.
 #[derive(Default)]
 pub struct Queue {
     tasks: VecDeque<Running>,
@@ -36,13 +36,13 @@ pub struct Queue {
 
 /// One shim tile.
 #[derive(Default)]
-pub struct Shim {
+pub struct ShimTile {
     descriptors: [Descriptor; SHIM_BDS as usize],
     /// S2MM channels, then MM2S channels.
     queues: [[Queue; 2]; 2],
 }
 
-impl Shim {
+impl ShimTile {
     pub fn queue(&mut self, direction: Direction, channel: u32) -> Result<&mut Queue, Fault> {
         let queue = self.queues[direction as usize].get_mut(channel as usize);
         queue.ok_or_else(|| Fault::Violation(format!("a shim tile has no channel {channel}")))

@@ -1,16 +1,12 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Where the NPU, the shim and the overlay are.
+//! Where the NPU, the bridge and the overlay are.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::shim::Shim;
-use crate::device::NpuError;
-
-/// File name of the shim.
-const SHIM: &str = "libwhispernpu-xrt.so";
-/// File name of the overlay.
-const OVERLAY: &str = "whispernpu.xclbin";
+use super::XrtDevice;
+use super::bridge::Bridge;
+use crate::device::{DeviceOpener, NpuDevice, NpuError};
 
 const AMD: u32 = 0x1022;
 /// PCI device of XDNA2: Strix Point, Strix Halo, Krackan Point.
@@ -18,55 +14,40 @@ const XDNA2: u32 = 0x17f0;
 /// PCI device of XDNA: Phoenix, Hawk Point.
 const XDNA1: u32 = 0x1502;
 
-/// Where to look.
+/// Where to search. As a [`DeviceOpener`] it opens an [`XrtDevice`].
+#[derive(Clone, Debug)]
 pub struct SearchPaths {
     /// Linux's directory of accelerators.
     pub accelerators: PathBuf,
-    /// Files of the shim, tried in turn.
-    pub shims: Vec<PathBuf>,
-    /// Files of the overlay, of which the first that exists is taken.
+    /// Files of the bridge to XRT, tried in turn. The dynamic loader searches for those without `/`.
+    pub bridges: Vec<PathBuf>,
+    /// Files of the overlay. The first that exists is used.
     pub overlays: Vec<PathBuf>,
 }
 
-/// The NPU that is there.
+/// An NPU.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Hardware {
+pub(super) struct Hardware {
     /// PCI address, `0000:c5:00.1`.
     pub address: String,
 }
 
 impl SearchPaths {
-    /// `$WHISPERNPU_XRT_SHIM` and `$WHISPERNPU_XCLBIN` if they are set. Else the shim is looked for in `whispernpu/`
-    /// beside the plugin's directory, then by the dynamic loader; the overlay in `whispernpu/` below the XDG
-    /// `data_directories`, XDG's, which include `~/.local/share` and `/usr/share`.
-    pub fn from_environment(data_directories: &[PathBuf]) -> Self {
-        let variable = |name| {
-            std::env::var_os(name)
-                .filter(|value| !value.is_empty())
-                .map(|value| vec![PathBuf::from(value)])
-        };
+    /// Linux's accelerators, with these bridges and overlays.
+    pub fn new(bridges: Vec<PathBuf>, overlays: Vec<PathBuf>) -> Self {
         Self {
             accelerators: "/sys/class/accel".into(),
-            shims: variable("WHISPERNPU_XRT_SHIM").unwrap_or_else(|| {
-                let beside = own_file()
-                    .and_then(|file| Some(file.parent()?.parent()?.join("whispernpu").join(SHIM)));
-                beside
-                    .into_iter()
-                    .filter(|path| path.exists())
-                    .chain([PathBuf::from(SHIM)])
-                    .collect()
-            }),
-            overlays: variable("WHISPERNPU_XCLBIN").unwrap_or_else(|| {
-                data_directories
-                    .iter()
-                    .map(|data| data.join("whispernpu").join(OVERLAY))
-                    .collect()
-            }),
+            bridges,
+            overlays,
         }
     }
 
-    /// The first NPU of the right generation. Reads a few small files: without one, this is all that happens.
-    pub fn hardware(&self) -> Result<Hardware, NpuError> {
+    /// The first NPU of the right generation. Reads a few small files of sysfs.
+    ///
+    /// # Errors
+    ///
+    /// What there is instead.
+    pub(super) fn hardware(&self) -> Result<Hardware, NpuError> {
         let mut other = None;
         for entry in fs::read_dir(&self.accelerators)
             .into_iter()
@@ -104,25 +85,23 @@ impl SearchPaths {
         })
     }
 
-    pub fn load_shim(&self) -> Result<&'static Shim, NpuError> {
+    pub(super) fn load_bridge(&self) -> Result<&'static Bridge, NpuError> {
         let mut problems = Vec::new();
-        for path in &self.shims {
-            match Shim::load(path) {
-                Ok(shim) => return Ok(shim),
-                Err(problem) => problems.push(problem),
+        for path in &self.bridges {
+            match Bridge::load(path) {
+                Ok(bridge) => return Ok(bridge),
+                Err(problem) => problems.push(problem.to_string()),
             }
         }
         let said = problems.join("; ");
         Err(NpuError::NoRuntime(if said.contains("libxrt") {
             format!("XRT is not installed, or not found (Debian: libxrt2, libxrt-npu2): {said}")
         } else {
-            format!(
-                "the plugin's shim for it is not installed, docs/npu.md tells how to build it: {said}"
-            )
+            format!("the bridge to it is not installed, docs/npu.md tells how to build it: {said}")
         }))
     }
 
-    pub fn overlay(&self) -> Result<PathBuf, NpuError> {
+    pub(super) fn overlay(&self) -> Result<PathBuf, NpuError> {
         let found = self.overlays.iter().find(|path| path.exists());
         found.cloned().ok_or_else(|| {
             let looked: Vec<_> = self
@@ -131,15 +110,25 @@ impl SearchPaths {
                 .map(|path| path.display().to_string())
                 .collect();
             NpuError::NoOverlay(format!(
-                "{OVERLAY} is not there, docs/npu.md tells how to build it (looked for {})",
+                "it is not installed, docs/npu.md tells how to build it (looked for {})",
                 looked.join(", ")
             ))
         })
     }
 }
 
-/// The file that this code was loaded from.
-fn own_file() -> Option<PathBuf> {
+impl DeviceOpener for SearchPaths {
+    fn probe(&self) -> Result<(), NpuError> {
+        self.hardware().map(drop)
+    }
+
+    fn open(&self) -> Result<Box<dyn NpuDevice>, NpuError> {
+        Ok(Box::new(XrtDevice::open(self)?))
+    }
+}
+
+/// The file that this code was loaded from: a program, or a shared object beside which others lie.
+pub fn own_file() -> Option<PathBuf> {
     let here = own_file as *const () as usize;
     let maps = fs::read_to_string("/proc/self/maps").ok()?;
     maps.lines().find_map(|line| {
@@ -155,6 +144,7 @@ fn own_file() -> Option<PathBuf> {
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::symlink;
+    use std::time::{Duration, Instant};
 
     use super::*;
 
@@ -171,41 +161,54 @@ mod tests {
         root
     }
 
-    fn places(root: &Path) -> SearchPaths {
+    fn paths(root: &Path) -> SearchPaths {
         SearchPaths {
             accelerators: root.join("accel"),
-            shims: vec![root.join(SHIM)],
-            overlays: vec![root.join("a").join(OVERLAY), root.join("b").join(OVERLAY)],
+            bridges: vec![root.join("bridge.so")],
+            overlays: vec![
+                root.join("a").join("overlay.xclbin"),
+                root.join("b").join("overlay.xclbin"),
+            ],
         }
     }
 
     #[test]
-    fn an_xdna2_is_found_and_others_are_named() {
+    fn hardware_is_an_xdna2_and_nothing_else() {
         let root = accelerators("0x1022\n", "0x17f0\n");
-        let hardware = places(root.path()).hardware().expect("hardware");
+        let hardware = paths(root.path()).hardware().expect("hardware");
         assert_eq!(hardware.address, "0000:c5:00.1");
         let root = accelerators("0x1022", "0x1502");
-        let error = places(root.path())
+        let error = paths(root.path())
             .hardware()
             .expect_err("the first generation");
         assert!(error.to_string().contains("Phoenix"), "{error}");
         let root = accelerators("0x1022", "0x1234");
-        let error = places(root.path()).hardware().expect_err("an unknown one");
+        let error = paths(root.path()).hardware().expect_err("an unknown one");
         assert!(error.to_string().contains("0x1234"), "{error}");
         let root = accelerators("0x8086", "0x7d1d");
-        let error = places(root.path()).hardware().expect_err("another maker's");
+        let error = paths(root.path()).hardware().expect_err("another maker's");
         assert!(matches!(error, NpuError::NoDevice(_)), "{error}");
-        let error = places(Path::new("/nonexistent"))
+        let error = paths(Path::new("/nonexistent"))
             .hardware()
             .expect_err("none at all");
         assert!(error.to_string().contains("6.14"), "{error}");
     }
 
     #[test]
-    fn a_missing_shim_a_foreign_one_and_a_missing_overlay_are_told_apart() {
+    fn open_without_hardware_fails_at_once() {
+        let began = Instant::now();
+        let paths = paths(Path::new("/nonexistent"));
+        let error = paths.open().err().expect("no hardware");
+        assert!(matches!(error, NpuError::NoDevice(_)), "{error}");
+        assert_eq!(paths.probe(), Err(error));
+        assert!(began.elapsed() < Duration::from_millis(100));
+    }
+
+    #[test]
+    fn search_names_what_is_missing() {
         let root = tempfile::tempdir().expect("directory");
-        let places = places(root.path());
-        let error = places.load_shim().err().expect("no shim").to_string();
+        let paths = paths(root.path());
+        let error = paths.load_bridge().err().expect("no bridge").to_string();
         assert!(error.contains("docs/npu.md"), "{error}");
         // A library that is there and is not ours: the C library itself.
         let maps = fs::read_to_string("/proc/self/maps").expect("maps");
@@ -214,24 +217,27 @@ mod tests {
             .find(|word| word.contains("/libc.so"))
             .expect("libc");
         let foreign = SearchPaths {
-            shims: vec![libc.into()],
-            ..places
+            bridges: vec![libc.into()],
+            ..paths
         };
-        let error = foreign.load_shim().err().expect("foreign").to_string();
+        let error = foreign.load_bridge().err().expect("foreign").to_string();
         assert!(error.contains("wnpu_abi"), "{error}");
         let error = foreign.overlay().expect_err("no overlay").to_string();
         assert!(
-            error.contains(OVERLAY) && error.contains("docs/npu.md"),
+            error.contains("overlay.xclbin") && error.contains("docs/npu.md"),
             "{error}"
         );
         let second = root.path().join("b");
         fs::create_dir(&second).expect("directory");
-        fs::write(second.join(OVERLAY), "").expect("file");
-        assert_eq!(foreign.overlay().expect("overlay"), second.join(OVERLAY));
+        fs::write(second.join("overlay.xclbin"), "").expect("file");
+        assert_eq!(
+            foreign.overlay().expect("overlay"),
+            second.join("overlay.xclbin")
+        );
     }
 
     #[test]
-    fn the_file_of_this_code_is_known() {
+    fn own_file_is_the_test_program() {
         assert_eq!(own_file(), std::env::current_exe().ok());
     }
 }

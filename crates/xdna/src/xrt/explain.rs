@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: MPL-2.0
-//! What went wrong, in words that say what to do.
+//! From failures of the bridge to [`NpuError`], in words that say what to do.
 
-use std::ffi::c_int;
 use std::time::Duration;
 
-use super::shim::{COMMAND_ERROR, Failure, TIMEOUT};
+use libc::{EACCES, EAGAIN, EBUSY, ECANCELED, EIO, ENODEV, ENOENT, ENOMEM, ENOSPC, ENXIO, EPERM};
+
+use super::bridge::{COMMAND_ERROR, Failure, TIMEOUT};
 use crate::device::NpuError;
 
-/// What was being done.
+/// The operation that failed.
 #[derive(Clone, Copy, Debug)]
 pub enum Step {
     Open,
@@ -15,30 +16,18 @@ pub enum Step {
     Overlay,
     Register,
     Context,
-    /// Of so many bytes.
+    /// Number of bytes.
     Allocate(usize),
     Sync,
     Start,
-    /// With this limit.
+    /// Limit.
     Wait(Duration),
 }
-
-// Linux's numbers, on every architecture that it has an NPU driver for.
-const EPERM: c_int = 1;
-const ENOENT: c_int = 2;
-const EIO: c_int = 5;
-const ENXIO: c_int = 6;
-const EAGAIN: c_int = 11;
-const ENOMEM: c_int = 12;
-const EACCES: c_int = 13;
-const EBUSY: c_int = 16;
-const ENODEV: c_int = 19;
-const ENOSPC: c_int = 28;
-const ECANCELED: c_int = 125;
 
 /// Memory that the driver maps and locks for instructions when the device is opened, in bytes.
 const HEAP: u64 = 64 << 20;
 
+/// The error for users of `failure`, which `step` came to.
 pub fn explain(step: Step, failure: Failure) -> NpuError {
     let Failure { status, code, text } = failure;
     match (step, code) {
@@ -97,6 +86,8 @@ fn locked_memory(limits: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use std::ffi::c_int;
+
     use super::*;
 
     fn failure(status: c_int, code: c_int) -> Failure {
@@ -108,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn the_limit_of_locked_memory_is_found() {
+    fn locked_memory_reads_the_soft_limit() {
         let limits = "Limit                     Soft Limit           Hard Limit           Units\n\
                       Max locked memory         8388608              16777216             bytes\n";
         assert_eq!(locked_memory(limits), Some(8 << 20));
@@ -120,14 +111,14 @@ mod tests {
     }
 
     #[test]
-    fn a_node_that_may_not_be_opened_leads_to_the_group() {
+    fn explain_names_the_group_for_the_device_node() {
         let error = explain(Step::Open, failure(1, EACCES)).to_string();
         assert!(error.contains("group render"), "{error}");
         assert!(error.contains("what XRT says"), "{error}");
     }
 
     #[test]
-    fn an_image_without_room_is_not_mistaken_for_contexts_that_are_taken() {
+    fn explain_tells_images_from_contexts() {
         let says = |text: &str| {
             let failure = Failure {
                 text: text.into(),
@@ -145,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_npu_reports_is_no_matter_of_the_step() {
+    fn explain_reads_status_before_step() {
         let limit = Duration::from_millis(30);
         assert!(matches!(
             explain(Step::Wait(limit), failure(TIMEOUT, 0)),

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: MPL-2.0
 //! The registers of a shim tile's DMA: buffer descriptors and task queues.
 //!
-//! Layout: AIE-ML's, as aie-rt has it. A descriptor is eight words; all lengths and strides count words of 32 bits,
-//! and strides, iteration size and repeat count are stored less one (so that a stride of zero does not exist).
+//! The layout is that of AIE-ML in aie-rt. A descriptor is eight words. Lengths and strides count
+//! words of 32 bits. Strides, iteration sizes and repeat counts are stored minus one, so a stride of
+//! zero does not exist.
 
 use super::txn::{Channel, Direction, address};
 
+/// Words of a buffer descriptor.
 pub const DESCRIPTOR_WORDS: usize = 8;
 const DESCRIPTORS: u32 = 0x1_D000;
 const DESCRIPTOR_STEP: u32 = 0x20;
@@ -14,8 +16,9 @@ const FROM_MEMORY: u32 = 0x10;
 const CHANNEL_STEP: u32 = 8;
 const QUEUE: u32 = 4;
 
-/// Which bits of a channel's control register name the controller that its tokens go to, and the one that waits.
+/// Bits of a channel's control register that name the controller which gets the channel's tokens.
 pub const CONTROLLER_MASK: u32 = 0x1f00;
+/// Those bits for the controller that executes the stream.
 pub const CONTROLLER: u32 = 0xf00;
 
 const VALID: u32 = 1 << 25;
@@ -24,25 +27,29 @@ const BURST: u32 = 1 << 30;
 /// AXI's cache attribute, as mlir-aie sets it.
 const CACHE: u32 = 2 << 24;
 
-/// The first word of a descriptor.
+/// Address of the first word of a descriptor.
 pub const fn descriptor_address(column: u32, descriptor: u32) -> u32 {
     address(column, 0, DESCRIPTORS + DESCRIPTOR_STEP * descriptor)
 }
 
-/// What an offset within a shim tile is.
+/// A register of a shim tile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Register {
     /// A word of a descriptor.
     Descriptor {
+        /// Number of the descriptor.
         descriptor: usize,
+        /// Number of the word in it.
         word: usize,
     },
+    /// The control register of a channel.
     Control(Direction, u32),
+    /// The task queue of a channel.
     Queue(Direction, u32),
 }
 
 impl Register {
-    /// Nothing for offsets that no stream of ours writes.
+    /// The register at an offset within the tile, or `None` where no stream of ours writes.
     pub fn at(offset: u32) -> Option<Self> {
         if !offset.is_multiple_of(4) {
             return None;
@@ -70,6 +77,7 @@ impl Register {
 }
 
 impl Channel {
+    /// Address of the control register.
     pub const fn control(self) -> u32 {
         let direction = FROM_MEMORY * self.direction as u32;
         address(
@@ -79,24 +87,30 @@ impl Channel {
         )
     }
 
+    /// Address of the task queue.
     pub const fn queue(self) -> u32 {
         self.control() + QUEUE
     }
 }
 
-/// A task for a channel: a descriptor, executed `repeats` times, and perhaps a token at the end.
+/// A task for a channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Task {
+    /// Number of the descriptor.
     pub descriptor: u32,
+    /// How often the descriptor is executed, 1 to 256.
     pub repeats: usize,
+    /// Whether the channel gives a token at the end.
     pub token: bool,
 }
 
 impl Task {
+    /// The word that is written to the queue.
     pub const fn word(self) -> u32 {
         self.descriptor | (self.repeats as u32 - 1) << 16 | (self.token as u32) << 31
     }
 
+    /// The task in a word that is written to the queue.
     pub const fn of(word: u32) -> Self {
         Self {
             descriptor: word & 15,
@@ -106,21 +120,39 @@ impl Task {
     }
 }
 
-/// A nest of loops over memory, innermost first: word i of a transfer is at
-/// `i0 stride[0] + i1 stride[1] + i2 stride[2]`, where i0 runs up to `size[0]`, i1 to `size[1]`, and i2 as far as
-/// `length` goes. Each repetition of the task moves on by `iteration.1`, and starts anew after `iteration.0`.
+/// A nest of loops over memory, innermost first.
+///
+/// Word i of a transfer is at `i0 stride[0] + i1 stride[1] + i2 stride[2]`, where i0 runs up to
+/// `size[0]`, i1 up to `size[1]`, and i2 as far as `length` goes. Each repetition of the task moves on
+/// by `iteration.1`, and begins again after `iteration.0` repetitions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pattern {
-    /// Words.
+    /// Length of a transfer in words.
     pub length: usize,
-    /// Zero: this loop never ends, those outside it do not exist.
+    /// Sizes of the two inner loops. A loop of size 0 never ends, and those outside it do not exist.
     pub size: [usize; 2],
+    /// Strides of the three loops in words.
     pub stride: [usize; 3],
+    /// Number of iterations, and their stride in words.
     pub iteration: (usize, usize),
 }
 
+/// Why no pattern of ours is in a descriptor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DescriptorError {
+    /// Word 7 has other bits than the valid bit.
+    #[error("it is not valid, or waits for locks or descriptors")]
+    Valid,
+    /// Words 2 or 6 have bits of unused features.
+    #[error("it makes packets, or begins within its iterations")]
+    Features,
+    /// The length is zero.
+    #[error("it moves nothing")]
+    Empty,
+}
+
 impl Pattern {
-    /// `length` words one after another, the same ones each time.
+    /// `length` adjacent words, the same ones in each repetition.
     pub const fn linear(length: usize) -> Self {
         Self {
             length,
@@ -145,15 +177,19 @@ impl Pattern {
         ]
     }
 
-    /// The pattern in a descriptor, or why no stream of ours writes such a one.
-    pub fn of(words: &[u32; DESCRIPTOR_WORDS]) -> Result<Self, String> {
+    /// The pattern in a descriptor.
+    ///
+    /// # Errors
+    ///
+    /// What no stream of ours writes to a descriptor.
+    pub fn of(words: &[u32; DESCRIPTOR_WORDS]) -> Result<Self, DescriptorError> {
         let stride = |word: u32| 1 + (word & 0xf_ffff) as usize;
         let size = |word: u32| (word >> 20 & 0x3ff) as usize;
         if words[7] != VALID {
-            return Err("it is not valid, or waits for locks or descriptors".into());
+            return Err(DescriptorError::Valid);
         }
         if words[2] >> 16 != 0 || words[6] >> 26 != 0 {
-            return Err("it makes packets, or begins within its iterations".into());
+            return Err(DescriptorError::Features);
         }
         let pattern = Self {
             length: words[0] as usize,
@@ -162,13 +198,13 @@ impl Pattern {
             iteration: (1 + (words[6] >> 20 & 0x3f) as usize, stride(words[6])),
         };
         if pattern.length == 0 {
-            return Err("it moves nothing".into());
+            return Err(DescriptorError::Empty);
         }
         Ok(pattern)
     }
 
-    /// Where word `i` of the transfer's repetition `repeat` lies, in words from the descriptor's address, and how many
-    /// words from there on are adjacent.
+    /// Where word `i` of repetition `repeat` lies, in words from the descriptor's address, and how
+    /// many words are adjacent from there on.
     pub fn run(&self, repeat: usize, i: usize) -> (usize, usize) {
         let split = |i: usize, size: usize| match size {
             0 => (i, 0),
@@ -193,7 +229,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn registers_are_found_by_their_addresses() {
+    fn register_is_found_by_its_offset() {
         let channel = Channel {
             column: 0,
             direction: Direction::FromMemory,
@@ -219,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pattern_walks_its_loops() {
+    fn pattern_walks_its_loops() {
         // Two tiles side by side of 2 rows of 3 words in rows of 10, twice, 100 words on.
         let pattern = Pattern {
             length: 12,
@@ -236,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn golden_words() {
+    fn pattern_and_task_make_golden_words() {
         let pattern = Pattern {
             length: 0x4000,
             size: [32, 64],
@@ -265,7 +301,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_descriptor_holds_its_pattern(
+        fn descriptor_holds_its_pattern(
             length in 1usize..1 << 24,
             size in prop::array::uniform2(0usize..1024),
             stride in prop::array::uniform3(1usize..=1 << 20),

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MPL-2.0
-//! The shim's functions, as `kernels/xrt/whispernpu-xrt.h` declares them, found at run time.
+//! The functions of the bridge, as `kernels/xrt/whispernpu-xrt.h` declares them, found at run time.
 
 use std::collections::HashMap;
 use std::ffi::{CStr, c_char, c_int, c_void};
@@ -8,7 +8,7 @@ use std::sync::{LazyLock, Mutex};
 
 use libloading::Library;
 
-/// Declarations that this module was written for.
+/// Version of the declarations that this module was written for.
 const ABI: u32 = 1;
 
 pub const OK: c_int = 0;
@@ -21,12 +21,12 @@ pub const DATA: c_int = 1;
 pub const TO_DEVICE: c_int = 0;
 pub const FROM_DEVICE: c_int = 1;
 
-/// Types that only the shim knows the inside of.
+/// Types whose contents only the bridge knows.
 macro_rules! opaque {
     ($($name:ident)*) => {
         $(#[repr(C)]
         pub struct $name {
-            _inside: [u8; 0],
+            _contents: [u8; 0],
         })*
     };
 }
@@ -36,11 +36,11 @@ opaque! { RawDevice RawXclbin RawContext RawKernel RawBuffer RawBatch }
 /// A table of functions, each found by its C name.
 macro_rules! functions {
     ($($name:ident = $symbol:literal: fn($($argument:ty),*) $(-> $result:ty)?;)*) => {
-        pub struct Shim {
+        pub struct Bridge {
             $(pub $name: unsafe extern "C" fn($($argument),*) $(-> $result)?,)*
         }
 
-        impl Shim {
+        impl Bridge {
             fn resolve(library: &Library) -> Result<Self, libloading::Error> {
                 Ok(Self {
                     // SAFETY: the type is what the header declares for this name, and the caller checks that the
@@ -82,45 +82,67 @@ functions! {
     batch_free = b"wnpu_batch_free": fn(*mut RawBatch);
 }
 
-/// What the shim says of a call that failed.
+/// A call of the bridge that failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
+    /// What the call returned.
     pub status: c_int,
     /// errno, or 0.
     pub code: c_int,
+    /// What XRT says.
     pub text: String,
 }
 
-/// Shims that were loaded. They stay: XRT has threads and statics that do not outlive their code.
-static LOADED: LazyLock<Mutex<HashMap<PathBuf, &'static Shim>>> = LazyLock::new(Mutex::default);
+/// Why the bridge cannot be loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// What the dynamic loader says.
+    #[error("{0}")]
+    Loader(String),
+    #[error("{} is of version {found}, this needs {ABI}", path.display())]
+    Version { path: PathBuf, found: u32 },
+}
 
-impl Shim {
-    /// The shim in the file `path`, which the dynamic loader looks for if it has no `/`. The error is the loader's.
-    pub fn load(path: &Path) -> Result<&'static Self, String> {
+impl From<libloading::Error> for LoadError {
+    fn from(error: libloading::Error) -> Self {
+        // The error alone does not tell what the loader said.
+        Self::Loader(match std::error::Error::source(&error) {
+            Some(source) => format!("{error}: {source}"),
+            None => error.to_string(),
+        })
+    }
+}
+
+/// Bridges that are loaded. They stay: XRT has threads and statics that do not outlive their code.
+static LOADED: LazyLock<Mutex<HashMap<PathBuf, &'static Bridge>>> = LazyLock::new(Mutex::default);
+
+impl Bridge {
+    /// The bridge in the file `path`, which the dynamic loader searches for if it has no `/`.
+    pub fn load(path: &Path) -> Result<&'static Self, LoadError> {
         let mut loaded = LOADED
             .lock()
             .unwrap_or_else(|poisoned| poisoned.into_inner());
-        if let Some(shim) = loaded.get(path) {
-            return Ok(shim);
+        if let Some(bridge) = loaded.get(path) {
+            return Ok(bridge);
         }
-        // SAFETY: loading runs the initialisers of the shim and of XRT, which are AMD's and need nothing of us.
-        let library = unsafe { Library::new(path) }.map_err(|error| reason(&error))?;
-        let shim = Self::resolve(&library).map_err(|error| reason(&error))?;
+        // SAFETY: loading runs the initialisers of the bridge and of XRT, which have no preconditions.
+        let library = unsafe { Library::new(path) }?;
+        let bridge = Self::resolve(&library)?;
         // SAFETY: this function has had this type in every version.
-        let abi = unsafe { (shim.abi)() };
+        let abi = unsafe { (bridge.abi)() };
         if abi != ABI {
-            return Err(format!(
-                "{} is of version {abi}, this plugin needs {ABI}",
-                path.display()
-            ));
+            return Err(LoadError::Version {
+                path: path.to_owned(),
+                found: abi,
+            });
         }
         std::mem::forget(library);
-        let shim = Box::leak(Box::new(shim));
-        loaded.insert(path.to_owned(), shim);
-        Ok(shim)
+        let bridge = Box::leak(Box::new(bridge));
+        loaded.insert(path.to_owned(), bridge);
+        Ok(bridge)
     }
 
-    /// What a call on this thread that returned `status` came to.
+    /// The result of a call on this thread that returned `status`.
     pub fn check(&self, status: c_int) -> Result<(), Failure> {
         if status == OK {
             return Ok(());
@@ -129,8 +151,8 @@ impl Shim {
         let text = unsafe { CStr::from_ptr((self.error_text)()) };
         Err(Failure {
             status,
-            // SAFETY: takes nothing.
             // XRT's plug-in sometimes throws an errno as the kernel returns it, negative.
+            // SAFETY: the function takes nothing.
             code: unsafe { (self.error_code)() }.abs(),
             text: text.to_string_lossy().into_owned(),
         })
@@ -144,13 +166,5 @@ impl Shim {
             .unwrap_or_default()
             .to_string_lossy()
             .into_owned())
-    }
-}
-
-/// What the dynamic loader said, which the error itself does not tell.
-fn reason(error: &libloading::Error) -> String {
-    match std::error::Error::source(error) {
-        Some(source) => format!("{error}: {source}"),
-        None => error.to_string(),
     }
 }
