@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
 //
-// GELU as src/encoder/npu/arithmetic.rs defines it to the bit: products of bf16, and sums of f32 in a fixed order.
+// GELU as src/encoder/npu/arithmetic.rs defines it to the bit: products of bf16, and sums of f32 in
+// a fixed order.
 #pragma once
 
 #include <aie_api/aie.hpp>

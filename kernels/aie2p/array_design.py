@@ -159,7 +159,8 @@ def build_memory(builder, column):
     if column in contract.A_COLUMNS:
         builder.pass_on(tile, "left", contract.A_TILE_BYTES, "bf16", (LEFT_IN, LEFT_OUT), True)
         builder.flow((shim(column), contract.A_CHANNEL), (tile, LEFT_IN))
-    # Four cores fill a quarter each; the quarters leave one after another, each as soon as it is full.
+    # Four cores fill a quarter each; the quarters leave one after another, each as soon as it is
+    # full.
     quarter = contract.C_TILE_BYTES
     joined = builder.buffers(tile, "product", contract.ROWS * quarter, "bf16", layout.PRODUCT_DEPTH)
     parts = []

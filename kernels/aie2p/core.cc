@@ -2,8 +2,9 @@
 //
 // The program of each of the 32 cores: C = epilogue(A B + bias), tile by tile, by CONTRACT.md.
 //
-// The sums of a tile stay in memory between calls, and what computes on them is not inlined: Peano drops sums that live in
-// registers across a loop around a lock (documented by a test in llvm-aie, "loop-carried accumulator update is dropped").
+// The sums of a tile stay in memory between calls, and what computes on them is not inlined: Peano
+// drops sums that live in registers across a loop around a lock (documented by a test in llvm-aie,
+// "loop-carried accumulator update is dropped").
 
 #include <aie_api/aie.hpp>
 #include <cstdint>
@@ -50,7 +51,8 @@ __attribute__((noinline)) void begin(const float *__restrict bias, float *__rest
     }
 }
 
-// Adds a tile of A times a tile of B, block after block in depth. Two by two sub-tiles of sums use each operand twice.
+// Adds a tile of A times a tile of B, block after block in depth. Two by two sub-tiles of sums use
+// each operand twice.
 __attribute__((noinline)) void multiply(const bfloat16 *__restrict left, const bfp16ebs8 *__restrict right,
                                         float *__restrict sums) {
     const aie::vector<bfloat16, SUB_VALUES> ones = aie::broadcast<bfloat16, SUB_VALUES>(1.0f);
@@ -69,8 +71,8 @@ __attribute__((noinline)) void multiply(const bfloat16 *__restrict left, const b
             right0.seek(column * SIDE);
             right1.seek((column + 1) * SIDE);
             for (unsigned depth = 0; depth < SIDE; depth++) {
-                // The same conversion twice, by two ways: Peano fails on two of the first kind side by side, as AMD's
-                // IRON notes in its GEMM.
+                // The same conversion twice, by two ways: Peano fails on two of the first kind side
+                // by side, as AMD's IRON notes in its GEMM.
                 Sums wide0;
                 wide0 = aie::load_v<SUB_VALUES>(left0);
                 const Sums wide1 = aie::mul(aie::load_v<SUB_VALUES>(left1), ones);
@@ -106,7 +108,8 @@ __attribute__((noinline)) void finish(const float *__restrict sums, bfloat16 *__
     }
 }
 
-// Buffers of one kind, used in turn. Which one is next outlives a dispatch, as it does in the DMA that fills or empties them.
+// Buffers of one kind, used in turn. Which one is next outlives a dispatch, as it does in the DMA
+// that fills or empties them.
 template <typename T> struct Turns {
     T *buffers[layout::CORE_DEPTH];
     unsigned next = 0;

@@ -125,7 +125,8 @@ void drop(Handle *handle) noexcept
     });
 }
 
-// Waits for a batch that is in progress. Whatever it ended with, it has ended, unless this returns WNPU_TIMEOUT.
+// Waits for a batch that is in progress. Whatever it ended with, it has ended, unless this returns
+// WNPU_TIMEOUT.
 int finish(wnpu_batch &batch, std::chrono::milliseconds limit)
 {
     bool timed_out = false;
@@ -139,8 +140,9 @@ int finish(wnpu_batch &batch, std::chrono::milliseconds limit)
     return status;
 }
 
-// Batches that were given up while the NPU still had them. They are freed when it has let go of them, which the
-// kernel's watchdog sees to; never at the end of the process, whose destructors would not wait for that.
+// Batches that were given up while the NPU still had them. They are freed when it has let go of
+// them, which the kernel's watchdog sees to; never at the end of the process, whose destructors
+// would not wait for that.
 struct abandoned {
     std::mutex mutex;
     std::vector<wnpu_batch *> batches;
@@ -313,7 +315,8 @@ int wnpu_buffer_alloc(wnpu_device *device, wnpu_kernel *kernel, int kind, size_t
     if (!device || !kernel || bytes == 0)
         return misuse("no device, no kernel or no size");
     bool data = kind == WNPU_DATA;
-    // Where a buffer has to lie is a matter of the argument that it is for: 1 is the instruction stream.
+    // Where a buffer has to lie is a matter of the argument that it is for: 1 is the instruction
+    // stream.
     auto flags = data ? xrt::bo::flags::host_only : xrt::bo::flags::cacheable;
     int argument = data ? WNPU_FIRST_DATA_ARGUMENT : 1;
     return give(buffer, [&] {

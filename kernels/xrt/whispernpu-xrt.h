@@ -1,20 +1,21 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * AMD's XRT for callers that do not speak C++: what whispernpu needs of an NPU, as a C ABI.
+ * The bridge to AMD's XRT: the part of it that whispernpu needs for an NPU, as a C ABI.
  *
- * XRT's own C functions cannot drive an NPU: they know neither hardware contexts nor run lists. This shim is a shared
- * object of its own, so that the plugin, which loads it at run time, works where XRT is not installed.
+ * XRT's own C functions cannot drive an NPU: they know neither hardware contexts nor run lists. The
+ * bridge is a shared object that the plugin loads at run time, so that the plugin works without XRT.
  *
  * Rules for all functions here:
- * - They return a status. What is wrong is told by `wnpu_error_text` and `wnpu_error_code` of the same thread, until
- *   the next call that fails on it. No exception leaves a function.
- * - A handle is made by the function that takes a pointer to one, and ended once by the function that ends in `_close`
- *   or `_free`, which takes NULL too. Handles may be ended in any order: what one needs of another stays alive within
- *   XRT. A slice does not keep its parent's mapping: the caller ends slices first.
- * - One handle is used by one thread at a time, except that a buffer may be synced by several; different handles by any.
- * - Nothing waits without a limit.
+ * - They return a status. `wnpu_error_text` and `wnpu_error_code` describe the last failure on the
+ *   same thread, until the next one. No exception leaves a function.
+ * - A handle is made by the function that takes a pointer to one, and released once by the function
+ *   whose name ends in `_close` or `_free`, which takes NULL too. Handles may be released in any
+ *   order: XRT keeps alive what one needs of another. A slice does not keep its parent's mapping, so
+ *   the caller frees slices first.
+ * - One thread at a time uses a handle. Buffers are an exception: several threads may sync one.
+ * - Every wait has a limit.
  *
- * `src/encoder/npu/xrt/` in the plugin is the only caller, and checks WNPU_ABI.
+ * `crates/xdna/src/xrt/` is the only caller, and checks WNPU_ABI.
  */
 #ifndef WHISPERNPU_XRT_H
 #define WHISPERNPU_XRT_H
@@ -65,7 +66,7 @@ typedef struct wnpu_kernel wnpu_kernel;
 typedef struct wnpu_buffer wnpu_buffer;
 typedef struct wnpu_batch wnpu_batch;
 
-/* WNPU_ABI of the shim that was loaded. */
+/* WNPU_ABI of the loaded bridge. */
 WNPU_API uint32_t wnpu_abi(void);
 /* What the last failure on this thread was, "" if none. Valid until the next failure on it. */
 WNPU_API const char *wnpu_error_text(void);
@@ -77,7 +78,7 @@ WNPU_API int wnpu_xrt_version(uint32_t *major, uint32_t *minor);
 /* Devices that XRT knows, and one of them. */
 WNPU_API int wnpu_device_count(uint32_t *count);
 WNPU_API int wnpu_device_open(uint32_t index, wnpu_device **device);
-/* Both write a C string, cut to `size` bytes: "RyzenAI-npu4", and the PCI address "0000:c5:00.1". */
+/* Both write a C string, cut to `size` bytes: "RyzenAI-npu4"; the PCI address "0000:c5:00.1". */
 WNPU_API int wnpu_device_name(wnpu_device *device, char *text, size_t size);
 WNPU_API int wnpu_device_bdf(wnpu_device *device, char *text, size_t size);
 WNPU_API void wnpu_device_close(wnpu_device *device);
@@ -104,13 +105,14 @@ WNPU_API int wnpu_buffer_map(wnpu_buffer *buffer, void **memory);
 WNPU_API int wnpu_buffer_sync(wnpu_buffer *buffer, int direction, size_t offset, size_t bytes);
 WNPU_API void wnpu_buffer_free(wnpu_buffer *buffer);
 
-/* Runs of a kernel, one after another, in one submission: a single command, or a run list if there are more. */
+/* Runs of a kernel, one after another, in one submission: a single command, or a run list. */
 WNPU_API int wnpu_batch_new(wnpu_context *context, wnpu_batch **batch);
 /* Adds a run of `words` instruction words on `count` buffers. Not once the batch was started. */
 WNPU_API int wnpu_batch_add(wnpu_batch *batch, wnpu_kernel *kernel, wnpu_buffer *instructions, uint32_t words,
                             wnpu_buffer *const *data, size_t count);
 WNPU_API int wnpu_batch_start(wnpu_batch *batch);
-/* WNPU_OK when all is done; WNPU_TIMEOUT after `milliseconds`, which are not 0. May be called again after that. */
+/* WNPU_OK when all is done; WNPU_TIMEOUT after `milliseconds`, which are not 0. May be called again
+ * after that. */
 WNPU_API int wnpu_batch_wait(wnpu_batch *batch, uint32_t milliseconds);
 /* A batch that still runs is kept, with all that it uses, until the NPU has let go of it. */
 WNPU_API void wnpu_batch_free(wnpu_batch *batch);

@@ -25,8 +25,8 @@ const COSTS: [&str; 6] = [
     "gem-close",
 ];
 
-/// The files of the emulated driver. It reads `faults` when the device is opened, and writes `report`
-/// when it is closed.
+/// The files of the emulated driver. It reads `faults` when the device is opened, and writes
+/// `report` when it is closed.
 struct Driver {
     faults: PathBuf,
     report: PathBuf,
@@ -158,8 +158,8 @@ fn window_costs_what_the_documentation_names() {
             let (one, three) = (encode(context, 1), encode(context, 3));
             let window: Vec<u64> = one.iter().zip(three).map(|(a, b)| (b - a) / 2).collect();
             println!("{name}: {COSTS:?} {window:?} per window, with opening {one:?}");
-            // Each feed-forward block is a chain of two runs, for which XRT makes a buffer of handles and
-            // gives it back. Nothing else is made.
+            // Each feed-forward block is a chain of two runs, for which XRT makes a buffer of
+            // handles and gives it back. Nothing else is made.
             let syncs = 6 * layers + 1 + model.config.text_layers as u64 / 2;
             let expected = [submissions, runs, layers, syncs, layers, layers];
             assert_eq!(window, expected.map(|cost| halves * cost), "{name}");

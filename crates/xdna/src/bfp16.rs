@@ -2,12 +2,12 @@
 //! bfp16ebs8: eight values that share an exponent, in nine bytes.
 //!
 //! A block is the biased exponent of its largest value (as in f32) and eight signed bytes: value i
-//! is `mantissa[i] * 2^(exponent - 127) / 64`. AMD's aie_api documentation describes the format under
-//! "Block floating point".
+//! is `mantissa[i] * 2^(exponent - 127) / 64`. AMD's aie_api documentation describes the format
+//! under "Block floating point".
 //!
-//! Encoding rounds each value once, to a multiple of the last place. A mantissa that carries to 128,
-//! which a byte does not hold, is clipped to 127. The next exponent would hold it too, but would
-//! cost the seven other values a bit.
+//! Encoding rounds each value once, to a multiple of the last place. A mantissa that carries to
+//! 128, which a byte does not hold, is clipped to 127. The next exponent would hold it too, but
+//! would cost the seven other values a bit.
 
 use super::arithmetic::Rounding;
 use super::contract::{BLOCK_BYTES, SUB};

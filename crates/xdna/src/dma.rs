@@ -2,8 +2,8 @@
 //! The registers of a shim tile's DMA: buffer descriptors and task queues.
 //!
 //! The layout is that of AIE-ML in aie-rt. A descriptor is eight words. Lengths and strides count
-//! words of 32 bits. Strides, iteration sizes and repeat counts are stored minus one, so a stride of
-//! zero does not exist.
+//! words of 32 bits. Strides, iteration sizes and repeat counts are stored minus one, so a stride
+//! of zero does not exist.
 
 use super::txn::{Channel, Direction, address};
 
@@ -123,13 +123,14 @@ impl Task {
 /// A nest of loops over memory, innermost first.
 ///
 /// Word i of a transfer is at `i0 stride[0] + i1 stride[1] + i2 stride[2]`, where i0 runs up to
-/// `size[0]`, i1 up to `size[1]`, and i2 as far as `length` goes. Each repetition of the task moves on
-/// by `iteration.1`, and begins again after `iteration.0` repetitions.
+/// `size[0]`, i1 up to `size[1]`, and i2 as far as `length` goes. Each repetition of the task moves
+/// on by `iteration.1`, and begins again after `iteration.0` repetitions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pattern {
     /// Length of a transfer in words.
     pub length: usize,
-    /// Sizes of the two inner loops. A loop of size 0 never ends, and those outside it do not exist.
+    /// Sizes of the two inner loops. A loop of size 0 never ends, and those outside it do not
+    /// exist.
     pub size: [usize; 2],
     /// Strides of the three loops in words.
     pub stride: [usize; 3],

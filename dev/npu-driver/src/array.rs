@@ -24,8 +24,8 @@ impl Array {
         Self(simulator::Array::new(cores))
     }
 
-    /// Runs the stream `words` on `data`. With `garbage` the last of them, which is the product, ends up with nonsense in
-    /// it.
+    /// Runs the stream `words` on `data`. With `garbage` the last of them, which is the product,
+    /// ends up with nonsense in it.
     pub fn run(&mut self, words: &[u32], data: Vec<Data>, garbage: bool) -> State {
         let argument = |data: &Data| Argument {
             address: data.address,
@@ -65,7 +65,8 @@ impl Views {
 
 impl Memory for Views {
     fn read(&self, address: u64, to: &mut [u8]) {
-        // SAFETY: so many bytes are there; a command's buffers are not written by others while it runs.
+        // SAFETY: so many bytes are there; a command's buffers are not written by others while it
+        // runs.
         unsafe {
             self.at(address, to.len())
                 .copy_to_nonoverlapping(to.as_mut_ptr(), to.len())

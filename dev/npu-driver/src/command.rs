@@ -44,7 +44,8 @@ pub fn run(device: &mut Device, handle: u32, garbage: bool) -> Result<State, c_i
     }
 }
 
-/// Count, indices of the last that was submitted and of the one that failed, three words of nothing, handles.
+/// Count, indices of the last that was submitted and of the one that failed, three words of
+/// nothing, handles.
 fn run_chain(device: &mut Device, packet: *mut u32, garbage: bool) -> Result<State, c_int> {
     device.counts.chains += 1;
     // SAFETY: the words and handles lie within the command's page.

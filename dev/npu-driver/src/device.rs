@@ -337,8 +337,9 @@ impl Device {
             })
     }
 
-    /// What the NPU sees from the process's address `host` on, up to the end of the buffer that it lies in. No two
-    /// arguments of a command may share a buffer, says the borrow that the caller makes of each.
+    /// What the NPU sees from the process's address `host` on, up to the end of the buffer that it
+    /// lies in. No two arguments of a command may share a buffer, says the borrow that the caller
+    /// makes of each.
     pub fn data(&mut self, host: u64) -> Option<&mut [u8]> {
         let (start, buffer) = self
             .buffers

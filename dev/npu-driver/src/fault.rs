@@ -12,8 +12,9 @@ pub enum Fault {
     Memlock,
     /// All contexts are taken.
     Context,
-    /// The device heap has no room for the overlay's image. (XRT's own `register_xclbin` asks nothing of the driver: it
-    /// notes the file, and the image goes to the device when a context is made of it.)
+    /// The device heap has no room for the overlay's image. (XRT's own `register_xclbin` asks
+    /// nothing of the driver: it notes the file, and the image goes to the device when a context is
+    /// made of it.)
     Register,
     /// The firmware refuses the overlay.
     Configure,

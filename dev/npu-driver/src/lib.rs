@@ -1,19 +1,22 @@
 // SPDX-License-Identifier: MPL-2.0
 //! A kernel driver for an XDNA2 NPU that is not there, for `scripts/test-npu`.
 //!
-//! Preloaded into a process, it stands between AMD's unmodified runtime and the kernel: it answers `open`, `stat`, `ioctl`,
-//! `mmap` and `close` of the device node `/dev/accel/accel0` as Linux's driver `amdxdna` would, and hands all else on
-//! to the kernel. What the runtime submits is computed by the device model (`command`).
+//! Preloaded into a process, it stands between AMD's unmodified runtime and the kernel: it answers
+//! `open`, `stat`, `ioctl`, `mmap` and `close` of the device node `/dev/accel/accel0` as Linux's
+//! driver `amdxdna` would, and hands all else on to the kernel. What the runtime submits is
+//! computed by the device model (`command`).
 //!
-//! The NPU has memory of its own for each buffer, which changes hands in `SYNC_BO` only: so a missing sync shows. The
-//! runtime makes these calls, instead of flushing cache lines, when its `Debug.force_driver_sync` is set.
+//! The NPU has memory of its own for each buffer, which changes hands in `SYNC_BO` only: so a
+//! missing sync shows. The runtime makes these calls, instead of flushing cache lines, when its
+//! `Debug.force_driver_sync` is set.
 //!
 //! | environment | |
 //! |---|---|
 //! | `WHISPERNPU_DRIVER_REPORT` | file that counts are written to, as JSON, when the device is closed |
 //! | `WHISPERNPU_DRIVER_FAULTS` | file that says what is to go wrong (`fault`), read when the device is opened |
 //!
-//! For x86-64, whose calling convention lets functions with a fixed number of arguments stand in for C's variadic ones.
+//! For x86-64, whose calling convention lets functions with a fixed number of arguments stand in
+//! for C's variadic ones.
 
 mod array;
 mod command;
@@ -33,7 +36,8 @@ use device::Device;
 const NODE: &CStr = c"/dev/accel/accel0";
 
 static DEVICE: Mutex<Option<Device>> = Mutex::new(None);
-/// The device's file while it is open: calls for other files take no lock, since the model's own threads make some.
+/// The device's file while it is open: calls for other files take no lock, since the model's own
+/// threads make some.
 static FILE: AtomicI32 = AtomicI32::new(-1);
 
 /// Runs `work` on the device if `fd` is its file, else hands the call on to the kernel.
@@ -50,7 +54,8 @@ fn on_device(
         drop(guard);
         return kernel();
     };
-    // A panic must not reach C: it shows as an error that no driver gives, with its text on standard error.
+    // A panic must not reach C: it shows as an error that no driver gives, with its text on
+    // standard error.
     let done =
         catch_unwind(AssertUnwindSafe(|| work(device))).unwrap_or(Err(libc::ENOTRECOVERABLE));
     done.unwrap_or_else(failed)
@@ -68,8 +73,9 @@ fn failed(code: c_int) -> c_long {
     -1
 }
 
-/// A process that ends while a thread of it still gives the device back waits for that a while, before the runtime's own
-/// statics go: the report is to tell what is given back, not which thread was faster.
+/// A process that ends while a thread of it still gives the device back waits for that a while,
+/// before the runtime's own statics go: the report is to tell what is given back, not which thread
+/// was faster.
 extern "C" fn await_close() {
     let deadline = Instant::now() + Duration::from_secs(10);
     while FILE.load(Relaxed) != -1 && Instant::now() < deadline {

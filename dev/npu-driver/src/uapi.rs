@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Numbers and structures by which a process talks to Linux's driver `amdxdna`, as far as XRT uses them.
+//! Numbers and structures by which a process talks to Linux's driver `amdxdna`, as far as XRT uses
+//! them.
 
 /// Direct rendering's own request to let go of a buffer.
 pub const GEM_CLOSE: u32 = 0x09;

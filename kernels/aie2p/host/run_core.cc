@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: MPL-2.0
 //
-// Runs one core's program on this machine, with a model of what surrounds the core: locks, the DMA that fills and empties its
-// buffers, and the memory tile's exchange of rows and sub-tiles.
+// Runs one core's program on this machine, with a model of what surrounds the core: locks, the DMA
+// that fills and empties its buffers, and the memory tile's exchange of rows and sub-tiles.
 //
-// Standard input holds dispatches: five words of parameters, then all tiles of A as they come to the memory tile (64 x 64 bf16,
-// row-major), then all tiles of B. Standard output gets the tiles of C as they leave the memory tile. The argument is a seed:
-// how eager the DMA is differs with it. Exits with an error if the program would hang, takes a lock that is not its own, or
-// leaves something over.
+// Standard input holds dispatches: five words of parameters, then all tiles of A as they come to
+// the memory tile (64 x 64 bf16, row-major), then all tiles of B. Standard output gets the tiles of
+// C as they leave the memory tile. The argument is a seed: how eager the DMA is differs with it.
+// Exits with an error if the program would hang, takes a lock that is not its own, or leaves
+// something over.
 
 #include <aie_api/aie.hpp>
 #include <cstdlib>

@@ -3,8 +3,8 @@
 //!
 //! The CPU encodes a window again if the device fails on it, and all windows after it until the
 //! device has been opened again in the background. The device's first window, and one in
-//! [`CHECK_INTERVAL`] after it, is encoded on both, and the results are compared. If the CPU fails on
-//! such a window, the next one is compared instead.
+//! [`CHECK_INTERVAL`] after it, is encoded on both, and the results are compared. If the CPU fails
+//! on such a window, the next one is compared instead.
 
 mod health;
 #[cfg(test)]
@@ -60,7 +60,8 @@ pub struct FallbackEncoder {
     open: OpenEncoder,
     backoff: Duration,
     first_backoff: Duration,
-    /// Windows since the last comparison. `None` before the first one on this opening of the device.
+    /// Windows since the last comparison. `None` before the first one on this opening of the
+    /// device.
     since_check: Option<u64>,
     /// The CPU's results for a window that is compared.
     expected: Option<AudioFeatures>,

@@ -2,9 +2,9 @@
 //! The results of the 32 cores in a pass, bit for bit, on this machine's vector units.
 //!
 //! The dot product of two blocks of eight values is an integer of at most 18 bits times a power of
-//! two, exact in f32 in any order. So one core's sum is `bias + block 0 + block 1 + …` in f32, with one
-//! rounding each, in the order of depth. Values of blocks are exact in bf16, so every [`GemmKernel`]
-//! can multiply them, and all give the same bits.
+//! two, exact in f32 in any order. So one core's sum is `bias + block 0 + block 1 + …` in f32, with
+//! one rounding each, in the order of depth. Values of blocks are exact in bf16, so every
+//! [`GemmKernel`] can multiply them, and all give the same bits.
 
 use std::marker::PhantomData;
 
@@ -73,8 +73,8 @@ impl<R: Rounding> ForKernel for Make<R> {
     }
 }
 
-/// The arithmetic on one kernel, and the operands of a pass in the kernel's order, which are kept to
-/// reuse their memory.
+/// The arithmetic on one kernel, and the operands of a pass in the kernel's order, which are kept
+/// to reuse their memory.
 struct VectorArithmetic<K: GemmKernel, R> {
     kernel: K,
     /// (64, depth) for each core row.

@@ -2,10 +2,10 @@
 //! The array as the host sees it: instruction streams in, results in memory, by the overlay's
 //! contract.
 //!
-//! The simulator interprets a stream word by word, keeps the registers that it writes, generates the
-//! addresses of the shims' DMAs, and lets the cores take and give streams of bytes as the overlay
-//! does. A stream that would fail on the real array fails here with a [`Fault`] that says why. Time,
-//! locks within the array, routes, and the core program are not simulated.
+//! The simulator interprets a stream word by word, keeps the registers that it writes, generates
+//! the addresses of the shims' DMAs, and lets the cores take and give streams of bytes as the
+//! overlay does. A stream that would fail on the real array fails here with a [`Fault`] that says
+//! why. Time, locks within the array, routes, and the core program are not simulated.
 //!
 //! | module | role |
 //! |---|---|
@@ -52,8 +52,8 @@ pub enum Fault {
     /// The real array would wait for ever, until the host's timeout.
     #[error("{0}")]
     Hang(String),
-    /// The stream does something forbidden. The real array would do something undefined, or silently
-    /// something else.
+    /// The stream does something forbidden. The real array would do something undefined, or
+    /// silently something else.
     #[error("{0}")]
     Violation(String),
 }

@@ -148,8 +148,8 @@ impl Queue {
         4 * words.sum::<usize>()
     }
 
-    /// Moves the next `bytes`, of which there must be that many: `piece` gets the address and place of each adjacent
-    /// part.
+    /// Moves the next `bytes`, of which there must be that many: `piece` gets the address and place
+    /// of each adjacent part.
     fn advance(
         &mut self,
         bytes: usize,

@@ -79,7 +79,8 @@ impl Setup {
             .wait(Duration::from_secs(1))
     }
 
-    /// Compares every `step`-th element of the product with the definition; says how many those were.
+    /// Compares every `step`-th element of the product with the definition; says how many those
+    /// were.
     fn compare(&mut self, step: usize) -> usize {
         let MatMul { depth, columns, .. } = self.matmul;
         let bytes = self.matmul.c_bytes();
@@ -114,7 +115,8 @@ fn blocks(values: &[f32]) -> Vec<[u8; BLOCK_BYTES]> {
     values.par_iter().map(bfp16::encode::<Even>).collect()
 }
 
-/// Runs a product and compares every `step`-th element with the definition; says how many those were.
+/// Runs a product and compares every `step`-th element with the definition; says how many those
+/// were.
 fn check(rows: usize, depth: usize, columns: usize, epilogue: Epilogue, step: usize) -> usize {
     let mut setup = Setup::new(rows, depth, columns, epilogue);
     setup.run(&instructions(&setup.matmul)).unwrap();

@@ -43,8 +43,9 @@ macro_rules! functions {
         impl Bridge {
             fn resolve(library: &Library) -> Result<Self, libloading::Error> {
                 Ok(Self {
-                    // SAFETY: the type is what the header declares for this name, and the caller checks that the
-                    // library was built from the same declarations before it calls anything else.
+                    // SAFETY: the type is what the header declares for this name, and the caller
+                    // checks that the library was built from the same declarations before it calls
+                    // anything else.
                     $($name: *unsafe { library.get($symbol) }?,)*
                 })
             }
@@ -125,7 +126,8 @@ impl Bridge {
         if let Some(bridge) = loaded.get(path) {
             return Ok(bridge);
         }
-        // SAFETY: loading runs the initialisers of the bridge and of XRT, which have no preconditions.
+        // SAFETY: loading runs the initialisers of the bridge and of XRT, which have no
+        // preconditions.
         let library = unsafe { Library::new(path) }?;
         let bridge = Self::resolve(&library)?;
         // SAFETY: this function has had this type in every version.

@@ -27,8 +27,8 @@ pub struct XrtBuffer {
     _parent: Option<Arc<Block>>,
 }
 
-// SAFETY: the memory belongs to this buffer alone; XRT lets several threads sync a buffer, and the rest of the handle
-// is used by the device only.
+// SAFETY: the memory belongs to this buffer alone; XRT lets several threads sync a buffer, and the
+// rest of the handle is used by the device only.
 unsafe impl Send for XrtBuffer {}
 // SAFETY: as above.
 unsafe impl Sync for XrtBuffer {}

@@ -42,7 +42,8 @@ pub fn explain(step: Step, failure: Failure) -> NpuError {
         )),
         (Step::Open, _) => NpuError::NoDevice(text),
         (Step::Overlay, _) => NpuError::NoOverlay(text),
-        // Making a context takes the overlay's image to the device too, whose refusal has the same codes.
+        // Making a context takes the overlay's image to the device too, whose refusal has the same
+        // codes.
         (Step::Context, ENOSPC | EAGAIN | ENOMEM) if text.contains("CREATE_BO") => {
             NpuError::Refused(format!(
                 "there is no room for the overlay's image in the memory that the NPU has its instructions in ({text})"

@@ -54,7 +54,8 @@ impl<T> Drop for Handle<T> {
     }
 }
 
-// In all calls below the handles are alive, as `self` and the arguments are, and outputs are locals.
+// In all calls below the handles are alive, as `self` and the arguments are, and outputs are
+// locals.
 
 impl Handle<RawDevice> {
     pub fn open(bridge: &'static Bridge, index: u32) -> Result<Self, Failure> {

@@ -19,7 +19,8 @@ const XDNA1: u32 = 0x1502;
 pub struct SearchPaths {
     /// Linux's directory of accelerators.
     pub accelerators: PathBuf,
-    /// Files of the bridge to XRT, tried in turn. The dynamic loader searches for those without `/`.
+    /// Files of the bridge to XRT, tried in turn. The dynamic loader searches for those without
+    /// `/`.
     pub bridges: Vec<PathBuf>,
     /// Files of the overlay. The first that exists is used.
     pub overlays: Vec<PathBuf>,

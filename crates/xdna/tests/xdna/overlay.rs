@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
-//! The core program of `kernels/aie2p`, compiled for this machine with a stand-in for AMD's aie_api,
-//! computes the same bits as the simulator. AMD's compiler may still translate it differently.
+//! The core program of `kernels/aie2p`, compiled for this machine with a stand-in for AMD's
+//! aie_api, computes the same bits as the simulator. AMD's compiler may still translate it
+//! differently.
 
 #[path = "overlay/header.rs"]
 mod header;
@@ -76,7 +77,8 @@ impl Random {
 enum Values {
     /// As activations and weights are.
     Usual,
-    /// Powers of two from 2^-20 to 2^20 beside zeros, denormals, values that carry to 128, mantissas of -128.
+    /// Powers of two from 2^-20 to 2^20 beside zeros, denormals, values that carry to 128,
+    /// mantissas of -128.
     Edges,
     /// As usual, but around 2^-87: far below one, far above what f32 loses.
     Small,
@@ -218,7 +220,8 @@ fn core_program_serves_every_core() {
     compare(&machine, &[case], &cores);
 }
 
-/// Buffers are used in turn across dispatches: those with an odd number of tiles leave the turn with the second buffer.
+/// Buffers are used in turn across dispatches: those with an odd number of tiles leave the turn
+/// with the second buffer.
 #[test]
 fn core_program_drops_a_in_idle_passes() {
     let machine = Machine::compile(&kernels());

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MPL-2.0
 //
-// A stand-in for the part of AMD's aie_api and of Peano's intrinsics that the core program uses, so that it compiles and runs
-// on any machine. Each operation is computed by its definition, a value at a time; bit patterns and block format are as
-// aie_api's documentation has them. Vectors of one kind have no more sizes than are used.
+// A stand-in for the part of AMD's aie_api and of Peano's intrinsics that the core program uses, so
+// that it compiles and runs on any machine. Each operation is computed by its definition, a value
+// at a time; bit patterns and block format are as aie_api's documentation has them. Vectors of one
+// kind have no more sizes than are used.
 #pragma once
 
 #include <array>
@@ -177,8 +178,8 @@ inline void set_rounding(rounding_mode mode) {
 
 } // namespace aie
 
-// Rows of A's blocks times rows of B's, which are B's columns. A block's product is an integer times a power of two; it is added
-// in f32.
+// Rows of A's blocks times rows of B's, which are B's columns. A block's product is an integer
+// times a power of two; it is added in f32.
 inline aie::accum<accfloat, 64> mac_8x8_8x8T(const aie::block_vector<bfp16ebs8, 64> &a,
                                              const aie::block_vector<bfp16ebs8, 64> &b, const aie::accum<accfloat, 64> &sum) {
     aie::accum<accfloat, 64> result;

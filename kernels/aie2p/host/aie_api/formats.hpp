@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
 //
-// bf16 and bfp16ebs8 by their definitions, in integers: no trick of the Rust emulation, which is tested against this.
+// bf16 and bfp16ebs8 by their definitions, in integers: no trick of the Rust emulation, which is
+// tested against this.
 #pragma once
 
 #include <cstdint>
@@ -23,7 +24,8 @@ inline float of_bits(std::uint32_t bits) {
     return x;
 }
 
-// `value` without its last `places` bits (1 to 62), rounded as the mode says; `value` may be negative.
+// `value` without its last `places` bits (1 to 62), rounded as the mode says; `value` may be
+// negative.
 inline std::int64_t drop_places(std::int64_t value, unsigned places) {
     const std::int64_t unit = std::int64_t(1) << places;
     std::int64_t quotient = value / unit, rest = value % unit;
@@ -35,7 +37,8 @@ inline std::int64_t drop_places(std::int64_t value, unsigned places) {
     return quotient + (even && up ? 1 : 0);
 }
 
-// Sign and magnitude of a finite f32 as an integer of 24 bits; with its exponent it is integer * 2^(exponent - 127 - 23).
+// Sign and magnitude of a finite f32 as an integer of 24 bits; with its exponent it is integer *
+// 2^(exponent - 127 - 23).
 inline std::int64_t significand(float x) {
     const std::uint32_t bits = bits_of(x);
     // What has exponent 0 counts as zero, as the array's f32 has it.
@@ -57,7 +60,8 @@ struct Block {
 };
 static_assert(sizeof(Block) == 9, "exponent and mantissas without gaps");
 
-// The exponent is the largest one; each value keeps seven bits and its sign. What rounds to 128 is 127, as CONTRACT.md says.
+// The exponent is the largest one; each value keeps seven bits and its sign. What rounds to 128 is
+// 127, as CONTRACT.md says.
 inline Block to_block(const float *values) {
     Block block = {};
     for (unsigned i = 0; i < BLOCK; i++) {
@@ -92,7 +96,8 @@ struct bfp16ebs8 {
 
 namespace formats {
 
-// Rounding away from zero carries into the exponent by itself, since magnitudes are ordered as their bits are.
+// Rounding away from zero carries into the exponent by itself, since magnitudes are ordered as
+// their bits are.
 inline bfloat16 to_bfloat16(float x) {
     const std::int64_t magnitude = bits_of(x) & 0x7fffffff;
     const std::int64_t rounded = drop_places(bits_of(x) >> 31 ? -magnitude : magnitude, 16);

@@ -56,8 +56,8 @@ impl<K: EncoderKernel> CpuStage<K> {
         Ok(())
     }
 
-    /// Normalises the half's rows of the residual stream to the device's `input`, and to their place
-    /// in `hidden`, which has all rows of the window.
+    /// Normalises the half's rows of the residual stream to the device's `input`, and to their
+    /// place in `hidden`, which has all rows of the window.
     pub fn normalize(
         &mut self,
         norm: &LayerNorm,
@@ -128,7 +128,8 @@ impl<K: EncoderKernel> CpuStage<K> {
         Ok(())
     }
 
-    /// Attention of the half's queries to all keys, which must be unpacked, to the device's `input`.
+    /// Attention of the half's queries to all keys, which must be unpacked, to the device's
+    /// `input`.
     pub fn attend(&mut self, half: &mut RowHalf) -> Result<(), NpuError> {
         attend(
             self.kernel,

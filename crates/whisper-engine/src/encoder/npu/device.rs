@@ -25,12 +25,12 @@ pub fn default_opener() -> Arc<dyn DeviceOpener> {
     Arc::new(search_paths())
 }
 
-/// Where the bridge to XRT and the overlay are: `$WHISPERNPU_XRT_SHIM` and `$WHISPERNPU_XCLBIN` if they
-/// are set.
+/// Where the bridge to XRT and the overlay are: `$WHISPERNPU_XRT_SHIM` and `$WHISPERNPU_XCLBIN` if
+/// they are set.
 ///
-/// Otherwise the bridge is searched for in `whispernpu/` beside the directory of this code's file, then
-/// by the dynamic loader; the overlay in `whispernpu/` below the XDG data directories, which include
-/// `~/.local/share` and `/usr/share`.
+/// Otherwise the bridge is searched for in `whispernpu/` beside the directory of this code's file,
+/// then by the dynamic loader; the overlay in `whispernpu/` below the XDG data directories, which
+/// include `~/.local/share` and `/usr/share`.
 pub fn search_paths() -> SearchPaths {
     SearchPaths::new(
         variable("WHISPERNPU_XRT_SHIM").unwrap_or_else(bridges),

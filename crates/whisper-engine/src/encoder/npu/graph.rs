@@ -10,11 +10,11 @@
 //!
 //! Each two decoder layers add one submission for the keys and values of their cross-attention.
 //!
-//! Only attention looks at the keys of other rows. So a window of more than [`HALF_ROWS`] rows is cut
-//! into two halves that take turns: while one is on the device, the CPU finishes the results of the
-//! other one and prepares its next input. The rows of a shorter window are on the device and on the
-//! CPU in turn. In both cases the cross-attention's keys and values are unpacked while the next ones
-//! are computed.
+//! Only attention looks at the keys of other rows. So a window of more than [`HALF_ROWS`] rows is
+//! cut into two halves that take turns: while one is on the device, the CPU finishes the results of
+//! the other one and prepares its next input. The rows of a shorter window are on the device and on
+//! the CPU in turn. In both cases the cross-attention's keys and values are unpacked while the next
+//! ones are computed.
 
 use std::f32::consts::LOG2_E;
 use std::mem::swap;
@@ -81,8 +81,8 @@ impl Layer {
     }
 }
 
-/// Uploads keys and values of the cross-attention of [`CROSS_LAYERS`] decoder layers from `first` on,
-/// side by side.
+/// Uploads keys and values of the cross-attention of [`CROSS_LAYERS`] decoder layers from `first`
+/// on, side by side.
 fn upload_cross(
     npu: &mut Multiplier,
     model: &Model,
@@ -228,8 +228,8 @@ impl<K: EncoderKernel> RowPipeline<K> {
         })
     }
 
-    /// Runs the feed-forward block of a layer, then leaves the halves as [`RowPipeline::enter`] does
-    /// for `next`. The rows that are normalised for `next` go to `hidden` too.
+    /// Runs the feed-forward block of a layer, then leaves the halves as [`RowPipeline::enter`]
+    /// does for `next`. The rows that are normalised for `next` go to `hidden` too.
     fn feed_forward(
         &mut self,
         layer: &Layer,
@@ -255,8 +255,8 @@ impl<K: EncoderKernel> RowPipeline<K> {
     }
 
     /// Computes keys and values for the decoder's cross-attention. The first half is already
-    /// projected by the first of `cross`. Each product is unpacked while the next one is computed to
-    /// the other half's buffer.
+    /// projected by the first of `cross`. Each product is unpacked while the next one is computed
+    /// to the other half's buffer.
     fn project_cross_kv<'a>(
         &mut self,
         cross: impl Iterator<Item = &'a DeviceWeights>,

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MPL-2.0
 //! The encoder with its matrix products on an AMD XDNA2 NPU.
 //!
-//! The crate [`xdna`] multiplies matrices on the device. Everything else of the encoder is on the CPU's
-//! kernels ([`whisper_kernels`]).
+//! The crate [`xdna`] multiplies matrices on the device. Everything else of the encoder is on the
+//! CPU's kernels ([`whisper_kernels`]).
 //!
 //! | module | role |
 //! |---|---|

@@ -13,8 +13,8 @@ use xdna::matmul::{DeviceWeights, MatMulStep, Multiplier};
 pub const HALF_ROWS: usize = 768;
 const _: () = assert!(HALF_ROWS.is_multiple_of(PASS_ROWS) && HALF_ROWS.is_multiple_of(BLOCK));
 
-/// Rows of a window, and the buffers that they pass through. While the device computes one half, the
-/// CPU works on the other one.
+/// Rows of a window, and the buffers that they pass through. While the device computes one half,
+/// the CPU works on the other one.
 pub struct RowHalf {
     /// Empty if the window is too short for this half.
     pub rows: Range<usize>,
@@ -40,8 +40,8 @@ impl RowHalf {
         })
     }
 
-    /// Lets the device see the rows of `input`, and as many after them as fill a pass, whose results
-    /// are never read.
+    /// Lets the device see the rows of `input`, and as many after them as fill a pass, whose
+    /// results are never read.
     pub fn sync_to_device(&self) -> Result<(), NpuError> {
         match self.rows.len().next_multiple_of(PASS_ROWS) {
             0 => Ok(()),

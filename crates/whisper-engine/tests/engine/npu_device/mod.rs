@@ -29,7 +29,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const ONCE: usize = 1;
 const ALWAYS: usize = usize::MAX;
 
-/// A model of one layer and one head, whose attention is not so sharp that rounding turns it elsewhere.
+/// A model of one layer and one head, whose attention is not so sharp that rounding turns it
+/// elsewhere.
 fn model() -> Arc<Model> {
     let mut tensors = synthetic::tensors();
     for (name, tensor) in &mut tensors {
@@ -129,8 +130,8 @@ impl Setup {
         }
     }
 
-    /// Encodes a window, and compares it with the CPU's: to the bit if the CPU encoded it, otherwise
-    /// nearly.
+    /// Encodes a window, and compares it with the CPU's: to the bit if the CPU encoded it,
+    /// otherwise nearly.
     fn encode(&mut self, fallback: &mut FallbackEncoder, number: usize) {
         let encoded = fallback.monitor().health().encoded;
         let rows = self.context;
@@ -206,7 +207,8 @@ fn one_failure_of_any_step_costs_no_window() {
 
 #[test]
 fn garbage_of_any_sync_is_found_by_comparison() {
-    // A window of one half: garbage in one of two halves in one layer may be too little to be found.
+    // A window of one half: garbage in one of two halves in one layer may be too little to be
+    // found.
     let mut setup = Setup::of(SHORT);
     for step in [Step::SyncToDevice, Step::SyncFromDevice] {
         for first in 0..setup.first.of(step) {
@@ -338,7 +340,8 @@ fn cpu_works_on_one_half_while_the_device_has_the_other() {
     let control = Control::default();
     let mut encoder = on_device(&model, &control).unwrap();
     encode_rows(&mut encoder, &model, 0, CONTEXT).unwrap();
-    // Queries, keys and values; attention's projection; the feed-forward half; the decoder's keys and values.
+    // Queries, keys and values; attention's projection; the feed-forward half; the decoder's keys
+    // and values.
     assert_eq!(overlaps(&control), [true; 2 * 4]);
 }
 

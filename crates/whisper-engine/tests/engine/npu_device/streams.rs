@@ -68,8 +68,8 @@ impl Event {
     }
 }
 
-/// The NPU gives the second window back only after the first one was decoded, and that is not decoded before the NPU has
-/// the second.
+/// The NPU gives the second window back only after the first one was decoded, and that is not
+/// decoded before the NPU has the second.
 #[test]
 fn stream_is_decoded_while_the_npu_has_another() {
     let model = model();
@@ -223,7 +223,8 @@ impl Encoder for Sleeper {
 
 const STREAMS: usize = 5;
 
-/// Six windows of each of some streams: how many turns of others each turn waited for, and how many were at work at once.
+/// Six windows of each of some streams: how many turns of others each turn waited for, and how many
+/// were at work at once.
 fn turns(runs_off_cpu: bool) -> (Vec<usize>, usize) {
     let busy = Arc::new(Busy::default());
     let encoder = Box::new(Sleeper {

@@ -95,7 +95,8 @@ impl Machine {
 fn build(kernels: &Path) -> PathBuf {
     let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join("run_core");
     let compiler = std::env::var("CXX").unwrap_or_else(|_| "c++".into());
-    // Nothing may be computed in more precision than written, as contraction to fused operations would.
+    // Nothing may be computed in more precision than written, as contraction to fused operations
+    // would.
     let flags = "-std=c++20 -O2 -ffp-contract=off -fno-strict-aliasing -Wall -Wextra -Werror";
     let built = Command::new(&compiler)
         .args(flags.split(' '))
