@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use criterion::{Criterion, criterion_group, criterion_main};
 use rayon::ThreadPool;
 use whisper_engine::decoder::{
-    DecodeSession, Decoder, EncodedWindow, MOST_TEXTS, Task, TokenSuppressor,
+    DecodeRequest, DecodeSession, Decoder, EncodedWindow, MAX_SEQUENCES, TokenSuppressor,
 };
 use whisper_engine::encoder::AudioFeatures;
 use whisper_kernels::Isa;
@@ -31,7 +31,6 @@ fn features(model: &Model) -> AudioFeatures {
 
 /// A decoder and all that it needs to be timed, on a pool as the engine has.
 struct Bench<'a> {
-    model: &'a Model,
     decoder: &'a Decoder,
     features: &'a AudioFeatures,
     threads: &'a ThreadPool,
@@ -40,12 +39,11 @@ struct Bench<'a> {
 impl Bench<'_> {
     fn run(&self, criterion: &mut Criterion, name: &str) {
         let Self {
-            model,
             decoder,
             features,
             threads,
         } = *self;
-        let audio = decoder.listen(features).unwrap();
+        let audio = decoder.prepare(features).unwrap();
         criterion.bench_function(&format!("decoder/{name}/token"), |bencher| {
             bencher.iter_custom(|count| threads.install(|| tokens(decoder, &audio, count)));
         });
@@ -58,19 +56,19 @@ impl Bench<'_> {
                 })
             });
         });
-        for texts in [1, MOST_TEXTS] {
+        for texts in [1, MAX_SEQUENCES] {
             let heard: Vec<EncodedWindow> = (0..texts)
-                .map(|_| decoder.listen(features).unwrap())
+                .map(|_| decoder.prepare(features).unwrap())
                 .collect();
             criterion.bench_function(&format!("decoder/{name}/texts-{texts}"), |bencher| {
-                bencher.iter(|| threads.install(|| write(decoder, model, &heard)));
+                bencher.iter(|| threads.install(|| write(decoder, &heard)));
             });
         }
         criterion.bench_function(&format!("decoder/{name}/listen"), |bencher| {
             bencher.iter_custom(|count| {
                 threads.install(|| {
                     let began = Instant::now();
-                    (0..count).for_each(|_| drop(decoder.listen(features).unwrap()));
+                    (0..count).for_each(|_| drop(decoder.prepare(features).unwrap()));
                     began.elapsed()
                 })
             });
@@ -84,26 +82,30 @@ fn fed(decoder: &Decoder, audio: &EncodedWindow, count: u32) -> (DecodeSession, 
     let (mut cache, mut logits) = (DecodeSession::default(), Vec::new());
     decoder.forward(&tokens, &mut cache, audio, None).unwrap();
     decoder
-        .row(&mut cache, tokens.len() - 1, &mut logits)
+        .logits_after(&mut cache, tokens.len() - 1, &mut logits)
         .unwrap();
     (cache, logits)
 }
 
 /// A text of 50 tokens for each window, side by side.
-fn write(decoder: &Decoder, model: &Model, heard: &[EncodedWindow]) {
-    let (tokenizer, rules) = (&model.tokenizer, TokenSuppressor::new(&model.tokenizer));
+fn write(decoder: &Decoder, heard: &[EncodedWindow]) {
+    let tokenizer = decoder.tokenizer();
+    let suppressor = TokenSuppressor::new(tokenizer);
     let prompt = [tokenizer.special().sot, tokenizer.special().no_timestamps];
-    let tasks = heard.iter().enumerate().map(|(window, audio)| Task {
-        audio,
-        prompt: &prompt,
-        rules: &rules,
-        // So warm that no text ends by itself.
-        temperature: 10.0,
-        max_tokens: 50,
-        seed: window as u64,
-    });
-    let tasks: Vec<Task> = tasks.collect();
-    let texts = decoder.decode(&tasks, tokenizer).unwrap();
+    let tasks = heard
+        .iter()
+        .enumerate()
+        .map(|(number, window)| DecodeRequest {
+            window,
+            prompt: &prompt,
+            suppressor: &suppressor,
+            // So warm that no text ends by itself.
+            temperature: 10.0,
+            max_tokens: 50,
+            seed: number as u64,
+        });
+    let tasks: Vec<DecodeRequest> = tasks.collect();
+    let texts = decoder.decode(&tasks).unwrap();
     assert!(texts.iter().all(|text| text.tokens.len() >= 40));
 }
 
@@ -117,7 +119,7 @@ fn tokens(decoder: &Decoder, audio: &EncodedWindow, count: u64) -> Duration {
         for i in 0..RUN.min(count - first) {
             let token = 1000 + i as u32;
             decoder.forward(&[token], &mut cache, audio, None).unwrap();
-            decoder.row(&mut cache, 0, &mut logits).unwrap();
+            decoder.logits_after(&mut cache, 0, &mut logits).unwrap();
         }
         time += began.elapsed();
     }
@@ -143,7 +145,6 @@ fn decoder(criterion: &mut Criterion) {
         }
         for (name, decoder) in &candidates {
             let bench = Bench {
-                model: &model,
                 decoder,
                 features: &features,
                 threads: &threads,

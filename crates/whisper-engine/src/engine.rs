@@ -269,7 +269,7 @@ impl Engine {
         let decoder = self.decoder.lock();
         let _cores = (!encoder.runs_off_cpu()).then_some(encoder);
         self.work(|| {
-            let audio = decoder.listen(&features)?;
+            let audio = decoder.prepare(&features)?;
             drop(features);
             decode(&decoder, audio)
         })

@@ -3,6 +3,7 @@
 
 use std::mem::MaybeUninit;
 
+use crate::element::Element;
 use crate::micro_kernel::{self, DotStep, Operands, Tile};
 use crate::simd::{DotI16, SimdOp};
 
@@ -15,7 +16,7 @@ use crate::simd::{DotI16, SimdOp};
 /// place in the k-group]`.
 pub trait GemmKernel: DotI16 {
     /// A matrix element in memory: f32 or bf16.
-    type Value: Copy + Default + Into<f32> + Send + Sync + 'static;
+    type Value: Element;
     /// A register of LANES k-groups of values.
     type Operand: Copy;
     /// The sums of one tile.

@@ -4,6 +4,7 @@
 pub mod arch;
 pub mod buffer;
 pub mod decoder_attention;
+pub mod element;
 pub mod encoder_attention;
 mod encoder_kernel;
 pub mod epilogue;

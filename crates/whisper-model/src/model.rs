@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::config::Config;
 use crate::error::ModelError;
@@ -28,8 +29,8 @@ pub enum Format {
 pub struct Model {
     /// Dimensions.
     pub config: Config,
-    /// Tokens to text and back.
-    pub tokenizer: Tokenizer,
+    /// Tokens to text and back; shared with the decoder that is made of this model.
+    pub tokenizer: Arc<Tokenizer>,
     /// The file or directory that was opened.
     pub path: PathBuf,
     /// The format of the files.

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 
@@ -161,7 +162,7 @@ impl Parts {
             tensors::validate(&self.config, self.tensors).map_err(|error| error.at(&self.path))?;
         Ok(Model {
             config: self.config,
-            tokenizer,
+            tokenizer: Arc::new(tokenizer),
             path: self.path,
             format,
             files: self.files,

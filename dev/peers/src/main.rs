@@ -145,7 +145,7 @@ impl Parts {
         );
         input.assign(&mel);
         self.encode()?;
-        self.audio = Some(self.decoder.listen(&self.features)?);
+        self.audio = Some(self.decoder.prepare(&self.features)?);
         if alone {
             self.features.cross.clear();
         }
@@ -181,7 +181,7 @@ impl Parts {
         let (mut cache, mut logits) = (DecodeSession::default(), Vec::new());
         let mut feed = |tokens: &[u32]| {
             decoder.forward(tokens, &mut cache, audio, None)?;
-            decoder.row(&mut cache, tokens.len() - 1, &mut logits)
+            decoder.logits_after(&mut cache, tokens.len() - 1, &mut logits)
         };
         self.threads.install(|| {
             feed(&(0..context).map(said).collect::<Vec<_>>())?;

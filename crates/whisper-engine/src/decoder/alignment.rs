@@ -1,24 +1,30 @@
 // SPDX-License-Identifier: MPL-2.0
-//! When was each token spoken? Cross-attention of the alignment heads, then dynamic time warping
-//! (openai/whisper `timing.py`).
+//! When each token was spoken: cross-attention of the alignment heads, then dynamic time warping (openai/whisper
+//! `timing.py`, `find_alignment`, `median_filter` and `dtw`).
 
 use std::array::from_fn;
 use std::ops::Range;
 
-/// Width of the median filter along time, in 20 ms steps.
+use whisper_frontend::EncoderFrame;
+
+/// Width of the median filter along time, in frames.
 const MEDIAN_WIDTH: usize = 7;
+/// Frames on either side of one that its median depends on.
+pub(super) const FILTER_REACH: usize = MEDIAN_WIDTH / 2;
 
 /// Cross-attention weights of the alignment heads, for all tokens fed so far.
 #[derive(Clone, Debug, Default)]
 pub struct Attention {
-    /// Steps of 20 ms in a row.
+    /// Weights in a row, one per encoder frame.
     frames: usize,
     /// Per head: rows of `frames` weights that sum to 1, one per token.
     heads: Vec<Vec<f32>>,
 }
 
 impl Attention {
-    /// `frames` is the encoder's number of output rows.
+    /// No tokens yet, over a window of `frames` encoder frames ([`EncodedWindow::frames`]).
+    ///
+    /// [`EncodedWindow::frames`]: super::EncodedWindow::frames
     pub fn new(frames: usize) -> Self {
         Self {
             frames,
@@ -26,7 +32,7 @@ impl Attention {
         }
     }
 
-    /// Appends rows of one alignment head.
+    /// Appends rows of one alignment head, `[tokens, frames]`. Heads are numbered as the model lists them.
     pub fn record(&mut self, head: usize, rows: &[f32]) {
         if self.heads.len() <= head {
             self.heads.resize(head + 1, Vec::new());
@@ -41,6 +47,7 @@ impl Attention {
         }
     }
 
+    /// Alignment heads recorded.
     pub fn heads(&self) -> usize {
         self.heads.len()
     }
@@ -52,12 +59,15 @@ impl Attention {
             .map_or(0, |rows| rows.len() / self.frames.max(1))
     }
 
-    /// Weights of one head and token over the window.
+    /// Weights of one head and token, `[frames]`.
+    ///
+    /// # Panics
+    /// A head or token that was not recorded.
     pub fn row(&self, head: usize, token: usize) -> &[f32] {
         &self.heads[head][token * self.frames..(token + 1) * self.frames]
     }
 
-    /// How strongly each token belongs to each frame, averaged over heads: (tokens, content), row-major.
+    /// How strongly each token belongs to each frame, averaged over heads: `[tokens, content]`.
     ///
     /// Only the first `content` frames hold audio; attention to the padding is taken out.
     fn alignment_matrix(&self, tokens: Range<usize>, content: usize) -> Vec<f32> {
@@ -82,18 +92,24 @@ impl Attention {
     }
 }
 
-/// For each token of `tokens`, the frame (20 ms) at which the best monotonic path first reaches it.
-pub fn token_frames(attention: &Attention, tokens: Range<usize>, content: usize) -> Vec<usize> {
-    let content = content.min(attention.frames);
+/// For each token of `tokens`, the frame at which the best monotonic path first reaches it. The first `content` frames
+/// hold audio.
+pub fn token_frames(
+    attention: &Attention,
+    tokens: Range<usize>,
+    content: EncoderFrame,
+) -> Vec<EncoderFrame> {
+    let content = content.to_usize().min(attention.frames);
     if tokens.is_empty() || content == 0 {
-        return vec![0; tokens.len()];
+        return vec![EncoderFrame::ZERO; tokens.len()];
     }
     let count = tokens.len();
-    let alignment_matrix = attention.alignment_matrix(tokens, content);
-    first_frames(&alignment_matrix, count, content)
+    let matrix = attention.alignment_matrix(tokens, content);
+    let first = first_frames(&matrix, count, content);
+    first.into_iter().map(EncoderFrame::from_usize).collect()
 }
 
-/// Standardises each column over the rows: what is special about a token at this frame.
+/// Standardises each column over the rows: how much more than usual a token attends to this frame.
 fn standardize_columns(rows: &mut [f32], width: usize) {
     let count = (rows.len() / width) as f32;
     let (mut mean, mut deviation) = (vec![0.0; width], vec![0.0; width]);
@@ -117,7 +133,7 @@ fn standardize_columns(rows: &mut [f32], width: usize) {
 
 /// Adds the median-filtered row (edges reflected) to `sum`.
 pub(super) fn add_median_filtered(row: &[f32], sum: &mut [f32]) {
-    let half = MEDIAN_WIDTH / 2;
+    let half = FILTER_REACH;
     if row.len() <= half {
         sum.iter_mut().zip(row).for_each(|(sum, x)| *sum += x);
         return;
@@ -140,7 +156,7 @@ pub(super) fn add_median_filtered(row: &[f32], sum: &mut [f32]) {
 const FRAMES: usize = 16;
 
 /// The median at each frame, found without a branch: what can be neither the least nor the largest three is sorted out
-/// pair by pair (the selection network for seven numbers in N. Devillard, "Fast median search", 1998).
+/// pair by pair (selection network for seven numbers in N. Devillard, "Fast median search", 1998).
 #[inline(always)]
 fn medians(mut x: [[f32; FRAMES]; MEDIAN_WIDTH]) -> [f32; FRAMES] {
     const PAIRS: [(usize, usize); 13] = [
@@ -179,8 +195,9 @@ fn medians(mut x: [[f32; FRAMES]; MEDIAN_WIDTH]) -> [f32; FRAMES] {
     x[MEDIAN_WIDTH / 2]
 }
 
-/// Dynamic time warping over steps (next token), (next frame), (both): the path of most evidence.
-fn first_frames(alignment_matrix: &[f32], tokens: usize, frames: usize) -> Vec<usize> {
+/// Dynamic time warping over an alignment matrix `[tokens, frames]` with the steps next token, next frame, and both:
+/// the frame at which the path of the largest sum first reaches each token.
+fn first_frames(matrix: &[f32], tokens: usize, frames: usize) -> Vec<usize> {
     #[derive(Clone, Copy)]
     enum Step {
         Both,
@@ -211,7 +228,7 @@ fn first_frames(alignment_matrix: &[f32], tokens: usize, frames: usize) -> Vec<u
             } else {
                 (next_frame, Step::Frame)
             };
-            current[frame] = best + alignment_matrix[token * frames + frame];
+            current[frame] = best + matrix[token * frames + frame];
             steps[token * frames + frame] = step;
         }
         above = current;
@@ -247,30 +264,36 @@ mod tests {
         attention
     }
 
+    fn frames(peaks: &[usize], frames: usize, content: u64) -> Vec<u64> {
+        let content = EncoderFrame::new(content);
+        let found = token_frames(&attention(peaks, frames), 0..peaks.len(), content);
+        found.into_iter().map(EncoderFrame::get).collect()
+    }
+
     #[test]
-    fn tokens_start_where_their_attention_begins_to_outweigh_the_one_before() {
-        let frames = token_frames(&attention(&[10, 50, 90], 120), 0..3, 120);
+    fn tokens_start_where_their_attention_prevails() {
+        let frames = frames(&[10, 50, 90], 120, 120);
         assert_eq!(frames[0], 0);
         assert!((25..=50).contains(&frames[1]), "{frames:?}");
         assert!((65..=90).contains(&frames[2]), "{frames:?}");
     }
 
     #[test]
-    fn frames_never_go_back_even_when_attention_does() {
-        let frames = token_frames(&attention(&[80, 20, 60, 10], 100), 0..4, 100);
+    fn frames_never_go_back() {
+        let frames = frames(&[80, 20, 60, 10], 100, 100);
         assert!(frames.is_sorted(), "{frames:?}");
     }
 
     #[test]
-    fn only_frames_that_hold_audio_are_given() {
-        let frames = token_frames(&attention(&[10, 30, 200], 300), 0..3, 40);
-        assert!(frames.iter().all(|&frame| frame < 40), "{frames:?}");
-        assert_eq!(token_frames(&attention(&[1], 5), 0..1, 0), [0]);
+    fn frames_without_audio_are_never_given() {
+        let found = frames(&[10, 30, 200], 300, 40);
+        assert!(found.iter().all(|&frame| frame < 40), "{found:?}");
+        assert_eq!(frames(&[1], 5, 0), [0]);
     }
 
     /// A network that is right for all numbers that are 0 or 1 is right for all.
     #[test]
-    fn the_median_has_as_many_below_as_above() {
+    fn medians_have_as_many_below_as_above() {
         for bits in 0..1 << MEDIAN_WIDTH {
             let x: [f32; MEDIAN_WIDTH] = from_fn(|i| (bits >> i & 1) as f32);
             let ones = x.iter().filter(|x| **x == 1.0).count();
@@ -280,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn the_median_filter_takes_seven_frames_and_reflects_those_at_the_edges() {
+    fn median_filter_reflects_the_edges() {
         for len in [4, 5, 15, 16, 17, 50] {
             let row: Vec<f32> = (0..len).map(|i| (i * i * 37 % 101) as f32).collect();
             let mut sum = vec![0.5; len];
@@ -297,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn a_single_outlier_does_not_pass_the_median_filter() {
+    fn median_filter_removes_a_single_outlier() {
         let mut row = vec![0.0; 20];
         row[9] = 5.0;
         let mut sum = vec![0.0; 20];

@@ -1,109 +1,142 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Whisper's text decoder: what the encoder heard, to tokens, to words with times.
+//! Whisper's text decoder: what the encoder made of a window, to tokens, to words with times.
 //!
-//! [`Decoder`] holds the weights and is shared by all streams; everything that belongs to one window
-//! ([`EncodedWindow`], [`DecodeSession`]) is the caller's.
+//! [`Decoder`] holds the weights and the tokenizer, and is shared by all streams. What belongs to one window is the
+//! caller's: an [`EncodedWindow`] and a [`DecodeSession`].
+//!
+//! | module | what it does |
+//! |---|---|
+//! | `text_decoder`, `cpu` | the network: tokens to logits |
+//! | `session`, `kv_cache`, `workspace`, `residual` | what belongs to a window and to its tokens |
+//! | `sampling`, `suppress`, `quality` | logits to a hypothesis; which tokens may come; whether it is good enough |
+//! | `align_att`, `align_att/*` | decoding that stops where the audio does |
+//! | `alignment`, `words` | when each token was spoken; tokens to words |
 
 mod align_att;
 mod alignment;
 mod cpu;
-mod graph;
+mod error;
+mod kv_cache;
 mod quality;
+mod residual;
 mod sampling;
+mod session;
 mod suppress;
+mod text_decoder;
 mod words;
+mod workspace;
 
 pub use align_att::{AlignAttRequest, AlignAttResult, Stop};
 pub use alignment::{Attention, token_frames};
-pub use graph::{DecodeSession, EncodedWindow, MOST_TEXTS, alignment_heads};
+pub use error::DecoderError;
 pub use quality::{Decision, FallbackThresholds, compression_ratio, is_known_hallucination};
-pub use sampling::{Hypothesis, Task};
+pub use sampling::{DecodeRequest, Hypothesis};
+pub use session::{DecodeSession, EncodedWindow};
 pub use suppress::TokenSuppressor;
-pub use words::{TimedWord, Transcript, is_unspaced, split_words};
+pub use text_decoder::{MAX_SEQUENCES, alignment_heads};
+pub use words::{Transcript, WordTokens, is_unspaced, split_words};
+
+use std::sync::Arc;
 
 use crate::encoder::AudioFeatures;
-use graph::Graph;
-use whisper_kernels::{Isa, UnknownIsa};
-use whisper_model::{Model, ModelError};
-
-/// Why a window could not be decoded.
-#[derive(Debug, thiserror::Error)]
-pub enum DecoderError {
-    #[error(transparent)]
-    Model(#[from] ModelError),
-    #[error(transparent)]
-    Isa(#[from] UnknownIsa),
-    #[error("{tokens} tokens do not fit the decoder's context of {context}")]
-    TooLong { tokens: usize, context: usize },
-    #[error("the model has no token {0}")]
-    UnknownToken(u32),
-    #[error("a window of {0} frames, Whisper hears 1 to 1500")]
-    Frames(usize),
-    #[error("the window or the cache belongs to another decoder")]
-    Foreign,
-}
+use text_decoder::{SequenceTokens, TextDecoder};
+use whisper_kernels::Isa;
+use whisper_model::{Model, Tokenizer};
 
 /// The decoder of one model.
 pub struct Decoder {
-    graph: Box<dyn Graph>,
+    tokenizer: Arc<Tokenizer>,
+    network: Box<dyn TextDecoder>,
 }
 
 impl Decoder {
-    /// For the fastest instruction set that this machine has, or what the environment names.
+    /// For the fastest instruction set that this machine has, or the one that the environment names.
+    ///
+    /// # Errors
+    /// An unknown instruction set in the environment, or a weight that the model lacks.
     pub fn new(model: &Model) -> Result<Self, DecoderError> {
         Self::with_isa(model, Isa::choose()?)
     }
 
     /// For `isa`, which must be [available](Isa::available).
+    ///
+    /// # Errors
+    /// An instruction set that this machine does not have, or a weight that the model lacks.
     pub fn with_isa(model: &Model, isa: Isa) -> Result<Self, DecoderError> {
         Ok(Self {
-            graph: cpu::load(model, isa)?,
+            tokenizer: model.tokenizer.clone(),
+            network: cpu::load(model, isa)?,
         })
     }
 
-    /// Prepares a window's cross-attention keys and values.
-    pub fn listen(&self, features: &AudioFeatures) -> Result<EncodedWindow, DecoderError> {
-        self.graph.listen(features)
+    /// The model's tokenizer.
+    pub fn tokenizer(&self) -> &Tokenizer {
+        &self.tokenizer
     }
 
-    /// Feeds `tokens` after those of the first text in `cache` and returns the logits that follow each: (tokens, vocab),
-    /// row-major.
+    /// A window as cross-attention reads it: keys and values in the order and number format of the decoder's kernels.
+    ///
+    /// # Errors
+    /// Features of another model, or a context that the model does not have.
+    pub fn prepare(&self, features: &AudioFeatures) -> Result<EncodedWindow, DecoderError> {
+        self.network.prepare(features)
+    }
+
+    /// Feeds `tokens` after those of the session's first sequence, and returns the logits that follow each of them,
+    /// `[tokens, vocab]`.
+    ///
+    /// # Errors
+    /// See [`Decoder::forward`].
     pub fn logits(
         &self,
         tokens: &[u32],
-        cache: &mut DecodeSession,
-        audio: &EncodedWindow,
+        session: &mut DecodeSession,
+        window: &EncodedWindow,
         attention: Option<&mut Attention>,
     ) -> Result<Vec<f32>, DecoderError> {
-        self.forward(tokens, cache, audio, attention)?;
+        self.forward(tokens, session, window, attention)?;
         let mut logits = Vec::new();
-        self.graph.project(cache, 0..tokens.len(), &mut logits)?;
+        self.network
+            .project(session, 0..tokens.len(), &mut logits)?;
         Ok(logits)
     }
 
-    /// Feeds `tokens` after those of the first text in `cache`; spares the projection to the vocabulary.
+    /// Feeds `tokens` after those of the session's first sequence, without the projection to the vocabulary.
+    /// `attention` is given what the alignment heads attend to.
+    ///
+    /// # Errors
+    /// More tokens than the decoder's context holds, a token that the model does not have, or a window or session of
+    /// another decoder.
     pub fn forward(
         &self,
         tokens: &[u32],
-        cache: &mut DecodeSession,
-        audio: &EncodedWindow,
+        session: &mut DecodeSession,
+        window: &EncodedWindow,
         attention: Option<&mut Attention>,
     ) -> Result<(), DecoderError> {
-        self.graph.forward(0, tokens, cache, audio, attention)
+        let tokens = SequenceTokens {
+            sequence: 0,
+            tokens,
+            window,
+        };
+        self.network.forward(tokens, session, attention)
     }
 
-    /// The logits that follow token `index` of those fed last, in place of what `logits` holds.
-    pub fn row(
+    /// The logits that follow token `index` of those fed last, `[vocab]`, in place of what `logits` holds.
+    ///
+    /// # Errors
+    /// A token that was not fed, or a session of another decoder.
+    pub fn logits_after(
         &self,
-        cache: &mut DecodeSession,
+        session: &mut DecodeSession,
         index: usize,
         logits: &mut Vec<f32>,
     ) -> Result<(), DecoderError> {
-        self.graph.project(cache, index..index + 1, logits)
+        self.network.project(session, index..index + 1, logits)
     }
 
-    /// Number of logits.
+    /// Number of logits that follow a token.
     pub fn vocab(&self) -> usize {
-        self.graph.vocab()
+        self.network.vocab()
     }
 }

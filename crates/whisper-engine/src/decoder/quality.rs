@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Is a hypothesis good enough? (openai/whisper `transcribe.py`: temperature fallback and the silence rule.)
+//! Whether a hypothesis is good enough (openai/whisper `transcribe.py`, `decode_with_fallback`: temperature fallback and
+//! the silence rule).
 
 use std::io::Write;
 
@@ -8,7 +9,7 @@ use flate2::{Compression, write::ZlibEncoder};
 use super::Hypothesis;
 
 /// What models learned from subtitles to write over noise, in any case and punctuation.
-const BOILERPLATE: [&str; 18] = [
+const KNOWN_HALLUCINATIONS: [&str; 18] = [
     "thank you",
     "thank you very much",
     "thanks for watching",
@@ -32,14 +33,15 @@ const BOILERPLATE: [&str; 18] = [
 /// What becomes of a hypothesis.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decision {
+    /// It is good enough.
     Accept,
-    /// Nobody spoke: the text is the model's invention.
+    /// There was no speech: the text is a hallucination.
     Silence,
-    /// Loops or guesses: try again, warmer.
+    /// It loops or guesses: decode again at a higher temperature.
     Retry,
 }
 
-/// Thresholds with openai/whisper's defaults, but for invented phrases, of which it knows nothing.
+/// Thresholds with openai/whisper's defaults. Those for known hallucinations are this library's own.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct FallbackThresholds {
     /// Text that compresses better than this repeats itself.
@@ -48,9 +50,10 @@ pub struct FallbackThresholds {
     pub avg_logprob: f32,
     /// Above this probability of no speech, a guess means silence.
     pub no_speech: f32,
-    /// The same for a text that is nothing but a phrase that models invent: either is enough.
-    pub invented_avg_logprob: f32,
-    pub invented_no_speech: f32,
+    /// Below this mean log-probability a known hallucination means silence.
+    pub hallucination_avg_logprob: f32,
+    /// Above this probability of no speech a known hallucination means silence.
+    pub hallucination_no_speech: f32,
 }
 
 impl Default for FallbackThresholds {
@@ -59,8 +62,8 @@ impl Default for FallbackThresholds {
             compression_ratio: 2.4,
             avg_logprob: -1.0,
             no_speech: 0.6,
-            invented_avg_logprob: -0.5,
-            invented_no_speech: 0.3,
+            hallucination_avg_logprob: -0.5,
+            hallucination_no_speech: 0.3,
         }
     }
 }
@@ -69,8 +72,8 @@ impl FallbackThresholds {
     /// Judges a hypothesis and its text.
     pub fn judge(&self, hypothesis: &Hypothesis, text: &str) -> Decision {
         let guess = hypothesis.avg_logprob < self.avg_logprob;
-        let doubtful = hypothesis.avg_logprob < self.invented_avg_logprob
-            || hypothesis.no_speech > self.invented_no_speech;
+        let doubtful = hypothesis.avg_logprob < self.hallucination_avg_logprob
+            || hypothesis.no_speech > self.hallucination_no_speech;
         if (guess && hypothesis.no_speech > self.no_speech)
             || (doubtful && is_known_hallucination(text))
         {
@@ -83,14 +86,14 @@ impl FallbackThresholds {
     }
 }
 
-/// Whether the text is such a phrase, and nothing else.
+/// Whether the text is a phrase that models hallucinate over noise, and nothing else.
 pub fn is_known_hallucination(text: &str) -> bool {
     let words: Vec<String> = text
         .split(|c: char| !c.is_alphanumeric())
         .filter(|word| !word.is_empty())
         .map(str::to_lowercase)
         .collect();
-    BOILERPLATE.contains(&words.join(" ").as_str())
+    KNOWN_HALLUCINATIONS.contains(&words.join(" ").as_str())
 }
 
 /// Bytes of the text over bytes of its zlib stream; 0 for no text.
@@ -119,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn sure_text_is_accepted_whatever_the_no_speech_token_says() {
+    fn sure_text_is_accepted_at_any_no_speech() {
         assert_eq!(
             FallbackThresholds::default().judge(&hypothesis(-0.3, 0.9), "And so."),
             Decision::Accept
@@ -135,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn a_phrase_that_models_invent_is_silence_unless_it_was_clearly_said() {
+    fn known_hallucination_is_silence_unless_clear() {
         let judge = |avg_logprob, no_speech, text| {
             FallbackThresholds::default().judge(&hypothesis(avg_logprob, no_speech), text)
         };

@@ -1,120 +1,129 @@
 // SPDX-License-Identifier: MPL-2.0
-//! From a prompt to a hypothesis, token by token.
+//! From a prompt to a hypothesis, token by token (openai/whisper `decoding.py`, `GreedyDecoder`).
 
 use std::f32::consts::LOG2_E;
+use std::slice::from_ref;
 
 use rayon::prelude::*;
 
-use super::graph::Step;
-use super::{DecodeSession, Decoder, DecoderError, EncodedWindow, MOST_TEXTS, TokenSuppressor};
-use whisper_kernels::Portable;
-use whisper_kernels::SimdF32;
+use super::text_decoder::SequenceTokens;
+use super::{DecodeSession, Decoder, DecoderError, EncodedWindow, MAX_SEQUENCES, TokenSuppressor};
 use whisper_kernels::vecmath::exp2;
-use whisper_model::Tokenizer;
+use whisper_kernels::{Portable, SimdF32};
 
 /// A decoded window and how sure the model was.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Hypothesis {
     /// Text and timestamp tokens, without the prompt and the end of text.
     pub tokens: Vec<u32>,
-    /// The probability of each token among those that the rules allowed.
+    /// The probability of each token among those that the suppressor allowed.
     pub probabilities: Vec<f32>,
     /// Mean log-probability over the tokens and the end of text.
     pub avg_logprob: f32,
-    /// The probability that nobody speaks, read where the transcript starts.
+    /// The probability of no speech, read at the start of transcript.
     pub no_speech: f32,
+    /// The temperature at which it was decoded.
     pub temperature: f32,
     /// The token limit ended it rather than the end of text.
     pub truncated: bool,
 }
 
 /// One attempt at a window.
-pub struct Task<'a> {
-    pub audio: &'a EncodedWindow,
+pub struct DecodeRequest<'a> {
+    /// What was said.
+    pub window: &'a EncodedWindow,
     /// Everything that is fed before the first sampled token; holds the start of transcript.
     pub prompt: &'a [u32],
-    pub rules: &'a TokenSuppressor,
+    /// Which tokens may come next.
+    pub suppressor: &'a TokenSuppressor,
     /// 0 takes the likeliest token; above, tokens are drawn.
     pub temperature: f32,
+    /// The hypothesis is cut off here.
     pub max_tokens: usize,
     /// Seeds the draw, so that a run can be repeated.
     pub seed: u64,
 }
 
 impl Decoder {
-    /// Decodes windows side by side, at most [`MOST_TEXTS`] at a time. Each has the text that it would have alone.
-    pub fn decode(
-        &self,
-        tasks: &[Task],
-        tokenizer: &Tokenizer,
-    ) -> Result<Vec<Hypothesis>, DecoderError> {
+    /// Decodes windows side by side, at most [`MAX_SEQUENCES`] at a time. Each has the text that it would have alone.
+    ///
+    /// # Errors
+    /// A prompt that is empty or does not fit the decoder's context, or a window of another decoder.
+    pub fn decode(&self, requests: &[DecodeRequest]) -> Result<Vec<Hypothesis>, DecoderError> {
         let mut hypotheses = Vec::new();
-        for tasks in tasks.chunks(MOST_TEXTS) {
-            hypotheses.extend(self.decode_together(tasks, tokenizer)?);
+        for requests in requests.chunks(MAX_SEQUENCES) {
+            hypotheses.extend(self.decode_together(requests)?);
         }
         Ok(hypotheses)
     }
 
-    fn decode_together(
-        &self,
-        tasks: &[Task],
-        tokenizer: &Tokenizer,
-    ) -> Result<Vec<Hypothesis>, DecoderError> {
-        let mut cache = DecodeSession::new(tasks.len());
+    fn decode_together(&self, requests: &[DecodeRequest]) -> Result<Vec<Hypothesis>, DecoderError> {
+        let eot = self.tokenizer().special().eot;
+        let mut session = DecodeSession::new(requests.len());
         let mut logits = Vec::new();
-        let mut texts: Vec<Text> = tasks.iter().map(Text::new).collect();
-        for (index, text) in texts.iter_mut().enumerate() {
-            self.begin(index, text, &mut cache, &mut logits, tokenizer)?;
+        let mut sequences: Vec<Sequence> = requests.iter().map(Sequence::new).collect();
+        for (index, sequence) in sequences.iter_mut().enumerate() {
+            self.begin(index, sequence, &mut session, &mut logits)?;
         }
         loop {
-            let steps: Vec<Step> = texts
-                .iter()
-                .enumerate()
-                .filter_map(|(index, text)| text.step(index))
-                .collect();
+            let growing = sequences.iter().enumerate();
+            let steps = growing.filter_map(|(index, sequence)| sequence.step(index));
+            let steps: Vec<SequenceTokens> = steps.collect();
             if steps.is_empty() {
-                return Ok(texts.into_iter().map(Text::finish).collect());
+                break;
             }
-            self.graph.step(&steps, &mut cache)?;
-            self.graph
-                .project(&mut cache, 0..steps.len(), &mut logits)?;
-            let growing = texts.iter_mut().filter(|text| !text.has_ended);
-            let growing: Vec<&mut Text> = growing.collect();
+            self.network.step(&steps, &mut session)?;
+            self.network
+                .project(&mut session, 0..steps.len(), &mut logits)?;
+            let growing = sequences.iter_mut().filter(|sequence| !sequence.has_ended);
+            let growing: Vec<&mut Sequence> = growing.collect();
             let rows = logits.par_chunks_exact_mut(self.vocab());
             let advances = growing.into_par_iter().zip(rows);
-            advances.for_each(|(text, logits)| text.advance(logits, tokenizer));
+            advances.for_each(|(sequence, logits)| sequence.advance(logits, eot));
         }
+        Ok(sequences.into_iter().map(Sequence::finish).collect())
     }
 
-    /// Feeds the prompt of a text, and takes its first token.
+    /// Feeds the prompt of a sequence, and takes its first token.
     fn begin(
         &self,
         index: usize,
-        text: &mut Text,
-        cache: &mut DecodeSession,
+        sequence: &mut Sequence,
+        session: &mut DecodeSession,
         logits: &mut Vec<f32>,
-        tokenizer: &Tokenizer,
     ) -> Result<(), DecoderError> {
-        let (prompt, special) = (text.task.prompt, tokenizer.special());
-        self.graph
-            .forward(index, prompt, cache, text.task.audio, None)?;
+        let special = self.tokenizer().special();
+        let DecodeRequest { window, prompt, .. } = *sequence.request;
+        if prompt.is_empty() {
+            return Err(DecoderError::ShortPrompt {
+                prompt: 0,
+                committed: 0,
+            });
+        }
+        let tokens = SequenceTokens {
+            sequence: index,
+            tokens: prompt,
+            window,
+        };
+        self.network.forward(tokens, session, None)?;
         let start = prompt.iter().rposition(|&token| token == special.sot);
         let start = start.unwrap_or(0);
-        self.graph.project(cache, start..prompt.len(), logits)?;
-        text.hypothesis.no_speech = probability(&logits[..self.vocab()], special.no_speech);
+        self.network.project(session, start..prompt.len(), logits)?;
+        sequence.hypothesis.no_speech = probability(&logits[..self.vocab()], special.no_speech);
         let last = logits.len() - self.vocab();
-        text.advance(&mut logits[last..], tokenizer);
+        sequence.advance(&mut logits[last..], special.eot);
         Ok(())
     }
 
-    /// The language token that the window's audio suggests, by one pass over the start of transcript.
-    pub fn detect_language(
-        &self,
-        audio: &EncodedWindow,
-        tokenizer: &Tokenizer,
-    ) -> Result<u32, DecoderError> {
-        let special = tokenizer.special();
-        let logits = self.logits(&[special.sot], &mut DecodeSession::default(), audio, None)?;
+    /// The language token that the window's audio suggests, by one pass over the start of transcript (openai/whisper
+    /// `decoding.py`, `detect_language`).
+    ///
+    /// # Errors
+    /// A window of another decoder.
+    pub fn detect_language(&self, window: &EncodedWindow) -> Result<u32, DecoderError> {
+        let special = self.tokenizer().special();
+        let mut session = DecodeSession::default();
+        let logits = self.logits(&[special.sot], &mut session, window, None)?;
         let best = special
             .languages
             .clone()
@@ -124,58 +133,64 @@ impl Decoder {
 }
 
 /// A hypothesis that grows.
-struct Text<'a> {
-    task: &'a Task<'a>,
+struct Sequence<'a> {
+    request: &'a DecodeRequest<'a>,
     draw: Draw,
     hypothesis: Hypothesis,
-    /// Log-probabilities so far.
-    sum: f32,
+    /// Sum of the log-probabilities so far.
+    logprob: f32,
     has_ended: bool,
 }
 
-impl<'a> Text<'a> {
-    fn new(task: &'a Task<'a>) -> Self {
+impl<'a> Sequence<'a> {
+    fn new(request: &'a DecodeRequest<'a>) -> Self {
         Self {
-            task,
-            draw: Draw::new(task.seed),
+            request,
+            draw: Draw::new(request.seed),
             hypothesis: Hypothesis {
-                temperature: task.temperature,
+                temperature: request.temperature,
                 ..Hypothesis::default()
             },
-            sum: 0.0,
+            logprob: 0.0,
             has_ended: false,
         }
     }
 
-    /// What is to be fed for the next token, if there is to be one.
-    fn step(&self, text: usize) -> Option<Step<'a>> {
-        let token = *self.hypothesis.tokens.last()?;
-        (!self.has_ended).then_some(Step {
-            text,
-            token,
-            audio: self.task.audio,
+    /// The token to feed as sequence number `index`, unless this one has ended.
+    fn step(&self, index: usize) -> Option<SequenceTokens<'_>> {
+        let token = self.hypothesis.tokens.last()?;
+        (!self.has_ended).then_some(SequenceTokens {
+            sequence: index,
+            tokens: from_ref(token),
+            window: self.request.window,
         })
     }
 
-    /// Takes the next token.
-    fn advance(&mut self, logits: &mut [f32], tokenizer: &Tokenizer) {
+    /// Takes the next token, or ends with `eot`.
+    fn advance(&mut self, logits: &mut [f32], eot: u32) {
         let hypothesis = &mut self.hypothesis;
-        self.task.rules.apply(&hypothesis.tokens, logits);
-        let (token, logprob) = self.draw.next(logits, self.task.temperature);
-        self.sum += logprob;
-        if token == tokenizer.special().eot {
+        let DecodeRequest {
+            suppressor,
+            temperature,
+            max_tokens,
+            ..
+        } = *self.request;
+        suppressor.apply(&hypothesis.tokens, logits);
+        let (token, logprob) = self.draw.next(logits, temperature);
+        self.logprob += logprob;
+        if token == eot {
             self.has_ended = true;
             return;
         }
         hypothesis.tokens.push(token);
         hypothesis.probabilities.push(logprob.exp());
-        hypothesis.truncated = hypothesis.tokens.len() >= self.task.max_tokens;
+        hypothesis.truncated = hypothesis.tokens.len() >= max_tokens;
         self.has_ended = hypothesis.truncated;
     }
 
     fn finish(self) -> Hypothesis {
         Hypothesis {
-            avg_logprob: self.sum / (self.hypothesis.tokens.len() + 1) as f32,
+            avg_logprob: self.logprob / (self.hypothesis.tokens.len() + 1) as f32,
             ..self.hypothesis
         }
     }
@@ -204,7 +219,7 @@ pub(super) fn log_sum_exp(logits: &[f32], scale: f32) -> f32 {
     max * scale + lanes.reduce_sum(sum).ln()
 }
 
-/// The largest of all numbers, -∞ where there is none.
+/// The largest of all numbers; -∞ of none.
 pub(super) fn largest(logits: &[f32]) -> f32 {
     const LANES: usize = 32;
     let mut most = [f32::NEG_INFINITY; LANES];
@@ -220,7 +235,7 @@ pub(super) fn largest(logits: &[f32]) -> f32 {
         .fold(f32::NEG_INFINITY, f32::max)
 }
 
-/// Draws tokens with a small generator of its own (SplitMix64, Steele et al. 2014): repeatable, and good enough for this.
+/// Draws tokens with SplitMix64 (Steele, Lea, Flood 2014), so that a run can be repeated on any machine.
 struct Draw {
     state: u64,
 }
@@ -262,6 +277,7 @@ impl Draw {
     }
 }
 
+/// The first of the largest numbers.
 pub(super) fn argmax(logits: &[f32]) -> usize {
     let best = largest(logits);
     logits.iter().position(|x| *x == best).unwrap_or(0)
@@ -272,7 +288,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sums_of_exponentials_and_maxima_are_those_of_plain_loops_at_any_length() {
+    fn log_sum_exp_and_argmax_are_right_at_any_length() {
         for len in [1, 3, 4, 31, 33, 1000] {
             let mut logits: Vec<f32> = (0..len).map(|i| (i as f32 * 1.7).sin() * 20.0).collect();
             if len > 3 {
@@ -296,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn drawn_tokens_follow_the_distribution_and_never_the_forbidden() {
+    fn drawn_tokens_follow_the_distribution() {
         let logits = [0.0, 2f32.ln(), f32::NEG_INFINITY];
         let mut draw = Draw::new(7);
         let mut counts = [0; 3];

@@ -1,18 +1,21 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Which token may come next, where no timestamps are asked for (openai/whisper `decoding.py`: SuppressBlank,
-//! SuppressTokens).
+//! Which token may come next in text without timestamps (openai/whisper `decoding.py`, `SuppressBlank` and
+//! `SuppressTokens`).
 
 use whisper_model::Tokenizer;
 
-/// The rules for one window. They change logits, never tokens.
+/// The tokens of a model that may not come next.
 pub struct TokenSuppressor {
+    /// Never.
     suppressed: Vec<u32>,
+    /// Not as the first one.
     blank: Vec<u32>,
     /// From this token on there are only timestamps.
     no_timestamps: u32,
 }
 
 impl TokenSuppressor {
+    /// Suppresses special tokens, what is not spoken, and timestamps; at the beginning also blanks.
     pub fn new(tokenizer: &Tokenizer) -> Self {
         let special = tokenizer.special();
         let mut suppressed = tokenizer.non_speech().to_vec();
@@ -44,17 +47,17 @@ impl TokenSuppressor {
         }
     }
 
-    /// Sets the logits of forbidden tokens to -∞. `sampled` are the tokens that follow the prompt so far.
+    /// Sets the logits of suppressed tokens to -∞. `sampled` are the tokens that follow the prompt so far.
     pub fn apply(&self, sampled: &[u32], logits: &mut [f32]) {
-        forbid(logits, self.suppressed.iter().copied());
+        suppress(logits, self.suppressed.iter().copied());
         if sampled.is_empty() {
-            forbid(logits, self.blank.iter().copied());
+            suppress(logits, self.blank.iter().copied());
         }
-        forbid(logits, self.no_timestamps..logits.len() as u32);
+        suppress(logits, self.no_timestamps..logits.len() as u32);
     }
 }
 
-fn forbid(logits: &mut [f32], tokens: impl IntoIterator<Item = u32>) {
+fn suppress(logits: &mut [f32], tokens: impl IntoIterator<Item = u32>) {
     for token in tokens {
         if let Some(logit) = logits.get_mut(token as usize) {
             *logit = f32::NEG_INFINITY;
@@ -67,16 +70,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_text_begins_with_no_blank_and_has_neither_marks_nor_times() {
+    fn suppressor_bans_blanks_marks_and_timestamps() {
         // A vocabulary of 4 words (0 is a space), eot 4, sot 5, no_timestamps 6, timestamps from 7 on.
-        let rules = TokenSuppressor {
+        let suppressor = TokenSuppressor {
             suppressed: vec![3, 5],
             blank: vec![0, 4],
             no_timestamps: 6,
         };
         let allowed = |sampled: &[u32]| {
             let mut logits = vec![0.0; 107];
-            rules.apply(sampled, &mut logits);
+            suppressor.apply(sampled, &mut logits);
             let allowed = (0..107).filter(|&token| logits[token as usize].is_finite());
             allowed.collect::<Vec<_>>()
         };

@@ -3,28 +3,28 @@
 
 use std::ops::Range;
 
+use captions::Word;
+
 use super::{Attention, DecodeSession, Decoder, DecoderError, EncodedWindow, token_frames};
+use whisper_frontend::EncoderFrame;
 use whisper_model::Tokenizer;
 
-/// Seconds in one row of the encoder's output.
-const FRAME_SECONDS: f32 = 0.02;
 /// Marks that belong to the word after them.
 const LEADING: &str = "\"'“¿([{-「『（《";
 /// Marks that belong to the word before them.
 const TRAILING: &str = "\"'.。,，!！?？:：”)]}、」』）》;；…";
 /// Scripts that put no white space between words.
 const UNSPACED: [&str; 7] = ["zh", "ja", "th", "lo", "my", "yue", "km"];
+/// The longest word that counts as usual.
+const LONGEST_USUAL: EncoderFrame = EncoderFrame::new(35);
 
-/// A word with seconds from the start of its window.
+/// A word and its tokens, before it has a time.
 #[derive(Clone, Debug, PartialEq)]
-pub struct TimedWord {
+pub struct WordTokens {
     /// Without surrounding white space.
     pub text: String,
     /// Whether white space precedes it.
     pub spaced: bool,
-    pub start: f32,
-    pub end: f32,
-    pub probability: f32,
     /// Its tokens, counted within the text tokens that were given.
     pub tokens: Range<usize>,
 }
@@ -47,56 +47,57 @@ pub struct Transcript<'a> {
 }
 
 impl Decoder {
-    /// Words with their times, from one teacher-forced pass. `content` counts the window's 20 ms frames that
-    /// hold audio.
+    /// Words with their times from the window's start, by one teacher-forced pass. The first `content` frames of the
+    /// window hold audio.
+    ///
+    /// # Errors
+    /// Tokens that do not fit the decoder's context, or a window of another decoder.
     pub fn time_words(
         &self,
         transcript: &Transcript,
-        audio: &EncodedWindow,
-        tokenizer: &Tokenizer,
-        content: usize,
-    ) -> Result<Vec<TimedWord>, DecoderError> {
-        let Transcript {
-            start,
-            text,
-            probabilities,
-            unspaced,
-        } = *transcript;
+        window: &EncodedWindow,
+        content: EncoderFrame,
+    ) -> Result<Vec<Word>, DecoderError> {
+        let Transcript { start, text, .. } = *transcript;
         if text.is_empty() {
             return Ok(Vec::new());
         }
-        let special = tokenizer.special();
-        let mut tokens = start.to_vec();
-        tokens.push(special.no_timestamps);
-        tokens.extend_from_slice(text);
-        let mut attention = Attention::new(audio.frames());
-        self.forward(
-            &tokens,
-            &mut DecodeSession::default(),
-            audio,
-            Some(&mut attention),
-        )?;
+        let no_timestamps = self.tokenizer().special().no_timestamps;
+        let tokens = [start, &[no_timestamps], text].concat();
+        let mut attention = Attention::new(window.frames());
+        let mut session = DecodeSession::default();
+        self.forward(&tokens, &mut session, window, Some(&mut attention))?;
 
-        // The row of a token says what it looked at to predict the next one.
+        // The row of a token says what it attended to in order to predict the next one.
         let frames = token_frames(&attention, start.len()..tokens.len(), content);
-        let mut words = split_words(text, tokenizer, unspaced);
-        for word in &mut words {
-            word.start = frames[word.tokens.start] as f32 * FRAME_SECONDS;
-            word.end = frames[word.tokens.end] as f32 * FRAME_SECONDS;
-            let own = &probabilities[word.tokens.clone()];
-            word.probability = own.iter().sum::<f32>() / own.len().max(1) as f32;
-        }
-        limit_durations(&mut words);
-        Ok(words)
+        let words = split_words(text, self.tokenizer(), transcript.unspaced);
+        let times = words.iter().map(|word| {
+            let Range { start, end } = word.tokens;
+            frames[start]..frames[end]
+        });
+        let mut times: Vec<_> = times.collect();
+        limit_durations(&words, &mut times);
+        let words = words.into_iter().zip(times).map(|(word, time)| {
+            let own = &transcript.probabilities[word.tokens];
+            Word {
+                text: word.text,
+                spaced: word.spaced,
+                start: time.start.to_duration(),
+                end: time.end.to_duration(),
+                probability: own.iter().sum::<f32>() / own.len().max(1) as f32,
+            }
+        });
+        Ok(words.collect())
     }
 }
 
-/// Groups text tokens into words, punctuation joined to its word; times and probabilities are left at zero.
+/// Groups text tokens into words, punctuation joined to its word (openai/whisper `tokenizer.py`,
+/// `split_to_word_tokens`; `timing.py`, `merge_punctuations`).
 ///
 /// With white space a word begins at a token that starts with a space; without (`unspaced`), each run of tokens
 /// that decodes to whole characters is a word.
-pub fn split_words(text: &[u32], tokenizer: &Tokenizer, unspaced: bool) -> Vec<TimedWord> {
-    let mut words: Vec<TimedWord> = Vec::new();
+pub fn split_words(text: &[u32], tokenizer: &Tokenizer, unspaced: bool) -> Vec<WordTokens> {
+    let mut words: Vec<WordTokens> = Vec::new();
     let mut bytes = Vec::new();
     let mut begin = 0;
     for (index, &token) in text.iter().enumerate() {
@@ -123,7 +124,7 @@ fn completed(bytes: &[u8], last: bool) -> Result<String, ()> {
     }
 }
 
-fn add_piece(words: &mut Vec<TimedWord>, piece: &str, tokens: Range<usize>, unspaced: bool) {
+fn add_piece(words: &mut Vec<WordTokens>, piece: &str, tokens: Range<usize>, unspaced: bool) {
     let spaced = piece.starts_with(char::is_whitespace);
     let text = piece.trim();
     let is_mark = !text.is_empty() && text.chars().all(|c| c.is_ascii_punctuation());
@@ -133,21 +134,18 @@ fn add_piece(words: &mut Vec<TimedWord>, piece: &str, tokens: Range<usize>, unsp
             word.text.push_str(piece.trim_end());
             word.tokens.end = tokens.end;
         }
-        _ => words.push(TimedWord {
+        _ => words.push(WordTokens {
             text: text.to_owned(),
             spaced,
-            start: 0.0,
-            end: 0.0,
-            probability: 0.0,
             tokens,
         }),
     }
 }
 
 /// Glues opening marks to the word after and closing marks to the word before.
-fn join_punctuation(words: Vec<TimedWord>) -> Vec<TimedWord> {
+fn join_punctuation(words: Vec<WordTokens>) -> Vec<WordTokens> {
     let consists_of = |text: &str, marks: &str| text.chars().all(|c| marks.contains(c));
-    let mut joined: Vec<TimedWord> = Vec::new();
+    let mut joined: Vec<WordTokens> = Vec::new();
     for word in words {
         match joined.last_mut() {
             // Blank text joins here too: it consists of no other character.
@@ -167,7 +165,7 @@ fn join_punctuation(words: Vec<TimedWord>) -> Vec<TimedWord> {
 }
 
 /// Whether two pieces without space between them belong together in a script with spaces.
-fn glued(before: &TimedWord, word: &TimedWord) -> bool {
+fn glued(before: &WordTokens, word: &WordTokens) -> bool {
     let inner = |c: char| {
         matches!(
             c,
@@ -180,37 +178,77 @@ fn glued(before: &TimedWord, word: &TimedWord) -> bool {
         && before.text.is_ascii()
 }
 
-impl TimedWord {
-    fn absorb(&mut self, next: &TimedWord) {
+impl WordTokens {
+    fn absorb(&mut self, next: &WordTokens) {
         self.text.push_str(&next.text);
         self.tokens.end = next.tokens.end;
     }
 }
 
-/// Cuts words that attention stretched over a pause: none is longer than twice the usual word
-/// where a sentence begins or ends, or where it stands at the edge of the window.
-fn limit_durations(words: &mut [TimedWord]) {
-    let mut durations: Vec<f32> = words
-        .iter()
-        .map(|word| word.end - word.start)
-        .filter(|d| *d > 0.0)
+/// Cuts words that attention stretched over a pause: none is longer than twice the usual word where a sentence begins
+/// or ends, or where it stands at the edge of the window (openai/whisper `timing.py`, `add_word_timestamps`).
+fn limit_durations(words: &[WordTokens], times: &mut [Range<EncoderFrame>]) {
+    let length = |time: &Range<EncoderFrame>| time.end.saturating_sub(time.start);
+    let lengths = times.iter().map(length);
+    let mut lengths: Vec<_> = lengths
+        .filter(|length| *length > EncoderFrame::ZERO)
         .collect();
-    if durations.is_empty() {
+    if lengths.is_empty() {
         return;
     }
-    durations.sort_unstable_by(f32::total_cmp);
-    let median = durations[durations.len() / 2].min(0.7);
-    let longest = 2.0 * median;
-    let ends_sentence = |text: &str| text.ends_with(['.', '。', '!', '！', '?', '？']);
-    for index in 0..words.len() {
-        let word = &words[index];
-        if word.end - word.start <= longest {
+    lengths.sort_unstable();
+    let longest = lengths[lengths.len() / 2].min(LONGEST_USUAL) * 2;
+    let ends_sentence = |index: usize| {
+        let text = &words[index].text;
+        text.ends_with(['.', '。', '!', '！', '?', '？'])
+    };
+    let last = times.len() - 1;
+    for (index, time) in times.iter_mut().enumerate() {
+        if length(time) <= longest {
             continue;
         }
-        if index == 0 || ends_sentence(&words[index - 1].text) {
-            words[index].start = word.end - longest;
-        } else if ends_sentence(&word.text) || index + 1 == words.len() {
-            words[index].end = word.start + longest;
+        if index == 0 || ends_sentence(index - 1) {
+            time.start = time.end - longest;
+        } else if ends_sentence(index) || index == last {
+            time.end = time.start + longest;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Words from where one ends to where it ends itself, in frames, cut.
+    fn limited(words: &[(&str, u64)]) -> Vec<(u64, u64)> {
+        let mut times = Vec::new();
+        let mut start = EncoderFrame::ZERO;
+        for (_, end) in words {
+            times.push(start..EncoderFrame::new(*end));
+            start = EncoderFrame::new(*end);
+        }
+        let words = words.iter().map(|(text, _)| WordTokens {
+            text: (*text).into(),
+            spaced: true,
+            tokens: 0..1,
+        });
+        limit_durations(&words.collect::<Vec<_>>(), &mut times);
+        let times = times.iter().map(|time| (time.start.get(), time.end.get()));
+        times.collect()
+    }
+
+    #[test]
+    fn words_are_cut_where_sentences_begin_and_end() {
+        let long_first = limited(&[("So", 100), ("it", 110), ("is", 120), ("said.", 200)]);
+        assert_eq!(long_first, [(30, 100), (100, 110), (110, 120), (120, 190)]);
+        let amid = limited(&[("a", 10), ("pause", 90), ("in", 100), ("it", 110)]);
+        assert_eq!(amid[1], (10, 90));
+        let after = limited(&[("No.", 10), ("Why", 90), ("is", 100), ("it", 110)]);
+        assert_eq!(after[1], (70, 90));
+    }
+
+    #[test]
+    fn words_without_length_are_left_alone() {
+        assert_eq!(limited(&[("a", 0), ("b", 0)]), [(0, 0), (0, 0)]);
     }
 }

@@ -26,7 +26,7 @@ pub use policy::Policy;
 use policy::Update;
 use utterance::Utterance;
 use whisper_frontend::mel::MelRing;
-use whisper_frontend::{AudioRun, MelFrame};
+use whisper_frontend::{AudioRun, EncoderFrame, MelFrame};
 use whisper_model::{Model, Tokenizer};
 use word_timer::time;
 
@@ -78,7 +78,7 @@ pub struct Live {
     context: PromptBuilder,
     policy: Policy,
     /// Frames of 20 ms that an unsure word waits for.
-    commit_delay: usize,
+    commit_delay: EncoderFrame,
     real_time: bool,
     gate: SpeechGate,
     pace: UpdateInterval,
@@ -244,7 +244,7 @@ impl Live {
         outputs: &mut Vec<TranscriptEvent>,
     ) -> Result<AlignAttResult, DecoderError> {
         if self.context.must_detect(tokenizer) {
-            let token = decoder.detect_language(audio, tokenizer)?;
+            let token = decoder.detect_language(audio)?;
             self.context.set_language(token);
             let code = tokenizer.language_code(token);
             outputs.extend(code.map(|code| TranscriptEvent::Language(code.into())));
@@ -261,16 +261,16 @@ impl Live {
             prompt: &self.context.prompt(&utterance.tokens, tokenizer),
             committed: utterance.tokens.len(),
             draft: &utterance.draft,
-            rules: &TokenSuppressor::new(tokenizer),
-            content: (position - utterance.start) as usize / 2,
+            suppressor: &TokenSuppressor::new(tokenizer),
+            content: EncoderFrame::new((position - utterance.start) / 2),
             margin: self.policy.margin(update),
             attended: utterance
                 .attended
                 .filter(|_| !is_last && self.policy == Policy::AlignAtt)
-                .map(|frame| frame.saturating_sub(utterance.start) as usize / 2),
+                .map(|frame| EncoderFrame::new(frame.saturating_sub(utterance.start) / 2)),
             max_tokens: (TOKENS + per_second * unheard / 100) as usize,
         };
-        decoder.follow(&task, audio, tokenizer)
+        decoder.align_att(&task, audio)
     }
 
     fn finish_utterance(&mut self, outputs: &mut Vec<TranscriptEvent>) {

@@ -12,12 +12,12 @@ use std::time::Duration;
 use super::prompt::PromptBuilder;
 use super::{TranscribeOptions, Transcriber, TranscriptEvent, Word};
 use crate::decoder::{
-    Decision, Decoder, DecoderError, EncodedWindow, FallbackThresholds, Hypothesis, MOST_TEXTS,
-    Task, TimedWord, TokenSuppressor, Transcript,
+    Decision, DecodeRequest, Decoder, DecoderError, EncodedWindow, FallbackThresholds, Hypothesis,
+    MAX_SEQUENCES, TokenSuppressor, Transcript,
 };
 use crate::engine::{Engine, EngineError};
 use whisper_frontend::mel::{MelRing, WINDOW_FRAMES};
-use whisper_frontend::{AudioRun, MelFrame};
+use whisper_frontend::{AudioRun, EncoderFrame, MelFrame};
 use whisper_model::{Model, Tokenizer};
 
 const FRAME: Duration = Duration::from_millis(10);
@@ -61,7 +61,7 @@ impl Offline {
     /// Windows that can be recognised now: whole ones, and with `settle` also what is left after them.
     fn windows(&mut self, track: &MelRing, settle: bool, is_finished: bool) -> Vec<Window> {
         let (mut windows, mut start, end) = (Vec::new(), self.seek, track.end().get());
-        while windows.len() < MOST_TEXTS && end - start >= WINDOW_FRAMES as u64 {
+        while windows.len() < MAX_SEQUENCES && end - start >= WINDOW_FRAMES as u64 {
             let frames = cut::window(track, start);
             windows.push(Window {
                 start,
@@ -70,7 +70,7 @@ impl Offline {
             });
             start += frames;
         }
-        let has_rest = settle && windows.len() < MOST_TEXTS;
+        let has_rest = settle && windows.len() < MAX_SEQUENCES;
         // A second stall at the same place: whoever waits for text gets all there is.
         let is_open = !is_finished && self.stalled_at != Some(end);
         self.stalled_at = has_rest.then_some(end);
@@ -105,11 +105,11 @@ impl Offline {
         run: &AudioRun,
         tokenizer: &Tokenizer,
         outputs: &mut Vec<TranscriptEvent>,
-    ) -> Result<Vec<Vec<TimedWord>>, DecoderError> {
+    ) -> Result<Vec<Vec<Word>>, DecoderError> {
         if let Some(audio) = heard.first()
             && self.context.must_detect(tokenizer)
         {
-            let token = decoder.detect_language(audio, tokenizer)?;
+            let token = decoder.detect_language(audio)?;
             self.context.set_language(token);
             let code = tokenizer.language_code(token);
             outputs.extend(code.map(|code| TranscriptEvent::Language(code.into())));
@@ -133,7 +133,7 @@ impl Offline {
         run: &AudioRun,
         tokenizer: &Tokenizer,
     ) -> Result<Vec<Option<Hypothesis>>, DecoderError> {
-        let rules = TokenSuppressor::new(tokenizer);
+        let suppressor = TokenSuppressor::new(tokenizer);
         let prompt = self.context.prompt(&[], tokenizer);
         let mut texts = vec![None; windows.len()];
         let mut undecided: Vec<usize> = (0..windows.len()).collect();
@@ -141,16 +141,16 @@ impl Offline {
             if undecided.is_empty() || run.is_cancelled() {
                 break;
             }
-            let tasks = undecided.iter().map(|&window| Task {
-                audio: &heard[window],
+            let tasks = undecided.iter().map(|&window| DecodeRequest {
+                window: &heard[window],
                 prompt: &prompt,
-                rules: &rules,
+                suppressor: &suppressor,
                 temperature,
                 max_tokens: MAX_TOKENS,
                 seed: windows[window].start,
             });
-            let tasks: Vec<Task> = tasks.collect();
-            let decoded = decoder.decode(&tasks, tokenizer)?;
+            let tasks: Vec<DecodeRequest> = tasks.collect();
+            let decoded = decoder.decode(&tasks)?;
             let tried = std::mem::take(&mut undecided);
             for (window, text) in tried.into_iter().zip(decoded) {
                 let verdict = self.limits.judge(&text, &tokenizer.decode(&text.tokens));
@@ -171,21 +171,21 @@ impl Offline {
         frames: u64,
         decoder: &Decoder,
         tokenizer: &Tokenizer,
-    ) -> Result<Vec<TimedWord>, DecoderError> {
+    ) -> Result<Vec<Word>, DecoderError> {
         let transcript = Transcript {
             start: &self.context.start(tokenizer),
             text: &text.tokens,
             probabilities: &text.probabilities,
             unspaced: self.context.is_unspaced(tokenizer),
         };
-        decoder.time_words(&transcript, audio, tokenizer, frames as usize / 2)
+        decoder.time_words(&transcript, audio, EncoderFrame::new(frames / 2))
     }
 
     /// Adds the words of the next window, or says that there are none.
     fn commit(
         &mut self,
         window: &Window,
-        mut words: Vec<TimedWord>,
+        mut words: Vec<Word>,
         outputs: &mut Vec<TranscriptEvent>,
     ) {
         self.seek = window.start + window.frames;
@@ -194,17 +194,10 @@ impl Offline {
             self.seek = window.start + hold_back(&mut words, window.frames);
         }
         let base = FRAME * window.start as u32;
-        let at = |seconds: f32| base + Duration::from_secs_f32(seconds.max(0.0));
-        let words: Vec<Word> = words
-            .into_iter()
-            .map(|word| Word {
-                start: at(word.start),
-                end: at(word.end),
-                text: word.text,
-                spaced: word.spaced,
-                probability: word.probability,
-            })
-            .collect();
+        for word in &mut words {
+            word.start += base;
+            word.end += base;
+        }
         if !words.is_empty() {
             outputs.push(TranscriptEvent::Words(words));
         } else if is_silent {
@@ -259,12 +252,11 @@ impl Transcriber for Offline {
 }
 
 /// Keeps only the words that cannot go on in audio that is still to come; returns where the last one of them ends.
-fn hold_back(words: &mut Vec<TimedWord>, frames: u64) -> u64 {
+fn hold_back(words: &mut Vec<Word>, frames: u64) -> u64 {
     let limit = (FRAME * frames as u32).saturating_sub(STALL_MARGIN);
-    let limit = limit.as_secs_f32();
     let kept = words.iter().take_while(|word| word.end <= limit).count();
     words.truncate(kept);
     words
         .last()
-        .map_or(0, |word| (word.end * 100.0).round() as u64)
+        .map_or(0, |word| (word.end.as_millis() / FRAME.as_millis()) as u64)
 }

@@ -2,10 +2,11 @@
 //! The decoder on the kernels, with every instruction set that this machine has, against the reference decoder.
 
 use whisper_engine::decoder::{
-    Attention, DecodeSession, Decoder, DecoderError, EncodedWindow, Hypothesis, Task,
-    TokenSuppressor,
+    AlignAttRequest, Attention, DecodeRequest, DecodeSession, Decoder, DecoderError, EncodedWindow,
+    Hypothesis, TokenSuppressor,
 };
 use whisper_engine::encoder::AudioFeatures;
+use whisper_frontend::EncoderFrame;
 use whisper_kernels::Isa;
 use whisper_model::Model;
 use whisper_reference::ReferenceDecoder;
@@ -15,14 +16,11 @@ const TOKENS: [u32; 7] = [50257, 50300, 843, 523, 616, 5891, 11];
 /// Not a multiple of anything.
 const FRAMES: usize = 701;
 
-fn model() -> Option<Model> {
-    let path = Model::find("tiny.en")
-        .map_err(|error| eprintln!("skipped: {error}"))
-        .ok()?;
-    Some(Model::open(&path).unwrap_or_else(|error| panic!("{error}")))
+fn model(name: &str) -> Model {
+    Model::open(&test_support::model(name)).unwrap()
 }
 
-/// Something to listen to, as large as what the encoder gives.
+/// Made-up features of a window.
 fn features(model: &Model) -> AudioFeatures {
     let mut features = AudioFeatures::new(&model.config);
     features.context = FRAMES;
@@ -36,20 +34,20 @@ fn features(model: &Model) -> AudioFeatures {
     features
 }
 
-/// What a decoder says to [`TOKENS`] in parts of these sizes: all logits, and the attention.
-fn say(decoder: &Decoder, audio: &EncodedWindow, parts: &[usize]) -> (Vec<f32>, Attention) {
-    let mut attention = Attention::new(audio.frames());
-    let (mut cache, mut logits, mut from) = (DecodeSession::default(), Vec::new(), 0);
+/// The logits after [`TOKENS`], fed in parts of these sizes, and the attention.
+fn feed(decoder: &Decoder, window: &EncodedWindow, parts: &[usize]) -> (Vec<f32>, Attention) {
+    let mut attention = Attention::new(window.frames());
+    let (mut session, mut logits, mut from) = (DecodeSession::default(), Vec::new(), 0);
     for part in parts {
         let tokens = &TOKENS[from..from + part];
         logits.extend(
             decoder
-                .logits(tokens, &mut cache, audio, Some(&mut attention))
+                .logits(tokens, &mut session, window, Some(&mut attention))
                 .unwrap(),
         );
         from += part;
     }
-    assert_eq!((from, cache.len(0)), (TOKENS.len(), TOKENS.len()));
+    assert_eq!((from, session.tokens()), (TOKENS.len(), TOKENS.len()));
     (logits, attention)
 }
 
@@ -73,10 +71,9 @@ fn angle(a: &[f32], b: &[f32]) -> f64 {
 }
 
 #[test]
-fn every_instruction_set_says_and_looks_at_what_the_reference_does_however_tokens_are_fed() {
-    let Some(model) = model() else {
-        return;
-    };
+#[ignore = "needs the model tiny.en"]
+fn every_isa_decodes_as_the_reference() {
+    let model = model("tiny.en");
     let features = features(&model);
     let mut attention = Attention::new(FRAMES);
     let reference = ReferenceDecoder::new(&model).unwrap();
@@ -85,51 +82,51 @@ fn every_instruction_set_says_and_looks_at_what_the_reference_does_however_token
         .unwrap();
     for isa in Isa::available() {
         let decoder = Decoder::with_isa(&model, isa).unwrap();
-        let audio = decoder.listen(&features).unwrap();
-        assert_eq!(audio.frames(), FRAMES);
+        let window = decoder.prepare(&features).unwrap();
+        assert_eq!(window.frames(), FRAMES);
         for parts in [&[7][..], &[3, 1, 1, 2], &[1; 7]] {
-            let (found, looks) = say(&decoder, &audio, parts);
+            let (found, attended) = feed(&decoder, &window, parts);
             let angle = angle(&found, &logits);
             assert_eq!(
-                (looks.heads(), looks.tokens()),
+                (attended.heads(), attended.tokens()),
                 (attention.heads(), TOKENS.len())
             );
-            let look = (0..looks.heads())
+            let off = (0..attended.heads())
                 .flat_map(|head| (0..TOKENS.len()).map(move |token| (head, token)))
-                .map(|(head, token)| furthest(looks.row(head, token), attention.row(head, token)))
+                .map(|(head, token)| {
+                    furthest(attended.row(head, token), attention.row(head, token))
+                })
                 .fold(0.0, f32::max);
-            println!("{isa} {parts:?}: 1 - cosine {angle:.2e}, attention off by {look:.5}");
+            println!("{isa} {parts:?}: 1 - cosine {angle:.2e}, attention off by {off:.5}");
             assert!(angle < 2e-4, "{isa} {parts:?}: {angle}");
-            assert!(look < 0.02, "{isa} {parts:?}: {look}");
+            assert!(off < 0.02, "{isa} {parts:?}: {off}");
         }
     }
 }
 
 #[test]
-fn the_same_tokens_give_the_same_bits_whatever_the_number_of_threads_and_what_was_said_before() {
-    let Some(model) = model() else {
-        return;
-    };
+#[ignore = "needs the model tiny.en"]
+fn logits_are_the_same_bits_on_any_number_of_threads() {
+    let model = model("tiny.en");
     let decoder = Decoder::new(&model).unwrap();
     let features = features(&model);
-    let say_on = |threads: usize| {
+    let feed_on = |threads: usize| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
         pool.unwrap().install(|| {
-            let audio = decoder.listen(&features).unwrap();
-            say(&decoder, &audio, &[4, 1, 1, 1]).0
+            let window = decoder.prepare(&features).unwrap();
+            feed(&decoder, &window, &[4, 1, 1, 1]).0
         })
     };
-    let once = say_on(1);
+    let once = feed_on(1);
     assert!(once.iter().all(|logit| logit.is_finite()));
-    assert!(once == say_on(3));
-    assert!(once == say_on(2));
+    assert!(once == feed_on(3));
+    assert!(once == feed_on(2));
 }
 
 #[test]
-fn a_prompt_longer_than_a_block_is_fed_whole() {
-    let Some(model) = model() else {
-        return;
-    };
+#[ignore = "needs the model tiny.en"]
+fn prompts_longer_than_a_block_are_fed_whole() {
+    let model = model("tiny.en");
     let tokens: Vec<u32> = (0..130).map(|i| 400 + 3 * i).collect();
     let features = features(&model);
     let rows = [0, 95, 96, 129];
@@ -137,15 +134,17 @@ fn a_prompt_longer_than_a_block_is_fed_whole() {
     let all = reference.logits(&tokens, &features, None).unwrap();
     let expected = rows.map(|row| &all[row * reference.vocab()..][..reference.vocab()]);
     let decoder = Decoder::new(&model).unwrap();
-    let audio = decoder.listen(&features).unwrap();
-    let mut attention = Attention::new(audio.frames());
-    let (mut cache, mut found, mut logits) = (DecodeSession::default(), Vec::new(), Vec::new());
+    let window = decoder.prepare(&features).unwrap();
+    let mut attention = Attention::new(window.frames());
+    let (mut session, mut found, mut logits) = (DecodeSession::default(), Vec::new(), Vec::new());
     decoder
-        .forward(&tokens, &mut cache, &audio, Some(&mut attention))
+        .forward(&tokens, &mut session, &window, Some(&mut attention))
         .unwrap();
     assert_eq!(attention.tokens(), tokens.len());
     for row in rows {
-        decoder.row(&mut cache, row, &mut logits).unwrap();
+        decoder
+            .logits_after(&mut session, row, &mut logits)
+            .unwrap();
         found.extend_from_slice(&logits);
     }
     let angle = angle(&expected.concat(), &found);
@@ -153,76 +152,177 @@ fn a_prompt_longer_than_a_block_is_fed_whole() {
 }
 
 #[test]
-fn what_does_not_fit_is_refused() {
-    let Some(model) = model() else {
-        return;
-    };
+#[ignore = "needs the model tiny.en"]
+fn tokens_that_do_not_fit_are_refused() {
+    let model = model("tiny.en");
     let decoder = Decoder::new(&model).unwrap();
     let mut features = features(&model);
-    let audio = decoder.listen(&features).unwrap();
-    let forward = |tokens: &[u32], cache: &mut DecodeSession, audio: &EncodedWindow| {
-        decoder.forward(tokens, cache, audio, None)
+    let window = decoder.prepare(&features).unwrap();
+    let forward = |tokens: &[u32], session: &mut DecodeSession, window: &EncodedWindow| {
+        decoder.forward(tokens, session, window, None)
     };
     assert!(matches!(
-        forward(&[1; 449], &mut DecodeSession::default(), &audio),
+        forward(&[1; 449], &mut DecodeSession::default(), &window),
         Err(DecoderError::TooLong { tokens: 449, .. })
     ));
     assert!(matches!(
-        forward(&[60000], &mut DecodeSession::default(), &audio),
+        forward(&[60000], &mut DecodeSession::default(), &window),
         Err(DecoderError::UnknownToken(60000))
     ));
-    let other = Decoder::with_isa(&model, Isa::Portable).unwrap();
-    let heard = other.listen(&features).unwrap();
-    assert!(matches!(
-        forward(&[1], &mut DecodeSession::default(), &heard),
-        Err(DecoderError::Foreign)
-    ));
-    let mut cache = DecodeSession::default();
-    other.forward(&[1], &mut cache, &heard, None).unwrap();
-    assert!(matches!(
-        forward(&[1], &mut cache, &audio),
-        Err(DecoderError::Foreign)
-    ));
     // All positions may be used, and no more.
-    let mut cache = DecodeSession::default();
-    forward(&[1; 447], &mut cache, &audio).unwrap();
-    forward(&[1], &mut cache, &audio).unwrap();
-    assert!(forward(&[1], &mut cache, &audio).is_err());
+    let mut session = DecodeSession::default();
+    forward(&[1; 447], &mut session, &window).unwrap();
+    forward(&[1], &mut session, &window).unwrap();
+    assert!(forward(&[1], &mut session, &window).is_err());
     features.context = 0;
-    assert!(decoder.listen(&features).is_err());
+    assert!(matches!(
+        decoder.prepare(&features),
+        Err(DecoderError::Frames(0))
+    ));
 }
 
 #[test]
-fn a_text_that_is_decoded_beside_others_is_the_one_that_it_is_alone() {
-    let Some(model) = model() else {
-        return;
+#[ignore = "needs the model tiny.en"]
+fn logits_of_tokens_that_were_not_fed_are_refused() {
+    let model = model("tiny.en");
+    let decoder = Decoder::new(&model).unwrap();
+    let window = decoder.prepare(&features(&model)).unwrap();
+    let (mut session, mut logits) = (DecodeSession::default(), Vec::new());
+    let mut refused = |session: &mut DecodeSession, index| {
+        let error = decoder.logits_after(session, index, &mut logits);
+        matches!(error, Err(DecoderError::NotFed { index: found, .. }) if found == index)
     };
-    let rules = TokenSuppressor::new(&model.tokenizer);
+    assert!(refused(&mut session, 0));
+    decoder
+        .forward(&[1, 2], &mut session, &window, None)
+        .unwrap();
+    decoder.forward(&[3], &mut session, &window, None).unwrap();
+    assert!(!refused(&mut session, 0));
+    assert!(refused(&mut session, 1));
+}
+
+#[test]
+#[ignore = "needs the model tiny.en"]
+fn prompts_without_a_first_token_are_refused() {
+    let model = model("tiny.en");
+    let decoder = Decoder::new(&model).unwrap();
+    let window = decoder.prepare(&features(&model)).unwrap();
+    let suppressor = TokenSuppressor::new(decoder.tokenizer());
+    let request = DecodeRequest {
+        window: &window,
+        prompt: &[],
+        suppressor: &suppressor,
+        temperature: 0.0,
+        max_tokens: 1,
+        seed: 0,
+    };
+    assert!(matches!(
+        decoder.decode(&[request]),
+        Err(DecoderError::ShortPrompt { .. })
+    ));
+    let request = AlignAttRequest {
+        prompt: &TOKENS[..2],
+        committed: 2,
+        draft: &[],
+        suppressor: &suppressor,
+        content: EncoderFrame::new(50),
+        margin: None,
+        attended: None,
+        max_tokens: 1,
+    };
+    assert!(matches!(
+        decoder.align_att(&request, &window),
+        Err(DecoderError::ShortPrompt { .. })
+    ));
+}
+
+/// Whether each decoder refuses the windows and sessions of the other one.
+fn refuse_each_other(one: &Decoder, other: &Decoder, windows: [&EncodedWindow; 2]) {
+    for (decoder, stranger, own, foreign) in [
+        (one, other, windows[0], windows[1]),
+        (other, one, windows[1], windows[0]),
+    ] {
+        let mut session = DecodeSession::default();
+        assert!(matches!(
+            decoder.forward(&[1], &mut session, foreign, None),
+            Err(DecoderError::ForeignWindow)
+        ));
+        decoder.forward(&[1], &mut session, own, None).unwrap();
+        assert!(matches!(
+            stranger.forward(&[1], &mut session, foreign, None),
+            Err(DecoderError::ForeignSession)
+        ));
+        assert!(matches!(
+            stranger.logits_after(&mut session, 0, &mut Vec::new()),
+            Err(DecoderError::ForeignSession)
+        ));
+        // The session is still good for its own decoder.
+        decoder.forward(&[1], &mut session, own, None).unwrap();
+        assert_eq!(session.tokens(), 2);
+    }
+}
+
+#[test]
+#[ignore = "needs the model tiny.en"]
+fn windows_of_another_decoder_of_the_model_are_refused() {
+    let model = model("tiny.en");
+    let features = features(&model);
+    let decoder = Decoder::new(&model).unwrap();
+    let window = decoder.prepare(&features).unwrap();
+    // Of another number format or layout, and of the same.
+    for isa in [Isa::Portable, Isa::choose().unwrap()] {
+        let other = Decoder::with_isa(&model, isa).unwrap();
+        let foreign = other.prepare(&features).unwrap();
+        refuse_each_other(&decoder, &other, [&window, &foreign]);
+    }
+}
+
+#[test]
+#[ignore = "needs the model base"]
+fn windows_and_features_of_another_model_are_refused() {
+    let (small, large) = (model("tiny.en"), model("base"));
+    let features = [features(&small), features(&large)];
+    let (decoder, other) = (Decoder::new(&small).unwrap(), Decoder::new(&large).unwrap());
+    let window = decoder.prepare(&features[0]).unwrap();
+    let foreign = other.prepare(&features[1]).unwrap();
+    refuse_each_other(&decoder, &other, [&window, &foreign]);
+    for (decoder, features) in [(&decoder, &features[1]), (&other, &features[0])] {
+        assert!(matches!(
+            decoder.prepare(features),
+            Err(DecoderError::ForeignFeatures)
+        ));
+    }
+}
+
+#[test]
+#[ignore = "needs the model tiny.en"]
+fn sequences_side_by_side_are_what_they_are_alone() {
+    let model = model("tiny.en");
+    let suppressor = TokenSuppressor::new(&model.tokenizer);
     let mut features = features(&model);
     for isa in Isa::available() {
         let decoder = Decoder::with_isa(&model, isa).unwrap();
-        let heard = [701, 1500, 33, 250, 90].map(|frames| {
+        let windows = [701, 1500, 33, 250, 90].map(|frames| {
             features.context = frames;
-            decoder.listen(&features).unwrap()
+            decoder.prepare(&features).unwrap()
         });
-        // They end one after the other, and the last one finds no room beside the first four.
-        let tasks = heard
+        // They end one after the other, and the last one does not fit beside the first four.
+        let requests = windows
             .iter()
             .zip([1, 9, 5, 12, 3])
-            .map(|(audio, max_tokens)| Task {
-                audio,
+            .map(|(window, max_tokens)| DecodeRequest {
+                window,
                 prompt: &TOKENS[..3],
-                rules: &rules,
+                suppressor: &suppressor,
                 temperature: 2.0,
                 max_tokens,
                 seed: max_tokens as u64,
             });
-        let tasks: Vec<Task> = tasks.collect();
-        let together = decoder.decode(&tasks, &model.tokenizer).unwrap();
-        let alone = tasks.chunks(1).flat_map(|task| {
-            let text = decoder.decode(task, &model.tokenizer);
-            text.unwrap()
-        });
+        let requests: Vec<DecodeRequest> = requests.collect();
+        let together = decoder.decode(&requests).unwrap();
+        let alone = requests
+            .chunks(1)
+            .flat_map(|request| decoder.decode(request).unwrap());
         let alone: Vec<Hypothesis> = alone.collect();
         let lens = together.iter().map(|text| text.tokens.len());
         assert!(lens.clone().max() > lens.min(), "{isa}");

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: MPL-2.0
 //! Tokens to words, with the real vocabularies.
 
+use std::sync::Arc;
+
 use whisper_engine::decoder::split_words;
 use whisper_model::{Model, Tokenizer};
 
-fn tokenizer(name: &str) -> Tokenizer {
+fn tokenizer(name: &str) -> Arc<Tokenizer> {
     let open = || Model::open(&Model::find(name)?);
     open().unwrap_or_else(|error| panic!("{error}")).tokenizer
 }

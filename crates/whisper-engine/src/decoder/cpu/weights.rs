@@ -4,6 +4,7 @@
 use std::f32::consts::LOG2_E;
 use std::ops::Range;
 
+use crate::weights::{bias_or_nothing, floats, layer_norm};
 use whisper_kernels::GemmKernel;
 use whisper_kernels::layer_norm::LayerNorm;
 use whisper_kernels::w8a16::PackedW8A16;
@@ -12,56 +13,65 @@ use whisper_model::{Model, ModelError};
 /// Rows of the embedding that are converted at once when it is loaded.
 const ROWS_AT_ONCE: usize = 1024;
 
+/// All of the decoder but what depends on the audio alone: the encoder has the projections to cross-attention's keys
+/// and values.
 pub struct Weights<K: GemmKernel> {
-    /// Tokens by d: looked up for what is fed, and multiplied by for the logits.
+    /// `[vocab, d]`: looked up for what is fed, and multiplied by for the logits.
     pub embedding: PackedW8A16<K>,
-    /// (text_ctx, d)
+    /// `[text_ctx, d]`
     pub positions: Vec<f32>,
+    /// One per residual attention block of the model.
     pub layers: Vec<Layer<K>>,
+    /// The last layer normalisation.
     pub norm: LayerNorm,
 }
 
+/// One residual attention block.
 pub struct Layer<K: GemmKernel> {
     pub self_norm: LayerNorm,
     pub self_heads: Vec<SelfHead<K>>,
     pub cross_norm: LayerNorm,
     pub cross_heads: Vec<CrossHead<K>>,
-    pub feed_forward_norm: LayerNorm,
-    pub slices: Vec<Slice<K>>,
+    pub mlp_norm: LayerNorm,
+    pub mlp: Vec<MlpSlice<K>>,
 }
 
-/// Queries carry the factor log2 e / √(head width), as [`whisper_kernels::decoder_attention::DecoderAttention`] wants them.
+/// One head of self-attention. Queries carry the factor log2 e / √(head width), as
+/// [`whisper_kernels::decoder_attention::DecoderAttention`] wants them.
 pub struct SelfHead<K: GemmKernel> {
     pub q: PackedW8A16<K>,
     pub k: PackedW8A16<K>,
     pub v: PackedW8A16<K>,
-    /// d outputs of the head's share of the depth; the bias is that of the first head.
+    /// d outputs of the head's share of the depth. The first head's has the bias.
     pub out: PackedW8A16<K>,
 }
 
+/// One head of cross-attention, likewise.
 pub struct CrossHead<K: GemmKernel> {
     pub q: PackedW8A16<K>,
     pub out: PackedW8A16<K>,
 }
 
-/// A head's share of the feed-forward half.
-pub struct Slice<K: GemmKernel> {
+/// A part of the MLP's hidden width, as many parts as there are heads.
+pub struct MlpSlice<K: GemmKernel> {
     pub fc1: PackedW8A16<K>,
     pub fc2: PackedW8A16<K>,
 }
 
 impl<K: GemmKernel> Weights<K> {
+    /// Quantises the model's weights.
+    ///
+    /// # Errors
+    /// A weight that the model lacks.
     pub fn load(model: &Model) -> Result<Self, ModelError> {
         let config = &model.config;
         Ok(Self {
             embedding: embedding(model)?,
-            positions: model
-                .weight("model.decoder.embed_positions.weight")?
-                .to_f32(),
+            positions: floats(model, "model.decoder.embed_positions.weight")?,
             layers: (0..config.text_layers)
                 .map(|i| Layer::load(model, i))
                 .collect::<Result<_, _>>()?,
-            norm: norm(model, "model.decoder.layer_norm")?,
+            norm: layer_norm(model, "model.decoder.layer_norm")?,
         })
     }
 }
@@ -73,7 +83,7 @@ impl<K: GemmKernel> Layer<K> {
         let scale = LOG2_E / (head_width as f32).sqrt();
         let name = format!("model.decoder.layers.{index}");
         let linear = |part: &str| Linear::load(model, &format!("{name}.{part}"));
-        let norm = |part: &str| norm(model, &format!("{name}.{part}"));
+        let norm = |part: &str| layer_norm(model, &format!("{name}.{part}"));
         let share = |head: usize, of: usize| head * of / heads..(head + 1) * of / heads;
 
         let [q, k, v, out] = ["q", "k", "v", "out"].map(|x| linear(&format!("self_attn.{x}_proj")));
@@ -97,7 +107,7 @@ impl<K: GemmKernel> Layer<K> {
         let cross_heads = (0..heads).map(cross_head).collect();
 
         let (fc1, fc2) = (linear("fc1")?, linear("fc2")?);
-        let slice = |head| Slice {
+        let slice = |head| MlpSlice {
             fc1: fc1.outputs(share(head, 4 * width), 1.0),
             fc2: fc2.inputs(share(head, 4 * width)),
         };
@@ -106,15 +116,15 @@ impl<K: GemmKernel> Layer<K> {
             self_heads,
             cross_norm: norm("encoder_attn_layer_norm")?,
             cross_heads,
-            feed_forward_norm: norm("final_layer_norm")?,
-            slices: (0..heads).map(slice).collect(),
+            mlp_norm: norm("final_layer_norm")?,
+            mlp: (0..heads).map(slice).collect(),
         })
     }
 }
 
 /// `y = x Wᵀ + b` as it is in the file.
 struct Linear {
-    /// (out, in)
+    /// `[out, in]`
     weight: Vec<f32>,
     bias: Vec<f32>,
     inputs: usize,
@@ -124,14 +134,11 @@ impl Linear {
     /// `name.weight`, and `name.bias` where the model has one (Whisper's key projections have none).
     fn load(model: &Model, name: &str) -> Result<Self, ModelError> {
         let weight = model.weight(&format!("{name}.weight"))?;
-        let bias = format!("{name}.bias");
+        let mut bias = bias_or_nothing(model, name)?;
+        bias.resize(weight.shape[0], 0.0);
         Ok(Self {
             weight: weight.to_f32(),
-            bias: if model.has_weight(&bias) {
-                model.weight(&bias)?.to_f32()
-            } else {
-                vec![0.0; weight.shape[0]]
-            },
+            bias,
             inputs: weight.shape[1],
         })
     }
@@ -177,11 +184,4 @@ fn embedding<K: GemmKernel>(model: &Model) -> Result<PackedW8A16<K>, ModelError>
         }
     }
     Ok(embedding)
-}
-
-fn norm(model: &Model, name: &str) -> Result<LayerNorm, ModelError> {
-    Ok(LayerNorm {
-        weight: model.weight(&format!("{name}.weight"))?.to_f32(),
-        bias: model.weight(&format!("{name}.bias"))?.to_f32(),
-    })
 }

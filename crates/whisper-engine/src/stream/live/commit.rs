@@ -6,7 +6,8 @@ use super::policy::{Update, Writing};
 use super::utterance::{Placed, Utterance};
 use super::word_timer::{Place, frame, time};
 use super::{AudioRun, Live, TranscriptEvent, Word};
-use crate::decoder::{AlignAttResult, TimedWord, is_known_hallucination};
+use crate::decoder::{AlignAttResult, WordTokens, is_known_hallucination};
+use whisper_frontend::EncoderFrame;
 use whisper_model::Tokenizer;
 
 /// After so many refused updates the window begins anew.
@@ -27,7 +28,7 @@ impl Live {
             tokenizer,
             unspaced: self.context.is_unspaced(tokenizer),
         };
-        let content = (self.gate.position() - utterance.start) as usize / 2;
+        let content = EncoderFrame::new((self.gate.position() - utterance.start) / 2);
         let words = self.policy.final_words(
             &followed,
             &utterance.draft,
@@ -56,7 +57,7 @@ impl Live {
         self.tally.refused_tokens += followed.unheard as u64;
         utterance.attended = followed
             .attended
-            .map(|frame| utterance.start + 2 * frame as u64);
+            .map(|frame| utterance.start + 2 * frame.get());
         utterance.draft = [&followed.tokens[count..], &followed.tail].concat();
         let words = self.place(utterance, &followed, words, run);
         let mut outputs = Vec::new();
@@ -76,7 +77,7 @@ impl Live {
         &mut self,
         utterance: &mut Utterance,
         followed: &AlignAttResult,
-        words: Vec<TimedWord>,
+        words: Vec<WordTokens>,
         run: &AudioRun,
     ) -> Vec<Word> {
         let count = words.last().map_or(0, |word| word.tokens.end);

@@ -54,13 +54,14 @@ pub fn is_invented(text: &str, followed: &AlignAttResult, voiced: u64) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use whisper_frontend::EncoderFrame;
 
     fn followed(stop: Stop, avg_logprob: f32, no_speech: f32) -> AlignAttResult {
         AlignAttResult {
             tokens: vec![1],
             probabilities: vec![0.5],
-            begins: vec![0, 1],
-            attended: Some(0),
+            begins: vec![EncoderFrame::ZERO, EncoderFrame::ONE],
+            attended: Some(EncoderFrame::ZERO),
             tail: vec![],
             unheard: 0,
             avg_logprob,

@@ -1,19 +1,20 @@
 // SPDX-License-Identifier: MPL-2.0
 //! Which words of an update are final.
 
-use crate::decoder::{AlignAttResult, Stop, TimedWord, split_words};
+use crate::decoder::{AlignAttResult, Stop, WordTokens, split_words};
+use whisper_frontend::EncoderFrame;
 use whisper_model::{Config, Tokenizer};
 
 /// Words are left for later if they look at the last frames (20 ms) of the audio; of all audio that there will be, less.
-const MARGIN: usize = 35;
-const LAST_MARGIN: usize = 4;
+const MARGIN: EncoderFrame = EncoderFrame::new(35);
+const LAST_MARGIN: EncoderFrame = EncoderFrame::new(4);
 /// A word is final if the model is so sure of each of its tokens, or less but says it for the second time.
 const SURE: f32 = 0.5;
 const SURE_TWICE: f32 = 0.2;
 /// Else it is once it ended so many frames before the end of the audio. tiny.en makes nothing of more audio, base does (larger
 /// models were not tried): with 1.5, 2.2 and 3 s they have 352, 351, 360 and 329, 327, 304 of 2655 words wrong (base, 4 s: 307).
-const FAR_SMALL: usize = 75;
-const FAR: usize = 150;
+const FAR_SMALL: EncoderFrame = EncoderFrame::new(75);
+const FAR: EncoderFrame = EncoderFrame::new(150);
 /// Layers of the decoder of tiny.
 const SMALL: usize = 4;
 
@@ -50,7 +51,7 @@ impl Policy {
     }
 
     /// Frames at the end of the audio that no final token may look at.
-    pub fn margin(self, update: Update) -> Option<usize> {
+    pub fn margin(self, update: Update) -> Option<EncoderFrame> {
         match (self, update) {
             (Self::AlignAtt, Update::Regular) => Some(MARGIN),
             (Self::AlignAtt, Update::Pause | Update::Last) => Some(LAST_MARGIN),
@@ -59,7 +60,7 @@ impl Policy {
     }
 
     /// Frames after which an unsure word is heard as well as it ever will be.
-    pub fn commit_delay(config: &Config) -> usize {
+    pub fn commit_delay(config: &Config) -> EncoderFrame {
         if config.text_layers > SMALL {
             FAR
         } else {
@@ -75,11 +76,11 @@ impl Policy {
         self,
         followed: &AlignAttResult,
         before: &[u32],
-        content: usize,
-        commit_delay: usize,
+        content: EncoderFrame,
+        commit_delay: EncoderFrame,
         update: Update,
         writing: Writing,
-    ) -> Vec<TimedWord> {
+    ) -> Vec<WordTokens> {
         let has_ended = self == Self::Agreement && followed.stop == Stop::EndOfText;
         let mut words = writing.whole_words(followed, update != Update::Regular || has_ended);
         match (self, update) {
@@ -92,7 +93,7 @@ impl Policy {
             .zip(before)
             .take_while(|(now, before)| now == before)
             .count();
-        let is_final = |word: &TimedWord| {
+        let is_final = |word: &WordTokens| {
             let is_agreed = word.tokens.end <= agreed;
             match self {
                 Self::Agreement => is_agreed,
@@ -121,7 +122,7 @@ pub struct Writing<'a> {
 
 impl Writing<'_> {
     /// The words of an update that nothing can be added to; `closed` says that the text ended with the last one.
-    fn whole_words(self, followed: &AlignAttResult, closed: bool) -> Vec<TimedWord> {
+    fn whole_words(self, followed: &AlignAttResult, closed: bool) -> Vec<WordTokens> {
         let mut words = split_words(&followed.tokens, self.tokenizer, self.unspaced);
         let starts_word =
             |token: &u32| self.unspaced || self.tokenizer.bytes(*token).starts_with(b" ");
@@ -136,7 +137,7 @@ impl Writing<'_> {
     }
 
     /// Whether the word's last character misses bytes.
-    fn is_broken(self, followed: &AlignAttResult, word: &TimedWord) -> bool {
+    fn is_broken(self, followed: &AlignAttResult, word: &WordTokens) -> bool {
         let tokens = followed.tokens[word.tokens.clone()].iter();
         let bytes: Vec<u8> = tokens
             .flat_map(|&token| self.tokenizer.bytes(token))
@@ -161,7 +162,9 @@ mod tests {
             probabilities: sure
                 .flat_map(|(word, probability)| vec![probability; word.len()])
                 .collect(),
-            begins: (0..=count).map(|token| 25 * token).collect(),
+            begins: (0..=count)
+                .map(|token| EncoderFrame::from_usize(25 * token))
+                .collect(),
             attended: None,
             tail: tokenizer.encode(" wor"),
             unheard: 0,
@@ -179,12 +182,13 @@ mod tests {
         policy: Policy,
         probabilities: [f32; 3],
         before: &[&str],
-        commit_delay: usize,
+        commit_delay: EncoderFrame,
         update: Update,
     ) -> usize {
         let tokenizer = small();
         let followed = followed(&tokenizer, probabilities);
-        let content = followed.begins.last().map_or(0, |end| end + 25);
+        let end = followed.begins.last().copied().unwrap_or_default();
+        let content = end + EncoderFrame::new(25);
         let before = tokenizer.encode(&before.concat());
         let writing = Writing {
             tokenizer: &tokenizer,

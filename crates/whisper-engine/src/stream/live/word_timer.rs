@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::FRAME;
 use super::gate::SpeechGate;
-use crate::decoder::{AlignAttResult, TimedWord};
+use crate::decoder::{AlignAttResult, WordTokens};
 use crate::stream::Word;
 use whisper_frontend::MelFrame;
 use whisper_frontend::mel::MelRing;
@@ -30,7 +30,7 @@ impl Place<'_> {
     pub fn words(
         &mut self,
         followed: &AlignAttResult,
-        words: Vec<TimedWord>,
+        words: Vec<WordTokens>,
     ) -> Vec<(Word, usize)> {
         let mut placed: Vec<(Word, usize)> = Vec::new();
         for word in words {
@@ -40,7 +40,7 @@ impl Place<'_> {
                 // It belongs to a word that is out.
                 continue;
             }
-            let at = |token: usize| self.window + 2 * followed.begins[token] as u64;
+            let at = |token: usize| self.window + 2 * followed.begins[token].get();
             let Some((start, end)) = self.voiced_part(at(word.tokens.start), at(tokens_end)) else {
                 self.refused += 1;
                 continue;

@@ -3,48 +3,53 @@
 
 use rayon::prelude::*;
 
-use super::kv_cache::BLOCK;
 use whisper_kernels::buffer::AlignedBuffer;
 use whisper_kernels::layer_norm::{LayerNorm, normalize_row};
 use whisper_kernels::quantize::{QuantizeRows, QuantizedRows};
 use whisper_kernels::{GemmKernel, SimdOp, mr};
 
+/// Tokens that pass through the layers at once: a multiple of every kernel's MR.
+pub const BLOCK: usize = 96;
+
 /// The residual stream of a block of tokens.
-pub struct Stream {
-    /// (BLOCK, d)
+pub struct ResidualStream {
+    /// `[BLOCK, d]`
     pub x: AlignedBuffer<f32>,
-    /// (heads, BLOCK, d): what each head will add to `x`.
+    /// `[heads, BLOCK, d]`: what the task of each head adds to `x`.
     pub parts: AlignedBuffer<f32>,
-    /// (BLOCK, d): `x` normalised for what reads it next.
+    /// `[BLOCK, d]`: `x` normalised for what reads it next.
     pub normed: AlignedBuffer<f32>,
-    /// The same, rounded.
-    pub digits: QuantizedRows<i16>,
+    /// The same in 16 bits.
+    pub quantized: QuantizedRows<i16>,
 }
 
 /// Whether the round before left something to add.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Parts {
+    /// Nothing: the stream begins here.
     None,
+    /// A part of each head.
     All,
 }
 
-impl Stream {
+impl ResidualStream {
+    /// Zeros, for a model of this width and so many heads.
     pub fn new<K: GemmKernel>(width: usize, heads: usize) -> Self {
         Self {
             x: AlignedBuffer::new(BLOCK * width),
             parts: AlignedBuffer::new(heads * BLOCK * width),
             normed: AlignedBuffer::new(BLOCK * width),
-            digits: QuantizedRows::new::<K>(BLOCK, width),
+            quantized: QuantizedRows::new::<K>(BLOCK, width),
         }
     }
 
-    /// `count` rows as [`Stream::settle`] has normalised them.
+    /// The first `count` rows, `[count, d]`, as [`ResidualStream::add_and_normalize`] left them.
     pub fn normed(&self, count: usize) -> &[f32] {
         &self.normed[..count * (self.normed.len() / BLOCK)]
     }
 
-    /// Adds the parts to the first `count` rows, always in the same order, and normalises and rounds these.
-    pub fn settle<K: GemmKernel>(
+    /// Adds the parts to the first `count` rows, always in the same order, and normalises and quantises these.
+    pub fn add_and_normalize<K: GemmKernel>(
         &mut self,
         kernel: K,
         count: usize,
@@ -60,7 +65,7 @@ impl Stream {
         let x = self.x[..count * width].par_chunks_mut(rows);
         let normed = self.normed[..count * width].par_chunks_mut(rows);
         x.zip(normed).enumerate().for_each(|(tile, (x, normed))| {
-            kernel.dispatch(Settle {
+            kernel.dispatch(AddAndNormalize {
                 norm,
                 parts,
                 stride: BLOCK * width,
@@ -69,17 +74,18 @@ impl Stream {
                 normed,
             });
         });
-        round(
-            kernel,
-            &self.normed[..count * width],
-            width,
-            &mut self.digits,
-        );
+        let normed = &self.normed[..count * width];
+        quantize(kernel, normed, width, &mut self.quantized);
     }
 }
 
-/// Rounds rows to the left operand of a multiplication.
-pub fn round<K: GemmKernel>(kernel: K, rows: &[f32], depth: usize, out: &mut QuantizedRows<i16>) {
+/// Rounds rows, `[rows, depth]`, to the left operand of a multiplication.
+pub fn quantize<K: GemmKernel>(
+    kernel: K,
+    rows: &[f32],
+    depth: usize,
+    out: &mut QuantizedRows<i16>,
+) {
     kernel.dispatch(QuantizeRows {
         rows: rows.chunks_exact(depth),
         depth,
@@ -88,7 +94,7 @@ pub fn round<K: GemmKernel>(kernel: K, rows: &[f32], depth: usize, out: &mut Qua
 }
 
 /// `x += parts`, then `x` normalised, for some rows of a block.
-struct Settle<'a> {
+struct AddAndNormalize<'a> {
     norm: &'a LayerNorm,
     /// One part per head, `stride` apart; may be empty.
     parts: &'a [f32],
@@ -99,7 +105,7 @@ struct Settle<'a> {
     normed: &'a mut [f32],
 }
 
-impl<K: GemmKernel> SimdOp<K> for Settle<'_> {
+impl<K: GemmKernel> SimdOp<K> for AddAndNormalize<'_> {
     type Output = ();
 
     #[inline(always)]
