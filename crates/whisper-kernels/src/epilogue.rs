@@ -142,8 +142,8 @@ impl<K: GemmKernel> Epilogue<K> for RescaleAdd<'_> {
     }
 }
 
-/// Stores GELU(y) plus a table: an embedding of positions. Rows that the table does not have stay as
-/// they are.
+/// Stores GELU(y) plus a table: an embedding of positions. Rows that the table does not have stay
+/// as they are.
 pub struct GeluAddTable<'a> {
     /// `[rows, width]`
     pub table: &'a [f32],

@@ -190,7 +190,7 @@ unsafe fn multiply_row<K: GemmKernel>(
             sums[1] = kernel.dot(sums[1], left, columns[1]);
         }
     };
-    // Even and odd k-groups have sums of their own, for the same reason as the two panels.
+    // Even and odd k-groups are summed apart, for the same reason as the two panels.
     let mut odd = [[kernel.splat(0.0); 2]; 2];
     for group in (0..k_groups - k_groups % 2).step_by(2) {
         add(&mut sums, group);

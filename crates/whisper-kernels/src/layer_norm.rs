@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Layer normalisation (Ba, Kiros and Hinton, "Layer Normalization", 2016), in two passes: the mean,
-//! then the variance about it.
+//! Layer normalisation (Ba, Kiros and Hinton, "Layer Normalization", 2016), in two passes: the
+//! mean, then the variance about it.
 
 use crate::kernel::GemmKernel;
 use crate::simd::SimdOp;

@@ -53,7 +53,7 @@ pub struct Operands<A, B> {
     pub k_groups: usize,
 }
 
-// Not derived: that would ask for the elements' own bounds in vain.
+// Not derived: a pointer is `Copy` whatever it points to.
 impl<A, B> Clone for Operands<A, B> {
     fn clone(&self) -> Self {
         *self

@@ -34,7 +34,7 @@ pub struct PackedBView<'a, K: GemmKernel> {
     pub group_stride: usize,
 }
 
-// Not derived: that would ask for `K::Value`'s own bounds in vain.
+// Not derived: a reference is `Copy` whatever it refers to.
 impl<K: GemmKernel> Clone for PackedBView<'_, K> {
     fn clone(&self) -> Self {
         *self

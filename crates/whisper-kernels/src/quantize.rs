@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Dynamic quantisation of activations: each row to integers, with a scale of its own.
+//! Dynamic quantisation of activations: integers, and a scale for each row.
 //!
 //! A row's scale is its largest magnitude divided by the largest integer, found when the row is
 //! quantised (as ONNX Runtime's `DynamicQuantizeLinear` and CTranslate2 do). Rounding is to the
@@ -20,7 +20,7 @@ pub(crate) const MAX_I8: f32 = 127.0;
 pub(crate) const ZERO_POINT: f32 = 128.0;
 /// Depth, in integers, is padded to a multiple of this.
 const PADDING: usize = 64;
-/// The fewest rows there is room for: the smallest tile that a product is computed in.
+/// Rows of the smallest tile that a product is computed in.
 pub(crate) const FEW_ROWS: usize = 4;
 
 /// An integer that `K` quantises activations to.
@@ -90,7 +90,7 @@ pub struct QuantizedRows<T> {
 }
 
 impl<T: Copy + Default> QuantizedRows<T> {
-    /// Room for `rows` rows of up to `depth` numbers, and for those that the last tile of `K` lacks.
+    /// Memory for `rows` rows of up to `depth` numbers, rounded up to whole tiles of `K`.
     pub fn new<K: GemmKernel>(rows: usize, depth: usize) -> Self
     where
         T: QuantizedInt<K>,
@@ -104,7 +104,7 @@ impl<T: Copy + Default> QuantizedRows<T> {
         }
     }
 
-    /// The same room, in which every integer is to be scaled by `scale`.
+    /// As [`QuantizedRows::new`], with the same scale for every row.
     pub(crate) fn with_scale<K: GemmKernel>(rows: usize, depth: usize, scale: f32) -> Self
     where
         T: QuantizedInt<K>,
@@ -145,7 +145,7 @@ pub struct QuantizedRowsView<'a, T> {
 /// A row of numbers that are to be quantised.
 pub trait FloatRow<K: SimdF32>: Copy {
     /// How many.
-    fn len(self) -> usize;
+    fn width(self) -> usize;
     /// LANES of them, from number `at` on.
     fn load(self, kernel: K, at: usize) -> K::Vector;
     /// Number `at`.
@@ -154,8 +154,8 @@ pub trait FloatRow<K: SimdF32>: Copy {
 
 impl<K: SimdF32> FloatRow<K> for &[f32] {
     #[inline(always)]
-    fn len(self) -> usize {
-        <[f32]>::len(self)
+    fn width(self) -> usize {
+        self.len()
     }
 
     #[inline(always)]
@@ -175,7 +175,7 @@ pub struct ValueRow<'a, V>(pub &'a [V]);
 
 impl<K: DotI8> FloatRow<K> for ValueRow<'_, K::Value> {
     #[inline(always)]
-    fn len(self) -> usize {
+    fn width(self) -> usize {
         self.0.len()
     }
 
@@ -230,12 +230,12 @@ fn quantize_row<K: GemmKernel, T: QuantizedInt<K>>(
     x: impl FloatRow<K>,
     out: &mut [T],
 ) -> f32 {
-    let whole = x.len() / K::LANES * K::LANES;
+    let whole = x.width() / K::LANES * K::LANES;
     let mut max = kernel.splat(0.0);
     for i in (0..whole).step_by(K::LANES) {
         max = kernel.max(max, abs(kernel, x.load(kernel, i)));
     }
-    let tail = (whole..x.len()).map(|i| x.get(i).abs());
+    let tail = (whole..x.width()).map(|i| x.get(i).abs());
     let max = tail.fold(kernel.reduce_max(max), f32::max);
     let inverse = inverse_scale(max, T::MAX);
     let (factor, zero) = (kernel.splat(inverse), kernel.splat(T::ZERO_POINT));
@@ -243,11 +243,11 @@ fn quantize_row<K: GemmKernel, T: QuantizedInt<K>>(
         let x = kernel.mul_add(x.load(kernel, i), factor, zero);
         T::round_vector(kernel, x, &mut out[i..]);
     }
-    for i in whole..x.len() {
-        out[i] = T::round(x.get(i) * inverse + T::ZERO_POINT);
+    for (out, i) in out[whole..].iter_mut().zip(whole..x.width()) {
+        *out = T::round(x.get(i) * inverse + T::ZERO_POINT);
     }
     // What the depth is padded with is multiplied by zero weights.
-    out[x.len()..x.len().next_multiple_of(PADDING)].fill(T::default());
+    out[x.width()..x.width().next_multiple_of(PADDING)].fill(T::default());
     max / T::MAX
 }
 

@@ -3,8 +3,8 @@
 //! instruction as f32 or bf16 has.
 //!
 //! Weights are quantised per output channel: `w ≈ s_w q_w`, q_w in [-127, 127]. Activations are
-//! quantised per row, when they are multiplied ([`quantize`](crate::quantize)): `x ≈ s_x (q_x - 128)`,
-//! q_x unsigned, as the instructions want their left operand. The product of a row is then
+//! quantised per row, when they are multiplied ([`quantize`](crate::quantize)): `x ≈ s_x (q_x -
+//! 128)`, q_x unsigned, as the instructions want their left operand. The product of a row is then
 //!
 //! ```text
 //! y = s_x s_w (Σ q_x q_w - 128 Σ q_w) + b

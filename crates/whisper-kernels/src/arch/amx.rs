@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MPL-2.0
-//! AMX: products of whole matrices of 16 rows in one instruction, on eight registers of a kilobyte (Intel 64 and IA-32
-//! Architectures Software Developer's Manual, volume 1, chapter 18).
+//! AMX, Intel's server processors since Sapphire Rapids: an instruction multiplies whole matrices
+//! of 16 rows, on eight registers of a kilobyte (Intel 64 and IA-32 Architectures Software
+//! Developer's Manual, volume 1, chapter 18).
 //!
-//! A tile of ours is two by two of these registers, so that each operand that is loaded is multiplied twice and four
-//! sums are under way at once. The right operand is in memory as AMX wants it already: pairs of depth, or quads of bytes,
-//! columns side by side.
+//! A tile of this crate is two by two of these registers: each operand that is loaded is multiplied
+//! twice, and four sums are under way at once. The packed right operand is as AMX wants it: pairs
+//! of values or quads of bytes, columns side by side.
 
 use std::arch::asm;
 use std::arch::x86_64::*;
@@ -34,15 +35,15 @@ impl Avx512<Amx> {
     }
 }
 
-/// CPUID leaf 7: AMX-BF16, AMX-TILE and AMX-INT8. (The standard library's detection of them is not stable.)
+/// CPUID leaf 7: AMX-BF16, AMX-TILE and AMX-INT8. (The standard library's detection is not stable.)
 fn has_amx() -> bool {
     let features = __cpuid_count(7, 0).edx;
     let wanted = 1 << 22 | 1 << 24 | 1 << 25;
     features & wanted == wanted
 }
 
-/// Asks the kernel for the tile registers, once for all threads of the process (Linux, `Documentation/arch/x86/xstate.rst`). It
-/// refuses where a thread's signal stack would be too small for them.
+/// Asks the operating system for the tile registers, once for all threads of the process (Linux,
+/// `Documentation/arch/x86/xstate.rst`). It refuses where a thread's signal stack is too small.
 #[cfg(target_os = "linux")]
 fn may_use_tiles() -> bool {
     const ARCH_REQ_XCOMP_PERM: libc::c_long = 0x1023;
@@ -62,8 +63,9 @@ fn may_use_tiles() -> bool {
     false
 }
 
-/// Rows of a register, and what each holds.
+/// Rows of a register.
 const ROWS: usize = 16;
+/// Bytes of a row.
 const ROW_BYTES: usize = 64;
 
 /// What LDTILECFG reads.
@@ -94,16 +96,17 @@ static SHAPES: Shapes = {
 };
 
 thread_local! {
-    /// How many more times [`MatrixUnit::begin`] was called in this thread than `end`. Shapes take as long to load as a small
-    /// product takes to compute, so what has many such products loads them for all.
+    /// How many more times [`MatrixUnit::begin`] was called in this thread than `end`. Loading the
+    /// shapes takes as long as a small product, so many products share one load.
     static BEGUN: Cell<usize> = const { Cell::new(0) };
 }
 
-/// Writes to `$tile`, two by two registers, the products of `$steps` registers of depth: `$a` and `$b` are where the
-/// operands begin and how many bytes their rows are apart.
+/// Writes to `$tile`, two by two registers, the products of `$steps` registers of depth. `$a` and
+/// `$b` say where the operands begin and how many bytes their rows are apart.
 ///
-/// Safe where both operands are readable so far, `$tile` has room for four registers, and the registers are configured: between
-/// `begin` and `end`.
+/// # Safety
+/// Both operands must be readable so far, `$tile` must hold four registers, and this thread must be
+/// between `begin` and `end`, which configure the registers.
 macro_rules! products {
     ($instruction:literal, $tile:expr, $steps:expr, $a:expr, $b:expr) => {{
         let ((a, a_stride), (b, b_stride)): ((*const u8, usize), (*const u8, usize)) = ($a, $b);
@@ -169,8 +172,8 @@ impl MatrixUnit for Amx {
         let begun = BEGUN.get();
         BEGUN.set(begun + 1);
         if begun == 0 {
-            // SAFETY: the kernel exists, so this machine has AMX and lends us its registers. They belong to this thread, and
-            // hold nothing.
+            // SAFETY: the kernel proves that this machine has AMX and lends its registers. They
+            // belong to this thread, and hold nothing.
             unsafe { asm!("ldtilecfg [{}]", in(reg) &raw const SHAPES, options(nostack, readonly)) }
         }
     }
@@ -179,7 +182,7 @@ impl MatrixUnit for Amx {
     fn end(_: Avx512<Self>) {
         BEGUN.set(BEGUN.get() - 1);
         if BEGUN.get() == 0 {
-            // SAFETY: as above. What is released need not be saved when the thread is interrupted.
+            // SAFETY: as in `begin`. The operating system need not save what is released.
             unsafe { asm!("tilerelease", options(nostack, nomem)) }
         }
     }
@@ -192,8 +195,9 @@ impl MatrixUnit for Amx {
         operands: Operands<bf16, bf16>,
     ) {
         debug_assert!(operands.k_groups.is_multiple_of(ROWS));
-        // The sums do not begin with the bias: loading what was just stored would take longer than a short product.
-        // SAFETY: the caller promises the operands, whole steps of ROWS groups, and `begin`; a tile is four registers.
+        // The sums do not begin with the bias: loading what was just stored would take longer than
+        // a short product. SAFETY: the caller promises the operands, whole steps of ROWS groups,
+        // and `begin`; a tile is four registers.
         unsafe {
             let bytes = size_of::<bf16>();
             let a = (operands.a.cast(), operands.a_stride * bytes);
@@ -207,7 +211,7 @@ impl MatrixUnit for Amx {
             );
         }
         let Some(bias) = bias else { return };
-        // SAFETY: just written.
+        // SAFETY: the four stores above wrote all of it.
         for sums in unsafe { tile.assume_init_mut() } {
             *sums = [kernel.add(sums[0], bias[0]), kernel.add(sums[1], bias[1])];
         }
@@ -221,7 +225,8 @@ impl MatrixUnit for Amx {
         operands: Operands<u8, i8>,
     ) {
         debug_assert!(operands.k_groups.is_multiple_of(ROWS));
-        // SAFETY: the caller promises the operands, whole steps of ROWS quads, and `begin`; a tile is four registers, all written.
+        // SAFETY: the caller promises the operands, whole steps of ROWS quads, and `begin`; a tile
+        // is four registers, all written.
         let sums = unsafe {
             let a = (operands.a, operands.a_stride);
             let b = (operands.b.cast(), 2 * ROW_BYTES);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
-//! x86-64 with AVX-512 F, BW, DQ and VL, Intel since Skylake-SP and AMD since Zen 4: matrices in f32.
+//! x86-64 with AVX-512 F, BW, DQ and VL, Intel since Skylake-SP and AMD since Zen 4: matrices in
+//! f32.
 
 use std::arch::x86_64::*;
 use std::marker::PhantomData;
@@ -7,8 +8,8 @@ use std::marker::PhantomData;
 use crate::kernel::GemmKernel;
 use crate::simd::{DotI16, SimdF32, SimdOp};
 
-/// Proves AVX-512 F, BW, DQ and VL, with `V` = [`bf16`](half::bf16) also AVX-512 BF16 and VNNI, and with
-/// [`Amx`](super::amx::Amx) AMX besides.
+/// Proves AVX-512 F, BW, DQ and VL, with `V` = [`bf16`](half::bf16) also AVX-512 BF16 and VNNI, and
+/// with [`Amx`](super::amx::Amx) AMX besides.
 #[derive(Clone, Copy, Debug)]
 pub struct Avx512<V>(pub(super) PhantomData<V>);
 

@@ -153,8 +153,8 @@ impl<P: MatrixUnit> GemmKernel for Avx512<P> {
     fn narrow_group(self, rows: &[[__m512; 2]], half: usize, to: &mut [bf16]) {
         let (even, odd) = (rows[0][half], rows[1][half]);
         let to = &mut to[..2 * Self::LANES];
-        // SAFETY: 32 16-bit elements, checked above; the store needs no alignment. Each 32-bit lane gets the
-        // even row's value in its low half and the odd row's in its high half.
+        // SAFETY: 32 16-bit elements, checked above; the store needs no alignment. Each 32-bit lane
+        // gets the even row's value in its low half and the odd row's in its high half.
         unsafe {
             let even = _mm512_cvtepu16_epi32(std::mem::transmute::<__m256bh, __m256i>(
                 _mm512_cvtneps_pbh(even),

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: MPL-2.0
-//! The instruction sets: one file each, with the types that implement [`GemmKernel`](crate::GemmKernel) for it.
+//! The instruction sets, one file each: what implements [`GemmKernel`](crate::GemmKernel) for it.
+//!
+//! Each type is a proof that the machine has the instructions: its `detect` checks, and there is no
+//! other way to make a value. The files for one architecture are compiled on that alone.
 
 #[cfg(target_arch = "x86_64")]
 pub mod amx;

@@ -104,14 +104,16 @@ impl DotI16 for Portable {
 
     #[inline(always)]
     unsafe fn load_pairs(self, from: *const i8) -> Self::Pairs {
-        // SAFETY: the caller promises 2 LANES bytes; an array of them needs no more alignment than one.
+        // SAFETY: the caller promises 2 LANES bytes; an array of them needs no more alignment than
+        // one.
         let bytes = unsafe { from.cast::<[[i8; 2]; LANES]>().read() };
         bytes.map(|pair| pair.map(i16::from))
     }
 
     #[inline(always)]
     unsafe fn broadcast_pair(self, from: *const i16) -> Self::Pairs {
-        // SAFETY: the caller promises two integers; an array of them needs no more alignment than one.
+        // SAFETY: the caller promises two integers; an array of them needs no more alignment than
+        // one.
         [unsafe { from.cast::<[i16; 2]>().read() }; LANES]
     }
 
@@ -167,7 +169,8 @@ impl GemmKernel for Portable {
 
     #[inline(always)]
     unsafe fn load_groups(self, from: *const f32) -> Self::Operand {
-        // SAFETY: the caller promises LANES values; an array of them needs no more alignment than one.
+        // SAFETY: the caller promises LANES values; an array of them needs no more alignment than
+        // one.
         unsafe { from.cast::<[f32; LANES]>().read() }
     }
 
@@ -189,14 +192,16 @@ impl DotI8 for Portable {
 
     #[inline(always)]
     unsafe fn load_quads(self, from: *const i8) -> Self::Quads {
-        // SAFETY: the caller promises 4 LANES bytes; an array of them needs no more alignment than one.
+        // SAFETY: the caller promises 4 LANES bytes; an array of them needs no more alignment than
+        // one.
         let bytes = unsafe { from.cast::<[[i8; 4]; LANES]>().read() };
         bytes.map(|quad| quad.map(i16::from))
     }
 
     #[inline(always)]
     unsafe fn broadcast_quad(self, from: *const u8) -> Self::Quads {
-        // SAFETY: the caller promises four bytes; an array of them needs no more alignment than one.
+        // SAFETY: the caller promises four bytes; an array of them needs no more alignment than
+        // one.
         let quad = unsafe { from.cast::<[u8; 4]>().read() };
         [quad.map(i16::from); LANES]
     }

@@ -2,9 +2,9 @@
 //! Attention in 8 bits: each query and key has a scale, and so has each column of a block's values.
 //!
 //! What it costs, as the distance of an encoder's output from f32's (1 - cosine): 6e-5 for queries
-//! and keys, 1.5e-4 for weights and values (a speech encoder of six layers, one recording, numbers rounded in a model
-//! of the encoder). One scale for the weights of all keys, instead of one per block, would cost
-//! 2.9e-4.
+//! and keys, 1.5e-4 for weights and values (a speech encoder of six layers, one recording, numbers
+//! rounded in a model of the encoder). One scale for the weights of all keys, instead of one per
+//! block, would cost 2.9e-4.
 
 use std::ops::Range;
 
@@ -114,7 +114,7 @@ impl<K: DotI8> AttentionBlock<K> for Int8Attention<K> {
     }
 }
 
-/// All rows that there is room for, `depth` values wide.
+/// All rows of `values`, `depth` wide.
 fn value_rows<K: DotI8>(values: &[K::Value], depth: usize) -> ValueRows<'_, K> {
     ValueRows {
         values,

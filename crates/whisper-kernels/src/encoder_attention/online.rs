@@ -65,8 +65,8 @@ impl<K: GemmKernel, B: AttentionBlock<K>> Scratch<K, B> {
 impl<K: GemmKernel, B: AttentionBlock<K>> SimdOp<K> for EncoderAttention<'_, K, B> {
     type Output = ();
 
-    // The products are functions of their own: inlined here, the compiler runs out of registers
-    // for them.
+    // The products stay functions: if they were inlined here, the compiler would run out of
+    // registers for them.
     #[inline(always)]
     fn eval(self, kernel: K) {
         let Scratch {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Attention, by whole windows and by single queries.
+//! Attention of whole sequences, and of few queries.
 
 use super::*;
 use crate::buffer::AlignedBuffer;
@@ -20,7 +20,8 @@ struct Head {
 }
 
 impl Head {
-    /// Numbers up to `sizes`. Keys are the smaller the earlier they are, so that the largest score is yet to come.
+    /// Numbers up to `sizes`. Keys are the smaller the earlier they are, so that the largest score
+    /// is yet to come.
     fn random(context: usize, sizes: [f32; 3]) -> Self {
         let mut random = Random(context as u64);
         let mut rows = sizes.map(|size| -> Vec<f32> {
@@ -88,9 +89,9 @@ impl Head {
 const CONTEXTS: [usize; 5] = [1, 31, 96, 100, 193];
 
 #[test]
-fn attention_over_any_number_of_keys_is_that_of_plain_loops() {
+fn encoder_attention_matches_plain_loops() {
     struct FloatFormat<'a>(&'a Head);
-    impl Promise for FloatFormat<'_> {
+    impl KernelTest for FloatFormat<'_> {
         fn check<K: GemmKernel>(&self, kernel: K) {
             let tolerance = 2e-5 + rounding::<K>(1.0);
             self.0.check::<K, FloatAttention<K>>(kernel, tolerance);
@@ -104,18 +105,18 @@ fn attention_over_any_number_of_keys_is_that_of_plain_loops() {
 }
 
 #[test]
-fn attention_in_bytes_is_that_of_plain_loops_but_for_the_steps_of_its_numbers() {
+fn int8_attention_matches_plain_loops_within_its_steps() {
     fn check<K: DotI8>(kernel: K) {
         for context in CONTEXTS {
             // A score is off by some 0.02, a value by half of a 127th.
             Head::random(context, [0.7, 0.7, 1.0]).check::<K, Int8Attention<K>>(kernel, 0.015);
         }
     }
-    with_bytes!(check);
+    with_int8_kernels!(check);
 }
 
 #[test]
-fn attention_in_bytes_is_the_same_on_all_machines() {
+fn int8_attention_is_equal_on_all_machines() {
     fn check<K: DotI8>(kernel: K) {
         for (context, size) in [(1, 1.0), (100, 4.0), (193, 0.3), (300, 8.0)] {
             let head = Head::random(context, [size, size, 1.0]);
@@ -128,7 +129,7 @@ fn attention_in_bytes_is_the_same_on_all_machines() {
             }
         }
     }
-    with_bytes!(check);
+    with_int8_kernels!(check);
 }
 
 /// Attention of plain loops.
@@ -168,14 +169,14 @@ impl Expected {
     }
 }
 
-/// Queries that come after `past` keys whose own queries are gone, `count` of them: each with the keys up to its own,
-/// and all with all keys.
-struct Remembering {
+/// Queries that come after `past` keys whose own queries are gone, `count` of them: each with the
+/// keys up to its own, and all with all keys.
+struct FewQueries {
     past: usize,
     count: usize,
 }
 
-impl Promise for Remembering {
+impl KernelTest for FewQueries {
     fn check<K: GemmKernel>(&self, kernel: K) {
         const WIDTH: usize = 64;
         let Self { past, count } = *self;
@@ -221,7 +222,7 @@ impl Promise for Remembering {
         let expected = Expected::new::<K>(&q, &k, &v, WIDTH);
         for causal in [Some(past), None] {
             let mut out = vec![f32::NAN; count * WIDTH];
-            let mut looks = vec![f32::NAN; count * context];
+            let mut shown = vec![f32::NAN; count * context];
             let room = mr::<K>() * padded_keys::<K>(context);
             kernel.dispatch(DecoderAttention {
                 queries: Rows {
@@ -235,7 +236,7 @@ impl Promise for Remembering {
                 past: causal,
                 head_width: WIDTH,
                 out: &mut out,
-                weights_out: &mut looks,
+                weights_out: &mut shown,
                 scores: &mut AlignedBuffer::new(room),
                 weights: &mut AlignedBuffer::new(room),
             });
@@ -247,7 +248,7 @@ impl Promise for Remembering {
                     assert_close::<K>((*found).into(), y, 2e-5 + rounding::<K>(1.0), &what);
                 }
                 let unseen = vec![0.0; context - visible];
-                let found = looks[query * context..].iter();
+                let found = shown[query * context..].iter();
                 for (found, weight) in found.zip(weights.iter().chain(&unseen)) {
                     assert_close::<K>((*found).into(), *weight, 2e-5, &what);
                 }
@@ -257,8 +258,8 @@ impl Promise for Remembering {
 }
 
 #[test]
-fn a_query_recalls_the_keys_up_to_its_own_and_shows_how_it_weighs_them() {
+fn decoder_attention_matches_plain_loops() {
     for (past, count) in [(0, 1), (5, 1), (0, 13), (32, 12), (7, 30)] {
-        Remembering { past, count }.check_all();
+        FewQueries { past, count }.check_all();
     }
 }

@@ -4,8 +4,8 @@
 use crate::arch::*;
 use crate::{DotI8, GemmKernel, SimdF32, SimdOp, mr};
 
-/// Calls a function with every kernel that multiplies bytes.
-macro_rules! with_bytes {
+/// Calls a function with every kernel of this machine that multiplies bytes.
+macro_rules! with_int8_kernels {
     ($check:path) => {
         $check(portable::Portable);
         #[cfg(target_arch = "x86_64")]
@@ -24,13 +24,14 @@ macro_rules! with_bytes {
 }
 
 mod attention;
-mod functions;
-mod product;
+mod gemm;
+mod quantize;
+mod vecmath;
 mod w8a16;
 mod w8a8;
 
-/// Something that every kernel promises.
-trait Promise {
+/// A test of every kernel that this machine has.
+trait KernelTest {
     fn check<K: GemmKernel>(&self, kernel: K);
 
     fn check_all(&self) {

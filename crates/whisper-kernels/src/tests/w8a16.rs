@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Multiplication by weights of 8 bits.
+//! 8-bit weights times 16-bit activations.
 
 use super::*;
 use crate::epilogue::StoreF32;
@@ -19,7 +19,8 @@ fn uneven(random: &mut Random, len: usize) -> Vec<f32> {
     x.iter().enumerate().map(|(i, x)| x * size(i)).collect()
 }
 
-/// `x` in 127 steps of the largest number of its group of 64: what rounding may be off by, and the rounded number.
+/// `x` in 127 steps of the largest number of its group of 64: what rounding may be off by, and the
+/// rounded number.
 fn rounded_weights(x: &[f32]) -> Vec<(f64, f64)> {
     let rounded_group = |group: &[f32]| {
         let most = group.iter().fold(0.0, |most: f32, x| most.max(x.abs()));
@@ -64,7 +65,7 @@ fn product<K: GemmKernel>(
 
 struct Multiplication;
 
-impl Promise for Multiplication {
+impl KernelTest for Multiplication {
     fn check<K: GemmKernel>(&self, kernel: K) {
         let sizes = [
             (1, 1, 1),
@@ -104,13 +105,13 @@ impl Promise for Multiplication {
 }
 
 #[test]
-fn a_product_with_weights_of_8_bits_is_that_of_plain_loops_with_the_rounded_weights() {
+fn w8a16_matches_plain_loops_with_rounded_weights() {
     Multiplication.check_all();
 }
 
 struct Embedding;
 
-impl Promise for Embedding {
+impl KernelTest for Embedding {
     fn check<K: GemmKernel>(&self, _: K) {
         let (columns, depth) = (37, 130);
         let weight = uneven(&mut Random(2), columns * depth);
@@ -131,13 +132,13 @@ impl Promise for Embedding {
 }
 
 #[test]
-fn an_output_gives_back_its_weights_to_half_a_step_of_their_group() {
+fn w8a16_gives_back_weights_to_half_a_step() {
     Embedding.check_all();
 }
 
 struct Extremes;
 
-impl Promise for Extremes {
+impl KernelTest for Extremes {
     fn check<K: GemmKernel>(&self, kernel: K) {
         // The largest sums there are, and rows of nothing.
         let depth = 192;
@@ -155,6 +156,6 @@ impl Promise for Extremes {
 }
 
 #[test]
-fn neither_the_largest_sums_nor_rows_of_zeros_are_lost() {
+fn w8a16_keeps_the_largest_sums_and_rows_of_zeros() {
     Extremes.check_all();
 }

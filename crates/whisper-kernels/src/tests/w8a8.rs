@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Multiplication of rows of 8 bits.
+//! 8-bit weights times 8-bit activations.
 
 use super::*;
 use crate::buffer::padded_stride;
@@ -7,8 +7,8 @@ use crate::epilogue::StoreF32;
 use crate::linear::{Linear, ValueRows};
 use crate::w8a8::PackedW8A8;
 
-/// Numbers in 127 steps of the largest one, `zero` being added while they are rounded: in f32, since numbers halfway
-/// between two steps are frequent.
+/// Numbers in 127 steps of the largest one, `zero` being added while they are rounded: in f32,
+/// since numbers halfway between two steps are frequent.
 fn in_steps(x: &[f32], zero: f32) -> Vec<f64> {
     let most = x.iter().fold(0.0, |most: f32, x| most.max(x.abs()));
     let inverse = if most > 0.0 { 127.0 / most } else { 0.0 };
@@ -75,12 +75,12 @@ fn check<K: DotI8>(kernel: K) {
 }
 
 #[test]
-fn a_product_of_bytes_is_that_of_plain_loops_with_the_rounded_numbers() {
-    with_bytes!(check);
+fn w8a8_matches_plain_loops_with_rounded_numbers() {
+    with_int8_kernels!(check);
 }
 
 #[test]
-fn the_largest_sums_are_kept() {
+fn w8a8_keeps_the_largest_sums() {
     fn check<K: DotI8>(kernel: K) {
         let (depth, rows) = (5120, mr::<K>());
         let right = PackedW8A8::<K>::new(&vec![-3.0; depth], &[1.0], depth, 1.0);
@@ -104,5 +104,5 @@ fn the_largest_sums_are_kept() {
         right.multiply(kernel, left, rows, epilogue);
         assert_close::<K>(out[0].into(), -30719.0, 0.1, "largest");
     }
-    with_bytes!(check);
+    with_int8_kernels!(check);
 }

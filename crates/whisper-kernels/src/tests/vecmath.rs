@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MPL-2.0
-//! What is done to single numbers and to rows.
+//! Functions of single numbers, and layer normalisation.
 
 use super::*;
 use crate::layer_norm::{LayerNorm, Normalize};
@@ -56,7 +56,7 @@ impl<K: GemmKernel, A: Function> SimdOp<K> for Map<'_, A> {
 
 struct Functions;
 
-impl Promise for Functions {
+impl KernelTest for Functions {
     fn check<K: GemmKernel>(&self, kernel: K) {
         let x: Vec<f32> = (-4000..4000).map(|i| i as f32 / 257.0).collect();
         let (mut exp2, mut gelu) = (x.clone(), x.clone());
@@ -108,13 +108,13 @@ impl Promise for Functions {
 }
 
 #[test]
-fn exp2_and_gelu_are_exact_to_a_few_millionths() {
+fn exp2_and_gelu_keep_their_error_bounds() {
     Functions.check_all();
 }
 
 struct Normalisation;
 
-impl Promise for Normalisation {
+impl KernelTest for Normalisation {
     fn check<K: GemmKernel>(&self, kernel: K) {
         let (rows, width, stride) = (5, 96, 99);
         let mut random = Random(9);
@@ -162,6 +162,6 @@ impl Promise for Normalisation {
 }
 
 #[test]
-fn rows_are_normalised_to_values_and_as_far_as_there_is_room_to_floats() {
+fn normalize_matches_plain_loops() {
     Normalisation.check_all();
 }

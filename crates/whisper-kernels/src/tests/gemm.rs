@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Matrix multiplication and its sinks.
+//! Matrix multiplication and its epilogues.
 
-use super::functions::exact_gelu;
+use super::vecmath::exact_gelu;
 use super::*;
 use crate::epilogue::{AddResidual, Gelu, GeluAddTable, Identity, StoreF32, StoreValues};
 use crate::gemm::{Gemm, Rows};
@@ -53,7 +53,7 @@ const ODD: [(usize, usize, usize, usize); 5] = [
 
 struct Multiplication;
 
-impl Promise for Multiplication {
+impl KernelTest for Multiplication {
     fn check<K: GemmKernel>(&self, kernel: K) {
         for (rows, columns, depth, stride) in ODD {
             let product = Product::new::<K>(rows, columns, depth, stride);
@@ -90,13 +90,13 @@ impl Promise for Multiplication {
 }
 
 #[test]
-fn a_product_of_any_size_and_stride_is_that_of_plain_loops() {
+fn gemm_of_any_size_and_stride_matches_plain_loops() {
     Multiplication.check_all();
 }
 
-struct Writing;
+struct Epilogues;
 
-impl Promise for Writing {
+impl KernelTest for Epilogues {
     fn check<K: GemmKernel>(&self, kernel: K) {
         let (rows, columns, depth) = (mr::<K>() * 2, 64, 48);
         let product = Product::new::<K>(rows, columns, depth, depth);
@@ -169,6 +169,6 @@ impl Promise for Writing {
 }
 
 #[test]
-fn each_sink_does_to_a_product_what_its_name_says() {
-    Writing.check_all();
+fn epilogues_do_what_their_names_say() {
+    Epilogues.check_all();
 }
