@@ -3,7 +3,7 @@
 
 use captions::Format;
 use gst::Caps;
-use whisper_frontend::mel::SAMPLE_RATE;
+use whisper_engine::SAMPLE_RATE;
 
 /// Caps of the sink pad.
 pub fn audio() -> Caps {

@@ -32,7 +32,7 @@ pub enum Device {
     Cpu,
 }
 
-impl From<Device> for whisper_engine::engine::Device {
+impl From<Device> for whisper_engine::Device {
     fn from(device: Device) -> Self {
         match device {
             Device::Auto => Self::Auto,
@@ -58,6 +58,15 @@ pub enum Task {
         nick = "translate"
     )]
     Translate,
+}
+
+impl From<Task> for whisper_engine::Task {
+    fn from(task: Task) -> Self {
+        match task {
+            Task::Transcribe => Self::Transcribe,
+            Task::Translate => Self::Translate,
+        }
+    }
 }
 
 /// When text comes.

@@ -11,22 +11,18 @@ use crate::element::CAT;
 use crate::input_queue::{Item, QueuedRun, Refused};
 use crate::session::Session;
 use crate::timeline::{Placement, Timeline, time_of};
-use whisper_engine::stream::TranscribeOptions;
-use whisper_frontend::AudioRun;
-use whisper_frontend::mel::{MelAnalyzer, SAMPLE_RATE};
-use whisper_frontend::{Samples, VoiceDetector};
+use whisper_engine::{AudioFeed, AudioRun, SAMPLE_RATE, Samples, TranscribeOptions, VoiceDetector};
 
 pub struct Input {
     session: Arc<Session>,
-    n_mels: usize,
     /// The text's own start of the stream, which a flush may catch before it is pushed.
     stream_start: Option<gst::Event>,
     format: Option<AudioFormat>,
     segment: gst::FormattedSegment<ClockTime>,
     timeline: Timeline,
-    analyzer: MelAnalyzer,
-    /// Only for live text.
-    voice: Option<VoiceDetector>,
+    audio: AudioFeed,
+    /// Until the first run of live text, which alone needs it.
+    detector: Option<VoiceDetector>,
     /// The run that samples go into; it begins with the first of them.
     run: Option<Arc<AudioRun>>,
     /// PTS of the first sample of the next run.
@@ -45,16 +41,15 @@ pub struct Taken {
 }
 
 impl Input {
-    pub fn new(session: Arc<Session>, n_mels: usize) -> Self {
+    pub fn new(session: Arc<Session>, audio: AudioFeed, detector: VoiceDetector) -> Self {
         Self {
             session,
-            n_mels,
             stream_start: None,
             format: None,
             segment: gst::FormattedSegment::new(),
             timeline: Timeline::new(ClockTime::ZERO),
-            analyzer: MelAnalyzer::new(n_mels),
-            voice: None,
+            audio,
+            detector: Some(detector),
             run: None,
             base: ClockTime::ZERO,
             discont: true,
@@ -94,7 +89,7 @@ impl Input {
     /// A flush came: forgets the run, which was cancelled, and the segment.
     pub fn flush(&mut self) {
         self.run = None;
-        self.reset_analysis();
+        self.audio.reset();
         self.set_segment(&gst::FormattedSegment::new());
         self.overloaded = false;
     }
@@ -138,10 +133,9 @@ impl Input {
             .counters
             .received
             .fetch_add(samples as u64, Relaxed);
-        if let Some(voice) = &mut self.voice {
-            let level = buffer.meta::<gst_audio::AudioLevelMeta>();
-            voice.hint(level.is_some_and(|level| level.voice_activity()));
-        }
+        let level = buffer.meta::<gst_audio::AudioLevelMeta>();
+        self.audio
+            .hint_voice(level.is_some_and(|level| level.voice_activity()));
         let placement = self.timeline.buffer(buffer.pts(), samples);
         let taken = self.place(placement, &request)?;
         let read = if buffer.flags().contains(gst::BufferFlags::GAP) {
@@ -152,11 +146,11 @@ impl Input {
         self.session
             .counters
             .read
-            .store(self.analyzer.samples_read(), Relaxed);
+            .store(self.audio.samples_read(), Relaxed);
         self.session
             .counters
             .non_finite
-            .store(self.analyzer.non_finite(), Relaxed);
+            .store(self.audio.non_finite(), Relaxed);
         Ok(Taken {
             overloaded: read?.overloaded || taken.overloaded,
         })
@@ -263,13 +257,7 @@ impl Input {
         }
         let mut rest = samples;
         while let Some(run) = &self.run {
-            let taken = run.write(|track| {
-                let taken = self.analyzer.push(rest, track);
-                if let Some(voice) = &mut self.voice {
-                    voice.push(rest.split_at(taken).0, track);
-                }
-                taken
-            });
+            let taken = self.audio.push(rest, run);
             rest = rest.split_at(taken).1;
             if rest.is_empty() {
                 break;
@@ -301,13 +289,11 @@ impl Input {
         if self.overloaded && !self.session.input_queue.is_idle() {
             return Ok(false);
         }
-        if self.voice.is_none() && self.session.wants_live_text() {
-            let voice =
-                whisper_engine::voice::detector().unwrap_or_else(|_| VoiceDetector::earshot());
-            gst::info!(CAT, "listening for voice with {}", voice.description());
-            self.voice = Some(voice);
+        if let Some(detector) = self.detector.take_if(|_| self.session.wants_live_text()) {
+            gst::info!(CAT, "listening for voice with {}", detector.description());
+            self.audio.set_voice(detector);
         }
-        let run = Arc::new(AudioRun::new(self.n_mels));
+        let run = Arc::new(self.audio.new_run());
         let queued = QueuedRun {
             run: run.clone(),
             base: self.base,
@@ -330,26 +316,14 @@ impl Input {
         }
     }
 
-    fn reset_analysis(&mut self) {
-        self.analyzer.reset();
-        if let Some(voice) = &mut self.voice {
-            voice.reset();
-        }
-    }
-
     fn close_run(&mut self) {
         let Some(run) = self.run.take() else { return };
         // Without room for its last rows: a live upstream cannot wait for it.
-        while !run.write(|track| self.analyzer.finish(track)) {
+        while !self.audio.finish(&run) {
             if self.session.is_live() || !run.wait_for_space(2) {
-                break;
+                return self.audio.cut(&run);
             }
         }
-        if let Some(voice) = &mut self.voice {
-            run.write(|track| voice.finish(track));
-        }
-        run.finish();
-        self.reset_analysis();
     }
 
     fn give_up(&mut self, samples: usize) -> Taken {

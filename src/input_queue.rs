@@ -7,8 +7,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use gst::{ClockTime, FlowError};
 
 use crate::element::lock;
-use whisper_engine::stream::TranscribeOptions;
-use whisper_frontend::AudioRun;
+use whisper_engine::{AudioRun, TranscribeOptions};
 
 /// Runs that may wait for the worker. Each holds up to two and a half minutes of mel rows: 5 MB, with
 /// 80 bands.
@@ -240,7 +239,7 @@ impl InputQueue {
 mod tests {
     use super::*;
     use std::time::Duration;
-    use whisper_frontend::Wake;
+    use whisper_engine::Wake;
 
     fn run(base: u64) -> (Arc<AudioRun>, Item) {
         let run = Arc::new(AudioRun::new(80));

@@ -8,8 +8,8 @@ use gst::subclass::prelude::*;
 
 use crate::element::lock;
 use crate::imp::WhisperNpu;
-use whisper_engine::encoder::fallback::StatusChange;
-use whisper_engine::engine::Engine;
+use whisper_engine::Engine;
+use whisper_engine::engine::StatusChange;
 
 impl WhisperNpu {
     /// The engine was loaded.

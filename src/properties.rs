@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
 //! Getters and setters of the properties that do more than store a value.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use gst::prelude::*;
@@ -11,7 +10,7 @@ use crate::element::{Task, lock};
 use crate::imp::WhisperNpu;
 use crate::settings::Settings;
 use crate::stats;
-use whisper_engine::engine::Engine;
+use whisper_engine::Engine;
 
 /// Mel bands of most models, for `stats` before a model is open.
 const USUAL_MELS: usize = 80;
@@ -61,10 +60,10 @@ impl WhisperNpu {
         let session = self.session();
         let none = stats::Counters::default();
         let counters = session.as_ref().map_or(&none, |session| &session.counters);
-        stats::structure(counters, n_mels, self.engine().as_deref())
+        stats::structure(counters, n_mels, self.engine().as_ref())
     }
 
-    fn engine(&self) -> Option<Arc<Engine>> {
+    fn engine(&self) -> Option<Engine> {
         let recogniser = lock(&self.recogniser).clone();
         recogniser.and_then(|recogniser| recogniser.engine().cloned())
     }

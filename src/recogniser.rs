@@ -4,25 +4,28 @@
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
-use crate::element::{Device, Task};
+use crate::element::{Device, Mode};
 use crate::settings::Settings;
-use whisper_engine::encoder::npu::{NpuError, default_opener};
-use whisper_engine::engine::{self, Engine, EngineError};
-use whisper_engine::stream::TranscribeOptions;
-use whisper_model::{Model, ModelError};
+use whisper_engine::engine::{NpuError, find_npu};
+use whisper_engine::model::{Model, ModelError};
+use whisper_engine::{
+    AudioFeed, Engine, EngineError, OptionsError, TranscribeOptions, VoiceDetector, VoiceError,
+    VoiceModel,
+};
 
 /// What an engine is made from: as long as that stays the same, it is kept through all changes of state.
 #[derive(Clone, Debug, PartialEq)]
 struct Plan {
     path: PathBuf,
-    device: engine::Device,
+    device: whisper_engine::Device,
     threads: usize,
 }
 
 pub struct Recogniser {
     plan: Plan,
-    model: Model,
-    engine: OnceLock<Arc<Engine>>,
+    model: Arc<Model>,
+    engine: OnceLock<Engine>,
+    voice: OnceLock<VoiceModel>,
 }
 
 impl Recogniser {
@@ -33,7 +36,7 @@ impl Recogniser {
     ) -> Result<Arc<Self>, gst::ErrorMessage> {
         // Everything else that an NPU needs is looked for when the model is loaded, which takes longer.
         if settings.device == Device::Npu {
-            default_opener().probe().map_err(|reason| no_npu(&reason))?;
+            find_npu().map_err(|error| no_npu(&error))?;
         }
         let path = Model::find(&settings.model).map_err(|error| model_error(&error))?;
         let plan = Plan {
@@ -55,9 +58,31 @@ impl Recogniser {
         let model = Model::open(&plan.path).map_err(|error| model_error(&error))?;
         Ok(Self {
             plan,
-            model,
+            model: Arc::new(model),
             engine: OnceLock::new(),
+            voice: OnceLock::new(),
         })
+    }
+
+    /// Reads the voice detector's file, unless only offline text is wanted. After an error the built-in detector
+    /// listens, and the next change of state tries again.
+    pub fn load_voice(&self, settings: &Settings) -> Result<(), VoiceError> {
+        if settings.mode != Mode::Offline && self.voice.get().is_none() {
+            let voice = VoiceModel::installed()?;
+            self.voice.get_or_init(|| voice);
+        }
+        Ok(())
+    }
+
+    /// A voice detector for one stream. Reads nothing.
+    pub fn detector(&self) -> VoiceDetector {
+        let voice = self.voice.get().cloned();
+        voice.unwrap_or_else(VoiceModel::earshot).detector()
+    }
+
+    /// The producer half of one stream.
+    pub fn feed(&self) -> AudioFeed {
+        AudioFeed::new(self.n_mels())
     }
 
     /// Bands of the mel spectrogram that the model hears.
@@ -66,72 +91,59 @@ impl Recogniser {
     }
 
     /// The engine, if it is loaded.
-    pub fn engine(&self) -> Option<&Arc<Engine>> {
+    pub fn engine(&self) -> Option<&Engine> {
         self.engine.get()
     }
 
     /// The engine, loading it if need be, which may take seconds.
-    pub fn load(&self) -> Result<Arc<Engine>, EngineError> {
+    pub fn load(&self) -> Result<Engine, EngineError> {
         if let Some(engine) = self.engine.get() {
             return Ok(engine.clone());
         }
-        let engine = Engine::shared(&self.plan.path, self.plan.device, self.plan.threads)?;
+        let engine = Engine::builder()
+            .device(self.plan.device)
+            .threads(self.plan.threads)
+            .build(self.model.clone())?;
         Ok(self.engine.get_or_init(|| engine).clone())
     }
 
     /// What `settings` ask for, in the model's terms. A language that the model does not know is left to be detected.
     pub fn request(&self, settings: &Settings) -> TranscribeOptions {
-        TranscribeOptions {
-            language: settings
-                .language_code
-                .as_deref()
-                .and_then(|code| self.language(code)),
-            translate: settings.task == Task::Translate,
-            initial_prompt: settings.initial_prompt.clone(),
+        let mut request = asked(settings);
+        if request.known_language(&self.model).is_none() {
+            request.language = None;
         }
-    }
-
-    /// Whisper's name of a language.
-    fn language(&self, code: &str) -> Option<String> {
-        let tokenizer = &self.model.tokenizer;
-        let token = tokenizer.language_token(code)?;
-        let name = tokenizer.language_code(token)?;
-        (tokenizer.is_multilingual() || name == "en").then(|| name.to_owned())
+        request
     }
 
     /// What is wrong with the language or the task for this model, in words for the user.
     pub fn check_language(&self, settings: &Settings) -> Result<(), String> {
-        let multilingual = self.model.tokenizer.is_multilingual();
-        if let Some(code) = settings.language_code.as_deref()
-            && self.language(code).is_none()
-        {
-            return Err(if multilingual {
-                format!(
-                    "The model {} does not know the language \"{code}\".",
-                    settings.model
-                )
-            } else {
-                format!(
-                    "The model {} knows only English, not \"{code}\". Use a multilingual one, such as base.",
-                    settings.model
-                )
-            });
-        }
-        if settings.task == Task::Translate && !multilingual {
-            return Err(format!(
-                "The model {} cannot translate. Use a multilingual one, such as base.",
-                settings.model
-            ));
-        }
-        Ok(())
+        let name = &settings.model;
+        asked(settings).check(&self.model).map_err(|error| match error {
+            OptionsError::UnknownLanguage(code) => {
+                format!("The model {name} does not know the language \"{code}\".")
+            }
+            OptionsError::EnglishOnly(code) => format!(
+                "The model {name} knows only English, not \"{code}\". Use a multilingual one, such as base."
+            ),
+            OptionsError::CannotTranslate => {
+                format!("The model {name} cannot translate. Use a multilingual one, such as base.")
+            }
+        })
     }
 
     /// ISO 639 code of the text's language, where it is known before anything was heard.
     pub fn text_language(&self, request: &TranscribeOptions) -> Option<String> {
-        if request.translate || !self.model.tokenizer.is_multilingual() {
-            return Some("en".into());
-        }
-        request.language.as_deref().map(iso_639)
+        request.text_language(&self.model).map(iso_639)
+    }
+}
+
+/// What `settings` ask for, whether the model can do it or not.
+fn asked(settings: &Settings) -> TranscribeOptions {
+    TranscribeOptions {
+        language: settings.language_code.clone(),
+        task: settings.task.into(),
+        initial_prompt: settings.initial_prompt.clone(),
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::element::{Device, Granularity, Mode, Task};
 use captions::Layout;
-use whisper_engine::stream::LiveOptions;
+use whisper_engine::LiveOptions;
 
 /// A copy is taken wherever several values are read. The lock is never held for longer.
 #[derive(Clone, Debug, PartialEq)]

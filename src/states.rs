@@ -12,7 +12,7 @@ use crate::input::Input;
 use crate::recogniser::Recogniser;
 use crate::session::Session;
 use crate::worker::Worker;
-use whisper_engine::stream::TranscribeOptions;
+use whisper_engine::TranscribeOptions;
 
 impl WhisperNpu {
     /// NULL to READY: finds and opens the model, which takes milliseconds. Its weights are loaded later.
@@ -21,6 +21,13 @@ impl WhisperNpu {
         let current = lock(&self.recogniser).clone();
         match Recogniser::open(&settings, current) {
             Ok(recogniser) => {
+                if let Err(error) = recogniser.load_voice(&settings) {
+                    gst::element_imp_warning!(
+                        self,
+                        gst::ResourceError::OpenRead,
+                        ("Cannot use the voice detector, live text may come from music: {error}")
+                    );
+                }
                 *lock(&self.recogniser) = Some(recogniser);
                 Ok(())
             }
@@ -38,7 +45,11 @@ impl WhisperNpu {
             .ok_or(gst::StateChangeError)?;
         let settings = lock(&self.settings).clone();
         let session = Arc::new(Session::new(settings.mode));
-        *lock(&self.input) = Some(Input::new(session.clone(), recogniser.n_mels()));
+        *lock(&self.input) = Some(Input::new(
+            session.clone(),
+            recogniser.feed(),
+            recogniser.detector(),
+        ));
         *lock(&self.session) = Some(session.clone());
         self.request_changed.store(false, Ordering::Relaxed);
         Worker::spawn(&self.obj(), session, recogniser, settings).map_err(|error| {

@@ -6,10 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use crate::element::lock;
-use whisper_engine::encoder::fallback::Health;
-use whisper_engine::engine::{Engine, EngineCounters};
-use whisper_engine::stream::LiveCounters;
-use whisper_frontend::pool;
+use whisper_engine::engine::{EngineCounters, NpuHealth, PoolCounters};
+use whisper_engine::{AudioRun, Engine, LiveCounters};
 
 /// What happened to the samples since the element went to PAUSED.
 #[derive(Default)]
@@ -30,7 +28,7 @@ pub struct Counters {
     busy: AtomicU64,
     /// Longest time from the end of a word to its way out, in milliseconds.
     max_delay: AtomicU64,
-    tally: Mutex<LiveCounters>,
+    live: Mutex<LiveCounters>,
 }
 
 impl Counters {
@@ -42,8 +40,8 @@ impl Counters {
         self.busy.fetch_add(time.as_nanos() as u64, Relaxed);
     }
 
-    pub fn add_tally(&self, tally: LiveCounters) {
-        *lock(&self.tally) += tally;
+    pub fn add_live(&self, live: LiveCounters) {
+        *lock(&self.live) += live;
     }
 
     /// A word goes out so long after it was said. True if none was that late before.
@@ -83,13 +81,13 @@ pub fn structure(counters: &Counters, n_mels: usize, engine: Option<&Engine>) ->
         )
         .field("real-time-factor", counters.real_time_factor());
     let mut structure = builder.build();
-    for (name, count) in lock(&counters.tally).counters() {
+    for (name, count) in lock(&counters.live).iter() {
         structure.set(name, count);
     }
     set_pool(
         &mut structure,
         "track-pool",
-        whisper_frontend::AudioRun::pool_counters(n_mels),
+        AudioRun::pool_counters(n_mels),
     );
     if let Some(engine) = engine {
         set_engine(&mut structure, &engine.active_device(), &engine.counters());
@@ -114,7 +112,7 @@ fn set_engine(structure: &mut gst::Structure, device: &str, counters: &EngineCou
     set_pool(structure, "window-pool", counters.pool);
 }
 
-fn set_npu(structure: &mut gst::Structure, npu: &Health) {
+fn set_npu(structure: &mut gst::Structure, npu: &NpuHealth) {
     structure.set("npu-windows", npu.encoded);
     structure.set("npu-failures", npu.failures);
     structure.set("npu-recoveries", npu.recoveries);
@@ -125,7 +123,7 @@ fn set_npu(structure: &mut gst::Structure, npu: &Health) {
     );
 }
 
-fn set_pool(structure: &mut gst::Structure, name: &str, counters: pool::PoolCounters) {
+fn set_pool(structure: &mut gst::Structure, name: &str, counters: PoolCounters) {
     structure.set(format!("{name}-made"), counters.made);
     structure.set(format!("{name}-reused"), counters.reused);
     structure.set(format!("{name}-exhausted"), counters.exhausted);
@@ -138,6 +136,6 @@ fn set_pool(structure: &mut gst::Structure, name: &str, counters: pool::PoolCoun
 pub fn all_fields() -> gst::Structure {
     let mut structure = structure(&Counters::default(), 80, None);
     set_engine(&mut structure, "npu", &EngineCounters::default());
-    set_npu(&mut structure, &Health::default());
+    set_npu(&mut structure, &NpuHealth::default());
     structure
 }

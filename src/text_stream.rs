@@ -236,8 +236,7 @@ mod tests {
 
     use super::*;
     use crate::{element::Mode, input_queue};
-    use whisper_engine::stream::TranscribeOptions;
-    use whisper_frontend::AudioRun;
+    use whisper_engine::{AudioRun, TranscribeOptions};
 
     fn s(seconds: u64) -> ClockTime {
         ClockTime::from_seconds(seconds)

@@ -8,7 +8,7 @@
 
 use gst::ClockTime;
 
-use whisper_frontend::mel::SAMPLE_RATE;
+use whisper_engine::SAMPLE_RATE;
 
 /// Deviation of a timestamp from the count that is taken for jitter: 40 ms, the default of
 /// `alignment-threshold` in GStreamer's audio sinks.

@@ -6,6 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use gst::ClockTime;
 use gst::glib;
 use gst::prelude::*;
 use gst::subclass::prelude::*;
@@ -17,9 +18,10 @@ use crate::recogniser::{Recogniser, iso_639, model_error, no_npu};
 use crate::session::Session;
 use crate::settings::Settings;
 use crate::text_stream::{TextStream, after};
-use whisper_engine::engine::{Engine, EngineError};
-use whisper_engine::stream::{Live, Offline, TranscribeOptions, Transcriber, TranscriptEvent};
-use whisper_frontend::{MelFrame, Wake};
+use whisper_engine::{
+    Engine, EngineError, Flush, LiveTranscriber, OfflineTranscriber, Task, TranscribeOptions,
+    Transcriber, TranscriptEvent, Wake,
+};
 
 /// When upstream sends nothing for so long, what is there is recognised: it may be waiting for our text.
 const STALL: Duration = Duration::from_millis(500);
@@ -31,7 +33,7 @@ pub struct Worker {
     recogniser: Arc<Recogniser>,
     settings: Settings,
     /// Number of the last news of the NPU that was passed on.
-    heard: Cell<u64>,
+    last_change: Cell<u64>,
 }
 
 /// Why the worker leaves a run.
@@ -66,7 +68,7 @@ impl Worker {
             session,
             recogniser,
             settings,
-            heard: Cell::new(0),
+            last_change: Cell::new(0),
         };
         std::thread::Builder::new()
             .name("whispernpu".into())
@@ -105,7 +107,7 @@ impl Worker {
     }
 
     /// The engine, with messages on the bus if that takes its time.
-    fn load(&self) -> Result<Arc<Engine>, EngineError> {
+    fn load(&self) -> Result<Engine, EngineError> {
         if let Some(engine) = self.recogniser.engine() {
             return Ok(engine.clone());
         }
@@ -136,7 +138,7 @@ impl Worker {
     fn pass_on_news(&self, engine: &Engine) {
         let change = engine.npu().and_then(|health| health.last_change);
         let Some(change) =
-            change.filter(|change| change.number > self.heard.replace(change.number))
+            change.filter(|change| change.number > self.last_change.replace(change.number))
         else {
             return;
         };
@@ -154,13 +156,12 @@ impl Worker {
         }
     }
 
-    fn schedule(&self, request: TranscribeOptions, engine: &Engine) -> Box<dyn Transcriber> {
-        let model = engine.model();
+    fn transcriber(&self, request: TranscribeOptions, engine: &Engine) -> Box<dyn Transcriber> {
         if !self.session.wants_live_text() {
-            return Box::new(Offline::new(request, model));
+            return Box::new(OfflineTranscriber::new(engine, request));
         }
-        let real_time = self.session.is_live();
-        Box::new(Live::new(request, model, self.settings.live(real_time)))
+        let live = self.settings.live(self.session.is_live());
+        Box::new(LiveTranscriber::new(engine, request, live))
     }
 
     /// One run from its first row to its last.
@@ -181,71 +182,80 @@ impl Worker {
         if let Some(code) = self.recogniser.text_language(&request) {
             text_stream.set_language(code)?;
         }
-        let translate = request.translate;
-        let mut schedule = self.schedule(request, engine);
-        let mut settled = Duration::ZERO;
+        let translate = request.task == Task::Translate;
+        let mut transcriber = self.transcriber(request, engine);
+        let mut watermark = Duration::ZERO;
         loop {
-            let wake = run.wait(MelFrame::new(schedule.next_frame()), STALL);
-            let end = run.read(|track| track.end().to_duration());
-            match wake {
+            let wake = run.wait(transcriber.next_frame(), STALL);
+            let end = run.read(|mel| mel.end().to_duration());
+            let flush = match wake {
                 Wake::Cancelled => return Ok(()),
-                Wake::Stalled if self.session.is_live() || settled >= end => continue,
-                Wake::Ready | Wake::Stalled | Wake::Finished => {}
-            }
-            let before = settled;
+                Wake::Stalled if self.session.is_live() || watermark >= end => continue,
+                Wake::Ready => Flush::Wait,
+                Wake::Stalled | Wake::Finished => Flush::All,
+            };
+            let before = watermark;
             let began = Instant::now();
-            let outputs = schedule.update(&run, engine, wake != Wake::Ready)?;
-            self.session.counters.add_busy(began.elapsed());
+            let events = transcriber.step(&run, flush)?;
+            let counters = &self.session.counters;
+            counters.add_busy(began.elapsed());
+            counters.add_live(transcriber.take_counters());
             self.pass_on_news(engine);
-            self.session.counters.add_tally(schedule.take_counters());
-            let mut ended = false;
-            for output in outputs {
-                match output {
-                    TranscriptEvent::Language(code) if !translate => {
-                        text_stream.set_language(iso_639(&code))?
-                    }
-                    TranscriptEvent::Language(_) => {}
-                    TranscriptEvent::Words(words) => text_stream.push_words(base, words),
-                    TranscriptEvent::Partial {
-                        stable,
-                        text,
-                        start,
-                    } => {
-                        text_stream.push_ready()?;
-                        text_stream.push_partial(stable, text, after(base, start))?;
-                    }
-                    TranscriptEvent::EndOfUtterance => {
-                        text_stream.end_utterance();
-                        ended = self.session.wants_live_text();
-                    }
-                    TranscriptEvent::Watermark(until) => {
-                        settled = until;
-                        text_stream.advance_watermark(after(base, until));
-                    }
+            let mut has_ended = false;
+            for event in events {
+                match event {
+                    TranscriptEvent::Watermark(until) => watermark = until,
+                    TranscriptEvent::EndOfUtterance => has_ended = self.session.wants_live_text(),
+                    _ => {}
                 }
+                put_text(event, base, translate, text_stream)?;
             }
-            self.session
-                .counters
-                .add_recognised(settled.saturating_sub(before));
+            counters.add_recognised(watermark.saturating_sub(before));
             text_stream.push_ready()?;
-            if ended {
+            if has_ended {
                 text_stream.push_final_transcript()?;
             }
-            if wake == Wake::Stalled && settled >= end {
-                // Whoever holds up upstream may wait for a cue that would grow if there were more audio.
+            if wake == Wake::Stalled && watermark >= end {
+                // Upstream may be waiting for a cue that would grow if there were more audio.
                 text_stream.release()?;
             }
-            if wake == Wake::Finished && (settled >= end || settled == before) {
+            if wake == Wake::Finished && (watermark >= end || watermark == before) {
                 return Ok(text_stream.end_run(after(base, end))?);
             }
         }
     }
 }
 
+/// Makes text of what the transcriber says about a run at `base`.
+fn put_text(
+    event: TranscriptEvent,
+    base: ClockTime,
+    translate: bool,
+    text_stream: &mut TextStream,
+) -> Result<(), Stale> {
+    match event {
+        // A translation is in English, whatever is spoken.
+        TranscriptEvent::Language(_) if translate => {}
+        TranscriptEvent::Language(code) => text_stream.set_language(iso_639(&code))?,
+        TranscriptEvent::Words(words) => text_stream.push_words(base, words),
+        TranscriptEvent::Partial {
+            stable,
+            text,
+            start,
+        } => {
+            text_stream.push_ready()?;
+            text_stream.push_partial(stable, text, after(base, start))?;
+        }
+        TranscriptEvent::EndOfUtterance => text_stream.end_utterance(),
+        TranscriptEvent::Watermark(until) => text_stream.advance_watermark(after(base, until)),
+    }
+    Ok(())
+}
+
 fn load_error(error: &EngineError) -> gst::ErrorMessage {
     match error {
         EngineError::Model(error) => model_error(error),
-        EngineError::Device(reason) => no_npu(reason),
+        EngineError::Npu(reason) => no_npu(reason),
         _ => gst::error_msg!(
             gst::ResourceError::OpenRead,
             ("Cannot load the model: {error}")

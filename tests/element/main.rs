@@ -11,6 +11,7 @@ mod peers;
 mod pipelines;
 mod stream;
 mod support;
+mod voice;
 
 use test_support::allocations::CountingAllocator;
 

@@ -58,6 +58,6 @@ pub mod vad;
 
 pub use audio_run::{AudioRun, Wake};
 pub use samples::Samples;
-pub(crate) use samples::{decode_f32, decode_s16};
+pub(crate) use samples::{decode_f32, decode_s16, scale_s16};
 pub use units::{EncoderFrame, MelFrame};
 pub use vad::VoiceDetector;

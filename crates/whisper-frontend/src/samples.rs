@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Samples as they lie in a mapped buffer.
+//! Samples as they lie in memory.
 
-/// One channel of samples as bytes of a mapped buffer, at any alignment; nothing is copied or converted ahead of use.
+/// One channel of samples where they lie: numbers, or bytes of a mapped buffer at any alignment. Nothing is copied or
+/// converted ahead of use.
 ///
 /// Bytes after the last whole sample are left out. Full scale is ±1.
 ///
@@ -10,6 +11,7 @@
 ///
 /// let bytes = 16_384_i16.to_le_bytes();
 /// assert_eq!(Samples::S16Le(&bytes).get(0), Some(0.5));
+/// assert_eq!(Samples::from(&[0.25_f32, -0.5]).get(1), Some(-0.5));
 /// ```
 #[derive(Clone, Copy, Debug)]
 pub enum Samples<'a> {
@@ -17,6 +19,10 @@ pub enum Samples<'a> {
     S16Le(&'a [u8]),
     /// 32-bit IEEE 754 little endian.
     F32Le(&'a [u8]),
+    /// Signed 16-bit numbers; 32768 is full scale.
+    S16(&'a [i16]),
+    /// Floating-point numbers.
+    F32(&'a [f32]),
     /// So many samples of digital silence, with no bytes behind them.
     Silence(usize),
 }
@@ -27,6 +33,8 @@ impl<'a> Samples<'a> {
         match *self {
             Self::S16Le(bytes) => bytes.len() / size_of::<i16>(),
             Self::F32Le(bytes) => bytes.len() / size_of::<f32>(),
+            Self::S16(samples) => samples.len(),
+            Self::F32(samples) => samples.len(),
             Self::Silence(len) => len,
         }
     }
@@ -48,6 +56,14 @@ impl<'a> Samples<'a> {
                 let (head, tail) = bytes.split_at(at * size_of::<f32>());
                 (Self::F32Le(head), Self::F32Le(tail))
             }
+            Self::S16(samples) => {
+                let (head, tail) = samples.split_at(at);
+                (Self::S16(head), Self::S16(tail))
+            }
+            Self::F32(samples) => {
+                let (head, tail) = samples.split_at(at);
+                (Self::F32(head), Self::F32(tail))
+            }
             Self::Silence(len) => (Self::Silence(at), Self::Silence(len - at)),
         }
     }
@@ -57,6 +73,8 @@ impl<'a> Samples<'a> {
         match *self {
             Self::S16Le(bytes) => bytes.as_chunks().0.get(index).map(from_s16),
             Self::F32Le(bytes) => bytes.as_chunks().0.get(index).map(from_f32),
+            Self::S16(samples) => samples.get(index).map(scale_s16),
+            Self::F32(samples) => samples.get(index).copied(),
             Self::Silence(len) => (index < len).then_some(0.0),
         }
     }
@@ -68,6 +86,32 @@ impl<'a> Samples<'a> {
     }
 }
 
+/// From slices, arrays and vectors of numbers.
+macro_rules! from_numbers {
+    ($number:ty, $variant:ident) => {
+        impl<'a> From<&'a [$number]> for Samples<'a> {
+            fn from(samples: &'a [$number]) -> Self {
+                Self::$variant(samples)
+            }
+        }
+
+        impl<'a> From<&'a Vec<$number>> for Samples<'a> {
+            fn from(samples: &'a Vec<$number>) -> Self {
+                Self::$variant(samples)
+            }
+        }
+
+        impl<'a, const N: usize> From<&'a [$number; N]> for Samples<'a> {
+            fn from(samples: &'a [$number; N]) -> Self {
+                Self::$variant(samples)
+            }
+        }
+    };
+}
+
+from_numbers!(i16, S16);
+from_numbers!(f32, F32);
+
 /// Reads S16LE sample by sample.
 pub(crate) fn decode_s16(bytes: &[u8]) -> impl ExactSizeIterator<Item = f32> + '_ {
     bytes.as_chunks().0.iter().map(from_s16)
@@ -78,9 +122,13 @@ pub(crate) fn decode_f32(bytes: &[u8]) -> impl ExactSizeIterator<Item = f32> + '
     bytes.as_chunks().0.iter().map(from_f32)
 }
 
-/// Exact, so that both formats give the same spectrum.
 fn from_s16(sample: &[u8; 2]) -> f32 {
-    f32::from(i16::from_le_bytes(*sample)) / 32768.0
+    scale_s16(&i16::from_le_bytes(*sample))
+}
+
+/// Exact, so that all formats give the same spectrum.
+pub(crate) fn scale_s16(sample: &i16) -> f32 {
+    f32::from(*sample) / 32768.0
 }
 
 fn from_f32(sample: &[u8; 4]) -> f32 {
@@ -103,6 +151,8 @@ mod tests {
             assert!(Samples::S16Le(&short[offset..]).iter().eq(f32s));
             assert!(Samples::F32Le(&long[offset..]).iter().eq(f32s));
         }
+        assert!(Samples::from(&s16).iter().eq(f32s));
+        assert!(Samples::from(&f32s).iter().eq(f32s));
     }
 
     #[test]
@@ -116,12 +166,14 @@ mod tests {
 
     #[test]
     fn splitting_keeps_every_sample_in_order() {
-        let bytes: Vec<u8> = (0..10i16).flat_map(|s| s.to_le_bytes()).collect();
-        let whole = Samples::S16Le(&bytes);
-        for at in 0..12 {
-            let (head, tail) = whole.split_at(at);
-            assert_eq!(head.len(), at.min(10));
-            assert!(head.iter().chain(tail.iter()).eq(whole.iter()));
+        let numbers: Vec<i16> = (0..10).collect();
+        let bytes: Vec<u8> = numbers.iter().flat_map(|s| s.to_le_bytes()).collect();
+        for whole in [Samples::S16Le(&bytes), Samples::from(&numbers)] {
+            for at in 0..12 {
+                let (head, tail) = whole.split_at(at);
+                assert_eq!(head.len(), at.min(10));
+                assert!(head.iter().chain(tail.iter()).eq(whole.iter()));
+            }
         }
         let (head, tail) = Samples::Silence(5).split_at(3);
         assert_eq!((head.len(), tail.len()), (3, 2));

@@ -5,14 +5,10 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use whisper_engine::engine::{Device, Engine};
-use whisper_engine::stream::{
-    Live, LiveCounters, LiveOptions, Policy, TranscribeOptions, Transcriber, TranscriptEvent, Word,
+use whisper_engine::{
+    AudioFeed, AudioRun, Engine, Flush, LiveCounters, LiveOptions, LiveTranscriber, Policy,
+    Samples, TranscribeOptions, Transcriber, TranscriptEvent, VoiceModel, Word,
 };
-use whisper_frontend::AudioRun;
-use whisper_frontend::Samples;
-use whisper_frontend::mel::MelAnalyzer;
-use whisper_model::Model;
 
 use crate::live::{BUFFER, Heard, Listened, RATE};
 use crate::manifest::Clip;
@@ -20,11 +16,9 @@ use crate::options::Options;
 
 /// Plays a clip; the first one loads the model.
 pub fn listen(clip: &Clip, options: &Options) -> Result<Listened> {
-    let engine = Engine::shared(
-        &Model::find(&options.model)?,
-        Device::Auto,
-        options.threads as usize,
-    )?;
+    let engine = Engine::builder()
+        .threads(options.threads as usize)
+        .open(&options.model)?;
     let request = TranscribeOptions {
         language: (clip.language != "-").then(|| clip.language.clone()),
         ..TranscribeOptions::default()
@@ -37,18 +31,21 @@ pub fn listen(clip: &Clip, options: &Options) -> Result<Listened> {
         policy: options.agreement.then_some(Policy::Agreement),
         ..default
     };
+    let feed = AudioFeed::new(engine.model().config.n_mels);
     let mut player = Player {
-        live: Live::new(request, engine.model(), live),
-        run: AudioRun::new(engine.model().config.n_mels),
+        live: LiveTranscriber::new(&engine, request, live),
+        run: feed.new_run(),
         now: Duration::ZERO,
         computed: Duration::ZERO,
         words: Vec::new(),
         preview: Preview::default(),
-        tally: LiveCounters::default(),
+        counters: LiveCounters::default(),
     };
-    player.play(&engine, &clip.samples()?)?;
-    let tally = player.tally.counters().into_iter();
-    let counters = tally.chain([("preview-erased", player.preview.erased)]);
+    player.play(feed, &clip.samples()?)?;
+    let counters = player
+        .counters
+        .iter()
+        .chain([("preview-erased", player.preview.erased)]);
     Ok(Listened {
         cpu_share: player.computed.as_secs_f64() / clip.seconds,
         counters: counters
@@ -60,7 +57,7 @@ pub fn listen(clip: &Clip, options: &Options) -> Result<Listened> {
 }
 
 struct Player {
-    live: Live,
+    live: LiveTranscriber,
     run: AudioRun,
     /// Audio so far.
     now: Duration,
@@ -68,7 +65,7 @@ struct Player {
     computed: Duration,
     words: Vec<Heard>,
     preview: Preview,
-    tally: LiveCounters,
+    counters: LiveCounters,
 }
 
 /// What an application shows that shows what may come next, and how steady that is: words that were there once and had to be
@@ -92,34 +89,25 @@ impl Preview {
 }
 
 impl Player {
-    fn play(&mut self, engine: &Engine, samples: &[u8]) -> Result<()> {
-        let n_mels = engine.model().config.n_mels;
-        let (mut analyzer, mut voice) =
-            (MelAnalyzer::new(n_mels), whisper_engine::voice::detector()?);
+    fn play(&mut self, feed: AudioFeed, samples: &[u8]) -> Result<()> {
+        let mut feed = feed.with_voice(VoiceModel::installed()?.detector());
         for (index, chunk) in samples.chunks(2 * BUFFER).enumerate() {
-            self.run.write(|track| {
-                analyzer.push(Samples::S16Le(chunk), track);
-                voice.push(Samples::S16Le(chunk), track);
-            });
+            feed.push(Samples::S16Le(chunk), &self.run);
             self.now = duration(index * BUFFER + chunk.len() / 2);
-            if self.run.read(|track| track.voice_end().get()) >= self.live.next_frame() {
-                self.update(engine, false)?;
+            if self.run.read(|mel| mel.voice_end()) >= self.live.next_frame() {
+                self.step(Flush::Wait)?;
             }
         }
-        self.run.write(|track| {
-            analyzer.finish(track);
-            voice.finish(track);
-        });
-        self.run.finish();
-        self.update(engine, true)
+        feed.finish(&self.run);
+        self.step(Flush::All)
     }
 
-    /// Lets the schedule do what is due.
-    fn update(&mut self, engine: &Engine, settle: bool) -> Result<()> {
+    /// Lets the transcriber do what is due.
+    fn step(&mut self, flush: Flush) -> Result<()> {
         let began = Instant::now();
-        let outputs = self.live.update(&self.run, engine, settle)?;
+        let outputs = self.live.step(&self.run, flush)?;
         self.computed += began.elapsed();
-        self.tally += self.live.take_counters();
+        self.counters += self.live.take_counters();
         let mut said = Vec::new();
         for output in outputs {
             match output {

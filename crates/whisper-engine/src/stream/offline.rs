@@ -1,68 +1,80 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Windows of up to 30 s over arbitrarily long audio, cut where it is quiet, each recognised by itself: as many as are
-//! there are decoded side by side.
+//! Windows of up to 30 s over arbitrarily long audio, cut where it is quiet, each recognised by itself. All windows
+//! that are there are decoded side by side.
 //!
-//! Whisper's own order (openai/whisper `transcribe.py`: each window starts where the timestamps of the one before end, and
-//! is prompted with its text) has one window wait for the other, and made as many errors (docs/performance.md).
+//! In Whisper's own order each window starts where the timestamps of the one before end, and is prompted with its text
+//! (openai/whisper `transcribe.py`). That has one window wait for the other, and made as many errors
+//! (docs/performance.md).
 
 mod cut;
 
 use std::time::Duration;
 
 use super::prompt::PromptBuilder;
-use super::{TranscribeOptions, Transcriber, TranscriptEvent, Word};
+use super::{Flush, TranscribeOptions, Transcriber, TranscriptEvent, Word};
 use crate::decoder::{
-    Decision, DecodeRequest, Decoder, DecoderError, EncodedWindow, FallbackThresholds, Hypothesis,
-    MAX_SEQUENCES, TokenSuppressor, Transcript,
+    Decision, DecodeRequest, EncodedWindow, FallbackThresholds, Hypothesis, MAX_SEQUENCES,
+    TokenSuppressor, Transcript,
 };
-use crate::engine::{Engine, EngineError};
-use whisper_frontend::mel::{MelRing, WINDOW_FRAMES};
-use whisper_frontend::{AudioRun, EncoderFrame, MelFrame};
-use whisper_model::{Model, Tokenizer};
+use crate::engine::{DecoderTurn, Engine, EngineError};
+use whisper_frontend::mel::{MelRing, WINDOW};
+use whisper_frontend::{AudioRun, MelFrame};
 
-const FRAME: Duration = Duration::from_millis(10);
 /// Temperatures that a window is tried at, until one is good enough.
 const TEMPERATURES: [f32; 6] = [0.0, 0.2, 0.4, 0.6, 0.8, 1.0];
 /// What a window may decode to, half of the decoder's context.
 const MAX_TOKENS: usize = 224;
-/// EncodedWindow shorter than this holds no word.
-const MIN_FRAMES: u64 = 10;
+/// Audio shorter than this holds no word.
+const MIN_WINDOW: MelFrame = MelFrame::new(10);
 /// When upstream stalls, words that end this close to the end may go on.
 const STALL_MARGIN: Duration = Duration::from_secs(1);
 
-pub struct Offline {
-    context: PromptBuilder,
+/// Transcribes with the best accuracy, window by window.
+pub struct OfflineTranscriber {
+    engine: Engine,
+    prompt: PromptBuilder,
     /// Frame at which the next window starts.
-    seek: u64,
+    seek: MelFrame,
     /// End of the run when upstream last stalled.
-    stalled_at: Option<u64>,
-    limits: FallbackThresholds,
+    stalled_at: Option<MelFrame>,
+    thresholds: FallbackThresholds,
 }
 
 /// Frames that are recognised together.
 #[derive(Clone, Copy)]
 struct Window {
-    start: u64,
-    frames: u64,
+    start: MelFrame,
+    frames: MelFrame,
     /// Words at its end may go on in audio that is still to come.
     is_open: bool,
 }
 
-impl Offline {
-    pub fn new(request: TranscribeOptions, model: &Model) -> Self {
+impl Window {
+    fn end(&self) -> MelFrame {
+        self.start + self.frames
+    }
+}
+
+/// A window, and what the encoder made of it.
+type Encoded = (Window, EncodedWindow);
+
+impl OfflineTranscriber {
+    /// For one run.
+    pub fn new(engine: &Engine, options: TranscribeOptions) -> Self {
         Self {
-            context: PromptBuilder::new(request, &model.tokenizer),
-            seek: 0,
+            prompt: PromptBuilder::new(options, engine.model().clone()),
+            engine: engine.clone(),
+            seek: MelFrame::ZERO,
             stalled_at: None,
-            limits: FallbackThresholds::default(),
+            thresholds: FallbackThresholds::default(),
         }
     }
 
-    /// Windows that can be recognised now: whole ones, and with `settle` also what is left after them.
-    fn windows(&mut self, track: &MelRing, settle: bool, is_finished: bool) -> Vec<Window> {
-        let (mut windows, mut start, end) = (Vec::new(), self.seek, track.end().get());
-        while windows.len() < MAX_SEQUENCES && end - start >= WINDOW_FRAMES as u64 {
-            let frames = cut::window(track, start);
+    /// Windows that can be recognised now: whole ones, and when flushing also what is left after them.
+    fn windows(&mut self, mel: &MelRing, flush: Flush, is_finished: bool) -> Vec<Window> {
+        let (mut windows, mut start, end) = (Vec::new(), self.seek, mel.end());
+        while windows.len() < MAX_SEQUENCES && end - start >= WINDOW {
+            let frames = cut::window(mel, start);
             windows.push(Window {
                 start,
                 frames,
@@ -70,8 +82,8 @@ impl Offline {
             });
             start += frames;
         }
-        let has_rest = settle && windows.len() < MAX_SEQUENCES;
-        // A second stall at the same place: whoever waits for text gets all there is.
+        let has_rest = flush == Flush::All && windows.len() < MAX_SEQUENCES;
+        // A second stall at the same place: the reader gets all there is.
         let is_open = !is_finished && self.stalled_at != Some(end);
         self.stalled_at = has_rest.then_some(end);
         if has_rest {
@@ -84,79 +96,82 @@ impl Offline {
         windows
     }
 
-    /// Encodes windows; `None` once nobody next_frame the run any more.
-    fn listen(
+    /// Encodes windows, each in a turn of its own; `None` once the run was cancelled.
+    fn encode(
+        &self,
         windows: &[Window],
         run: &AudioRun,
-        engine: &Engine,
-    ) -> Result<Option<Vec<EncodedWindow>>, EngineError> {
-        let heard = windows
-            .iter()
-            .map(|window| engine.listen(run, window.start, window.frames as usize));
-        heard.collect()
+    ) -> Result<Option<Vec<Encoded>>, EngineError> {
+        let encode = |window: &Window| {
+            let Some(turn) = self.engine.turn(run) else {
+                return Ok(None);
+            };
+            let (encoded, _) = turn.encode(window.start..window.end())?;
+            Ok(Some((*window, encoded)))
+        };
+        windows.iter().map(encode).collect()
     }
 
-    /// The words of each window; none where nobody speaks.
+    /// The words of each window; none where there is no speech.
     fn recognise(
         &mut self,
-        windows: &[Window],
-        heard: &[EncodedWindow],
-        decoder: &Decoder,
+        windows: &[Encoded],
         run: &AudioRun,
-        tokenizer: &Tokenizer,
-        outputs: &mut Vec<TranscriptEvent>,
-    ) -> Result<Vec<Vec<Word>>, DecoderError> {
-        if let Some(audio) = heard.first()
-            && self.context.must_detect(tokenizer)
-        {
-            let token = decoder.detect_language(audio)?;
-            self.context.set_language(token);
-            let code = tokenizer.language_code(token);
-            outputs.extend(code.map(|code| TranscriptEvent::Language(code.into())));
-        }
-        let texts = self.decode(windows, heard, decoder, run, tokenizer)?;
-        let texts = texts.into_iter().zip(windows).zip(heard);
+        events: &mut Vec<TranscriptEvent>,
+    ) -> Result<Vec<Vec<Word>>, EngineError> {
+        let Some((_, first)) = windows.first() else {
+            return Ok(Vec::new());
+        };
+        let engine = self.engine.clone();
+        let turn = engine.decoder_turn();
+        events.extend(self.prompt.detect_language(&turn, first)?);
+        let texts = self.decode(windows, &turn, run)?;
+        let texts = texts.into_iter().zip(windows);
         texts
-            .map(|((text, window), audio)| match text {
-                Some(text) => self.time(&text, audio, window.frames, decoder, tokenizer),
+            .map(|(text, window)| match text {
+                Some(text) => self.time_words(&text, window, &turn),
                 None => Ok(Vec::new()),
             })
             .collect()
     }
 
-    /// Decodes windows at rising temperatures, each until its text is good enough; `None` where nobody speaks.
+    /// Decodes windows at rising temperatures, each until its text is good enough; `None` where there is no speech.
     fn decode(
         &self,
-        windows: &[Window],
-        heard: &[EncodedWindow],
-        decoder: &Decoder,
+        windows: &[Encoded],
+        turn: &DecoderTurn,
         run: &AudioRun,
-        tokenizer: &Tokenizer,
-    ) -> Result<Vec<Option<Hypothesis>>, DecoderError> {
+    ) -> Result<Vec<Option<Hypothesis>>, EngineError> {
+        let tokenizer = &self.engine.model().tokenizer;
         let suppressor = TokenSuppressor::new(tokenizer);
-        let prompt = self.context.prompt(&[], tokenizer);
+        let prompt = self.prompt.prompt(&[]);
         let mut texts = vec![None; windows.len()];
         let mut undecided: Vec<usize> = (0..windows.len()).collect();
         for temperature in TEMPERATURES {
             if undecided.is_empty() || run.is_cancelled() {
                 break;
             }
-            let tasks = undecided.iter().map(|&window| DecodeRequest {
-                window: &heard[window],
-                prompt: &prompt,
-                suppressor: &suppressor,
-                temperature,
-                max_tokens: MAX_TOKENS,
-                seed: windows[window].start,
-            });
-            let tasks: Vec<DecodeRequest> = tasks.collect();
-            let decoded = decoder.decode(&tasks)?;
+            let request = |&index: &usize| {
+                let (span, window) = &windows[index];
+                DecodeRequest {
+                    window,
+                    prompt: &prompt,
+                    suppressor: &suppressor,
+                    temperature,
+                    max_tokens: MAX_TOKENS,
+                    seed: span.start.get(),
+                }
+            };
+            let requests: Vec<DecodeRequest> = undecided.iter().map(request).collect();
+            let decoded = turn.decode(&requests)?;
             let tried = std::mem::take(&mut undecided);
-            for (window, text) in tried.into_iter().zip(decoded) {
-                let verdict = self.limits.judge(&text, &tokenizer.decode(&text.tokens));
-                texts[window] = (verdict != Decision::Silence).then_some(text);
-                if verdict == Decision::Retry {
-                    undecided.push(window);
+            for (index, text) in tried.into_iter().zip(decoded) {
+                let decision = self
+                    .thresholds
+                    .judge(&text, &tokenizer.decode(&text.tokens));
+                texts[index] = (decision != Decision::Silence).then_some(text);
+                if decision == Decision::Retry {
+                    undecided.push(index);
                 }
             }
         }
@@ -164,99 +179,81 @@ impl Offline {
     }
 
     /// When each word of a window was said.
-    fn time(
+    fn time_words(
         &self,
         text: &Hypothesis,
-        audio: &EncodedWindow,
-        frames: u64,
-        decoder: &Decoder,
-        tokenizer: &Tokenizer,
-    ) -> Result<Vec<Word>, DecoderError> {
+        (span, window): &Encoded,
+        turn: &DecoderTurn,
+    ) -> Result<Vec<Word>, EngineError> {
         let transcript = Transcript {
-            start: &self.context.start(tokenizer),
+            start: &self.prompt.start(),
             text: &text.tokens,
             probabilities: &text.probabilities,
-            unspaced: self.context.is_unspaced(tokenizer),
+            unspaced: self.prompt.is_unspaced(),
         };
-        decoder.time_words(&transcript, audio, EncoderFrame::new(frames / 2))
+        turn.time_words(&transcript, window, span.frames.to_encoder())
     }
 
     /// Adds the words of the next window, or says that there are none.
-    fn commit(
-        &mut self,
-        window: &Window,
-        mut words: Vec<Word>,
-        outputs: &mut Vec<TranscriptEvent>,
-    ) {
-        self.seek = window.start + window.frames;
+    fn commit(&mut self, window: &Window, mut words: Vec<Word>, events: &mut Vec<TranscriptEvent>) {
+        self.seek = window.end();
         let is_silent = words.is_empty();
         if window.is_open && !is_silent {
             self.seek = window.start + hold_back(&mut words, window.frames);
         }
-        let base = FRAME * window.start as u32;
+        let base = window.start.to_duration();
         for word in &mut words {
             word.start += base;
             word.end += base;
         }
         if !words.is_empty() {
-            outputs.push(TranscriptEvent::Words(words));
+            events.push(TranscriptEvent::Words(words));
         } else if is_silent {
-            outputs.push(TranscriptEvent::EndOfUtterance);
+            events.push(TranscriptEvent::EndOfUtterance);
         }
     }
 }
 
-impl Transcriber for Offline {
-    fn next_frame(&self) -> u64 {
-        self.seek + WINDOW_FRAMES as u64
+impl Transcriber for OfflineTranscriber {
+    fn next_frame(&self) -> MelFrame {
+        self.seek + WINDOW
     }
 
-    fn update(
-        &mut self,
-        run: &AudioRun,
-        engine: &Engine,
-        settle: bool,
-    ) -> Result<Vec<TranscriptEvent>, EngineError> {
+    fn step(&mut self, run: &AudioRun, flush: Flush) -> Result<Vec<TranscriptEvent>, EngineError> {
         let is_finished = run.is_finished();
-        let (mut windows, end) =
-            run.read(|track| (self.windows(track, settle, is_finished), track.end().get()));
+        let (mut windows, end) = run.read(|mel| (self.windows(mel, flush, is_finished), mel.end()));
         let is_open = windows.last().is_some_and(|window| window.is_open);
-        let too_short = windows.pop_if(|window| window.frames < MIN_FRAMES);
-        let mut outputs = Vec::new();
-        let Some(heard) = Self::listen(&windows, run, engine)? else {
-            return Ok(outputs);
+        let too_short = windows.pop_if(|window| window.frames < MIN_WINDOW);
+        let mut events = Vec::new();
+        let Some(encoded) = self.encode(&windows, run)? else {
+            return Ok(events);
         };
         if !is_open && let Some(last) = windows.last() {
             // Room for what comes while they are decoded.
-            run.release(MelFrame::new(last.start + last.frames));
+            run.release(last.end());
         }
-        if !windows.is_empty() {
-            let tokenizer = &engine.model().tokenizer;
-            let words = engine.decode(|decoder| {
-                self.recognise(&windows, &heard, decoder, run, tokenizer, &mut outputs)
-            })?;
-            for (window, words) in windows.iter().zip(words) {
-                self.commit(window, words, &mut outputs);
-            }
+        let words = self.recognise(&encoded, run, &mut events)?;
+        for (window, words) in windows.iter().zip(words) {
+            self.commit(window, words, &mut events);
         }
         if too_short.is_some() && !is_open {
             self.seek = end;
         }
-        if settle && !is_open && self.seek >= end {
-            outputs.push(TranscriptEvent::EndOfUtterance);
+        if flush == Flush::All && !is_open && self.seek >= end {
+            events.push(TranscriptEvent::EndOfUtterance);
         }
-        outputs.push(TranscriptEvent::Watermark(FRAME * self.seek as u32));
-        run.release(MelFrame::new(self.seek));
-        Ok(outputs)
+        events.push(TranscriptEvent::Watermark(self.seek.to_duration()));
+        run.release(self.seek);
+        Ok(events)
     }
 }
 
 /// Keeps only the words that cannot go on in audio that is still to come; returns where the last one of them ends.
-fn hold_back(words: &mut Vec<Word>, frames: u64) -> u64 {
-    let limit = (FRAME * frames as u32).saturating_sub(STALL_MARGIN);
+fn hold_back(words: &mut Vec<Word>, frames: MelFrame) -> MelFrame {
+    let limit = frames.to_duration().saturating_sub(STALL_MARGIN);
     let kept = words.iter().take_while(|word| word.end <= limit).count();
     words.truncate(kept);
     words
         .last()
-        .map_or(0, |word| (word.end.as_millis() / FRAME.as_millis()) as u64)
+        .map_or(MelFrame::ZERO, |word| MelFrame::from_duration(word.end))
 }

@@ -1,16 +1,13 @@
 // SPDX-License-Identifier: MPL-2.0
-//! The live schedule on real speech, fed as it would come in.
+//! The live transcriber on real speech, fed as it would come in.
 
 use std::time::Duration;
 
-use whisper_engine::engine::{Device, Engine};
-use whisper_engine::stream::{
-    Live, LiveCounters, LiveOptions, Policy, TranscribeOptions, Transcriber, TranscriptEvent, Word,
+use whisper_engine::{
+    AudioRun, Device, Engine, Flush, LiveCounters, LiveOptions, LiveTranscriber, Policy, Samples,
+    TranscribeOptions, Transcriber, TranscriptEvent, VoiceModel, Word,
 };
-use whisper_frontend::AudioRun;
-use whisper_frontend::Samples;
 use whisper_frontend::mel::MelAnalyzer;
-use whisper_model::Model;
 
 /// Samples that come at once: 100 ms.
 const CHUNK: usize = 1600;
@@ -19,8 +16,8 @@ const CHUNK: usize = 1600;
 struct Heard {
     words: Vec<(Duration, Word)>,
     pauses: Vec<Duration>,
-    settled: Duration,
-    tally: LiveCounters,
+    watermark: Duration,
+    counters: LiveCounters,
 }
 
 impl Heard {
@@ -34,17 +31,21 @@ impl Heard {
     }
 }
 
-fn clip(name: &str) -> Option<Vec<u8>> {
-    let path = test_support::shared("speech").join(name);
-    let Ok(mut clip) = claxon::FlacReader::open(path) else {
-        println!("skipped: no {name}");
-        return None;
-    };
-    Some(
-        clip.samples()
-            .flat_map(|sample| (sample.unwrap_or(0) as i16).to_le_bytes())
-            .collect(),
-    )
+/// A clip of the project's collection of speech, as bytes.
+fn clip(name: &str) -> Vec<u8> {
+    bytes(&test_support::read_flac(
+        &test_support::shared("speech").join(name),
+    ))
+}
+
+/// The clip in the tree.
+fn speech() -> Vec<u8> {
+    bytes(&test_support::clip().samples)
+}
+
+fn bytes(samples: &[i16]) -> Vec<u8> {
+    let bytes = samples.iter().flat_map(|sample| sample.to_le_bytes());
+    bytes.collect()
 }
 
 /// Feeds a clip and updates after each piece, as if computing took no time.
@@ -54,23 +55,23 @@ fn listen(samples: &[u8], model: &str, options: LiveOptions) -> Heard {
 
 /// The same, where the detector of voice hears something else.
 fn listen_with(samples: &[u8], detected: &[u8], model: &str, options: LiveOptions) -> Heard {
-    let path = Model::find(model).unwrap_or_else(|error| panic!("{error}"));
-    let engine = Engine::shared(&path, Device::Cpu, 0).unwrap_or_else(|error| panic!("{error}"));
+    let engine = Engine::builder().device(Device::Cpu).open(model);
+    let engine = engine.unwrap_or_else(|error| panic!("{error}"));
     let run = AudioRun::new(engine.model().config.n_mels);
     let (mut analyzer, mut voice) = (
         MelAnalyzer::new(engine.model().config.n_mels),
-        whisper_engine::voice::detector().unwrap(),
+        VoiceModel::installed().unwrap().detector(),
     );
     let request = TranscribeOptions {
         language: Some("en".into()),
         ..TranscribeOptions::default()
     };
-    let mut live = Live::new(request, engine.model(), options);
+    let mut live = LiveTranscriber::new(&engine, request, options);
     let mut heard = Heard {
         words: vec![],
         pauses: vec![],
-        settled: Duration::ZERO,
-        tally: LiveCounters::default(),
+        watermark: Duration::ZERO,
+        counters: LiveCounters::default(),
     };
     let mut now = Duration::ZERO;
     let mut keep = |outputs: Vec<TranscriptEvent>, now| {
@@ -81,8 +82,8 @@ fn listen_with(samples: &[u8], detected: &[u8], model: &str, options: LiveOption
                     .extend(words.into_iter().map(|word| (now, word))),
                 TranscriptEvent::EndOfUtterance => heard.pauses.push(now),
                 TranscriptEvent::Watermark(until) => {
-                    assert!(until >= heard.settled, "settled time goes back");
-                    heard.settled = until;
+                    assert!(until >= heard.watermark, "the watermark goes back");
+                    heard.watermark = until;
                 }
                 TranscriptEvent::Language(_) | TranscriptEvent::Partial { .. } => {}
             }
@@ -95,24 +96,22 @@ fn listen_with(samples: &[u8], detected: &[u8], model: &str, options: LiveOption
             voice.push(Samples::S16Le(detected), track);
         });
         now += Duration::from_millis(chunk.len() as u64 / 32);
-        keep(live.update(&run, &engine, false).unwrap(), now);
+        keep(live.step(&run, Flush::Wait).unwrap(), now);
     }
     run.write(|track| {
         assert!(analyzer.finish(track));
         voice.finish(track);
     });
     run.finish();
-    keep(live.update(&run, &engine, true).unwrap(), now);
-    heard.tally = live.take_counters();
-    println!("{:?}\n{}", heard.tally, heard.text());
+    keep(live.step(&run, Flush::All).unwrap(), now);
+    heard.counters = live.take_counters();
+    println!("{:?}\n{}", heard.counters, heard.text());
     heard
 }
 
 #[test]
-fn words_that_two_updates_agree_on_are_final_where_attention_does_not_tell() {
-    let Some(samples) = clip("en-speech/jfk-inaugural.flac") else {
-        return;
-    };
+fn agreement_makes_words_final_while_they_are_said() {
+    let samples = speech();
     let options = LiveOptions {
         policy: Some(Policy::Agreement),
         ..steady()
@@ -132,12 +131,13 @@ fn words_that_two_updates_agree_on_are_final_where_attention_does_not_tell() {
 
 /// Without a detector of voice, all that keeps a model from writing into music and noise is the other guards.
 #[test]
-fn guards_refuse_most_of_what_a_model_writes_where_nobody_speaks() {
+#[ignore = "needs ../shared"]
+fn guards_reject_most_hallucinations() {
     let options = LiveOptions {
         vad_threshold: 0.0,
         ..steady()
     };
-    let mut tally = LiveCounters::default();
+    let mut counters = LiveCounters::default();
     let (mut words, mut clips) = (0, 0);
     for name in [
         "music-vibe-ace",
@@ -148,35 +148,32 @@ fn guards_refuse_most_of_what_a_model_writes_where_nobody_speaks() {
         "silence",
         "pink-30db",
     ] {
-        let Some(samples) = clip(&format!("nonspeech/{name}.flac")) else {
-            return;
-        };
+        let samples = clip(&format!("nonspeech/{name}.flac"));
         let heard = listen(&samples, "tiny.en", options);
         words += heard.words.len();
-        tally += heard.tally;
+        counters += heard.counters;
         clips += 1;
     }
-    println!("{words} words in {clips} clips: {tally:?}");
+    println!("{words} words in {clips} clips: {counters:?}");
     for (guard, refused) in [
-        ("silence", tally.refused_silence),
+        ("silence", counters.rejected_silence),
         (
             "tokens without audio",
-            tally.refused_unsteady + tally.refused_tokens,
+            counters.rejected_unsteady + counters.rejected_tokens,
         ),
-        ("loops of text", tally.refused_loops + tally.restarts),
-        ("phrases that models invent", tally.refused_boilerplate),
+        ("loops of text", counters.rejected_loops + counters.restarts),
+        ("phrases that models invent", counters.rejected_boilerplate),
     ] {
-        assert!(refused > 0, "{guard}: {tally:?}");
+        assert!(refused > 0, "{guard}: {counters:?}");
     }
     // 159 seconds, in which anybody would say 400 words.
     assert!(words <= 40, "{words} words");
 }
 
 #[test]
-fn more_text_than_can_be_said_in_the_time_is_refused() {
-    let Some(samples) = clip("en-long/gwb-columbia.flac") else {
-        return;
-    };
+#[ignore = "needs ../shared"]
+fn more_text_than_can_be_said_is_rejected() {
+    let samples = clip("en-long/gwb-columbia.flac");
     // Every third sample: speech that nobody could speak.
     let samples: Vec<u8> = samples
         .chunks_exact(2)
@@ -185,21 +182,20 @@ fn more_text_than_can_be_said_in_the_time_is_refused() {
         .copied()
         .collect();
     let heard = listen(&samples[..20 * 32_000], "tiny.en", steady());
-    assert!(heard.tally.refused_too_much > 0, "{:?}", heard.tally);
+    assert!(heard.counters.rejected_too_much > 0, "{:?}", heard.counters);
 }
 
 #[test]
-fn words_where_the_detector_hears_no_voice_are_refused() {
-    let Some(samples) = clip("en-long/gwb-columbia.flac") else {
-        return;
-    };
+#[ignore = "needs ../shared"]
+fn words_without_voice_are_rejected() {
+    let samples = clip("en-long/gwb-columbia.flac");
     // It hears 1.2 s of silence in every 4 s.
     let samples = &samples[..40 * 32_000];
     let mut detected = samples.to_vec();
     let pieces = detected.chunks_exact_mut(4 * 32_000);
     pieces.for_each(|piece| piece[2 * 32_000..][..38_400].fill(0));
     let heard = listen_with(samples, &detected, "tiny.en", steady());
-    assert!(heard.tally.refused_words > 0, "{:?}", heard.tally);
+    assert!(heard.counters.rejected_words > 0, "{:?}", heard.counters);
     assert!(heard.words.len() > 20, "{}", heard.text());
 }
 
@@ -211,10 +207,8 @@ fn steady() -> LiveOptions {
 }
 
 #[test]
-fn words_come_while_they_are_said_in_order_and_never_change() {
-    let Some(samples) = clip("en-speech/jfk-inaugural.flac") else {
-        return;
-    };
+fn words_come_in_order_while_they_are_said() {
+    let samples = speech();
     let heard = listen(&samples, "tiny.en", steady());
     let text = heard.text().to_lowercase();
     for words in [
@@ -242,12 +236,14 @@ fn words_come_while_they_are_said_in_order_and_never_change() {
 }
 
 #[test]
-fn nothing_is_printed_when_nobody_speaks() {
-    if whisper_engine::voice::detector().unwrap().description() != "silero" {
-        return println!(
-            "skipped: needs Silero's weights, get them with: scripts/fetch-model silero-vad"
-        );
-    }
+#[ignore = "needs ../shared and silero-vad"]
+fn nothing_is_printed_without_speech() {
+    let installed = VoiceModel::installed().unwrap();
+    assert_eq!(
+        installed.description(),
+        "silero",
+        "scripts/fetch-model silero-vad"
+    );
     for name in [
         "music-vibe-ace",
         "music-sugar-plum",
@@ -257,16 +253,14 @@ fn nothing_is_printed_when_nobody_speaks() {
         "silence",
         "pink-30db",
     ] {
-        let Some(samples) = clip(&format!("nonspeech/{name}.flac")) else {
-            return;
-        };
+        let samples = clip(&format!("nonspeech/{name}.flac"));
         let heard = listen(&samples, "tiny.en", steady());
         assert_eq!(heard.text(), "", "{name}");
         let end = Duration::from_millis(samples.len() as u64 / 32);
         assert!(
-            heard.settled + Duration::from_millis(20) >= end,
+            heard.watermark + Duration::from_millis(20) >= end,
             "{name}: {:?}",
-            heard.settled
+            heard.watermark
         );
     }
 }
@@ -274,6 +268,6 @@ fn nothing_is_printed_when_nobody_speaks() {
 #[test]
 fn silence_is_never_encoded() {
     let heard = listen(&vec![0; 32_000 * 10], "tiny.en", steady());
-    assert_eq!(heard.tally, LiveCounters::default());
-    assert!(heard.settled >= Duration::from_millis(9990));
+    assert_eq!(heard.counters, LiveCounters::default());
+    assert!(heard.watermark >= Duration::from_millis(9990));
 }

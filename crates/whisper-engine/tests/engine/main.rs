@@ -4,6 +4,7 @@
 mod decoder;
 mod encoder;
 mod golden;
+mod library;
 mod live;
 mod npu;
 mod npu_device;

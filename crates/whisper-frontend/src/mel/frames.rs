@@ -9,7 +9,7 @@ use std::iter::{self, Zip};
 use std::slice;
 
 use super::{HOP, N_FFT};
-use crate::{Samples, decode_f32, decode_s16};
+use crate::{Samples, decode_f32, decode_s16, scale_s16};
 
 /// Samples from a frame's centre to its end.
 const HALF: usize = N_FFT / 2;
@@ -64,6 +64,8 @@ impl Frames {
         match piece {
             Samples::S16Le(bytes) => self.add_decoded(position, decode_s16(bytes)),
             Samples::F32Le(bytes) => self.add_decoded(position, decode_f32(bytes)),
+            Samples::S16(samples) => self.add_decoded(position, samples.iter().map(scale_s16)),
+            Samples::F32(samples) => self.add_decoded(position, samples.iter().copied()),
             Samples::Silence(len) => self.add_decoded(position, iter::repeat_n(0.0, len)),
         }
     }

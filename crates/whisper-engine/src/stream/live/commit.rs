@@ -1,121 +1,115 @@
 // SPDX-License-Identifier: MPL-2.0
-//! What becomes of what an update heard: words that are final, a draft for the next update, or nothing.
+//! What becomes of what an update decoded: words that are final, a draft for the next update, or nothing.
 
 use super::guards::{self, RejectReason};
-use super::policy::{Update, Writing};
-use super::utterance::{Placed, Utterance};
-use super::word_timer::{Place, frame, time};
-use super::{AudioRun, Live, TranscriptEvent, Word};
+use super::policy::{Update, UpdateText};
+use super::utterance::{CommittedWord, Utterance};
+use super::word_timer::WordTimer;
+use super::{AudioRun, DueUpdate, LiveTranscriber, MelFrame, TranscriptEvent, Word};
 use crate::decoder::{AlignAttResult, WordTokens, is_known_hallucination};
-use whisper_frontend::EncoderFrame;
-use whisper_model::Tokenizer;
 
-/// After so many refused updates the window begins anew.
-const PATIENCE: u32 = 4;
+/// After so many rejected updates the window begins anew.
+const MAX_REJECTED: u32 = 4;
 
-impl Live {
-    /// Commits what was heard, unless a guard refuses it.
-    pub(super) fn judge(
+impl LiveTranscriber {
+    /// Commits the words that are final, unless a guard rejects the update.
+    pub(super) fn commit(
         &mut self,
         utterance: &mut Utterance,
-        followed: AlignAttResult,
-        update: Update,
-        voiced: u64,
+        result: AlignAttResult,
+        due: DueUpdate,
         run: &AudioRun,
-        tokenizer: &Tokenizer,
     ) -> Vec<TranscriptEvent> {
-        let writing = Writing {
+        let engine = self.engine.clone();
+        let tokenizer = &engine.model().tokenizer;
+        let text = UpdateText {
+            result: &result,
+            draft: &utterance.draft,
+            content: (self.gate.position() - utterance.start).to_encoder(),
             tokenizer,
-            unspaced: self.context.is_unspaced(tokenizer),
+            unspaced: self.prompt.is_unspaced(),
         };
-        let content = EncoderFrame::new((self.gate.position() - utterance.start) / 2);
-        let words = self.policy.final_words(
-            &followed,
-            &utterance.draft,
-            content,
-            self.commit_delay,
-            update,
-            writing,
-        );
+        let words = self.policy.final_words(&text, self.commit_delay, due.why);
         let count = words.last().map_or(0, |word| word.tokens.end);
-        let text = tokenizer.decode(&followed.tokens[..count]);
-        let mut refusal = guards::judge(&followed, voiced, update == Update::Last);
-        if refusal.is_none() && !utterance.has_text && is_known_hallucination(&text) {
-            if update == Update::Regular {
+        let text = tokenizer.decode(&result.tokens[..count]);
+        let mut rejected = guards::judge(&result, due.voiced, due.why == Update::Last);
+        if rejected.is_none() && !utterance.has_text && is_known_hallucination(&text) {
+            if due.why == Update::Regular {
                 // It may be the beginning of something.
                 return Vec::new();
             }
-            if guards::is_invented(&text, &followed, voiced) {
-                refusal = Some(RejectReason::Boilerplate);
+            if guards::is_hallucination(&text, &result, due.voiced) {
+                rejected = Some(RejectReason::Boilerplate);
             }
         }
-        if let Some(refusal) = refusal {
-            self.refuse(utterance, refusal);
+        if let Some(reason) = rejected {
+            self.reject(utterance, reason);
             return Vec::new();
         }
-        utterance.refused = 0;
-        self.tally.refused_tokens += followed.unheard as u64;
-        utterance.attended = followed
+        utterance.rejected = 0;
+        self.counters.rejected_tokens += result.unheard as u64;
+        utterance.attended = result
             .attended
-            .map(|frame| utterance.start + 2 * frame.get());
-        utterance.draft = [&followed.tokens[count..], &followed.tail].concat();
-        let words = self.place(utterance, &followed, words, run);
-        let mut outputs = Vec::new();
+            .map(|frame| utterance.start + frame.to_mel());
+        utterance.draft = [&result.tokens[count..], &result.tail].concat();
+        let words = self.commit_words(utterance, &result, words, run);
+        let mut events = Vec::new();
         if !words.is_empty() {
-            outputs.push(TranscriptEvent::Words(words));
+            events.push(TranscriptEvent::Words(words));
         }
-        outputs.push(TranscriptEvent::Partial {
+        events.push(TranscriptEvent::Partial {
             stable: tokenizer.decode(&utterance.tokens).trim().to_owned(),
             text: tokenizer.decode(&utterance.draft).trim().to_owned(),
-            start: time(self.settled),
+            start: self.watermark.to_duration(),
         });
-        outputs
+        events
     }
 
-    /// Adds final words to the utterance; gives those that were said where somebody speaks.
-    fn place(
+    /// Adds final words to the utterance; gives those that were said where there is voice.
+    fn commit_words(
         &mut self,
         utterance: &mut Utterance,
-        followed: &AlignAttResult,
+        result: &AlignAttResult,
         words: Vec<WordTokens>,
         run: &AudioRun,
     ) -> Vec<Word> {
         let count = words.last().map_or(0, |word| word.tokens.end);
-        let words = run.read(|track| {
-            let mut place = Place {
+        let words = run.read(|mel| {
+            let mut timer = WordTimer {
                 gate: &self.gate,
-                track,
-                window: utterance.start,
-                settled: self.settled,
-                refused: 0,
+                mel,
+                window_start: utterance.start,
+                watermark: self.watermark,
+                rejected: 0,
             };
-            let words = place.words(followed, words);
-            self.settled = place.settled;
-            self.tally.refused_words += place.refused;
+            let words = timer.time(result, words);
+            self.watermark = timer.watermark;
+            self.counters.rejected_words += timer.rejected;
             words
         });
-        let placed = words.iter().map(|(word, tokens_end)| Placed {
-            start: frame(word.start),
+        let committed = words.iter().map(|(word, tokens_end)| CommittedWord {
+            start: MelFrame::from_duration(word.start),
             tokens_end: *tokens_end,
         });
-        utterance.commit(&followed.tokens[..count], placed);
+        utterance.commit(&result.tokens[..count], committed);
         words.into_iter().map(|(word, _)| word).collect()
     }
 
-    fn refuse(&mut self, utterance: &mut Utterance, refusal: RejectReason) {
-        match refusal {
-            RejectReason::Silence => self.tally.refused_silence += 1,
-            RejectReason::TooMuch => self.tally.refused_too_much += 1,
-            RejectReason::Loop => self.tally.refused_loops += 1,
-            RejectReason::Unsteady => self.tally.refused_unsteady += 1,
-            RejectReason::Boilerplate => self.tally.refused_boilerplate += 1,
-        }
+    fn reject(&mut self, utterance: &mut Utterance, reason: RejectReason) {
+        let counter = match reason {
+            RejectReason::Silence => &mut self.counters.rejected_silence,
+            RejectReason::TooMuch => &mut self.counters.rejected_too_much,
+            RejectReason::Loop => &mut self.counters.rejected_loops,
+            RejectReason::Unsteady => &mut self.counters.rejected_unsteady,
+            RejectReason::Boilerplate => &mut self.counters.rejected_boilerplate,
+        };
+        *counter += 1;
         utterance.attended = None;
         utterance.draft.clear();
-        utterance.refused += 1;
-        if refusal == RejectReason::Loop || utterance.refused >= PATIENCE {
-            // What misled the model is in the text; the audio that is not committed is heard again.
-            utterance.restart(self.settled);
+        utterance.rejected += 1;
+        if reason == RejectReason::Loop || utterance.rejected >= MAX_REJECTED {
+            // What misled the model is in the text; the audio that is not committed is decoded again.
+            utterance.restart(self.watermark);
         }
     }
 }

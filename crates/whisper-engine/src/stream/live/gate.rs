@@ -1,21 +1,24 @@
 // SPDX-License-Identifier: MPL-2.0
 //! Where an utterance begins and ends, by the probability of voice.
 
-/// Silence that ends an utterance, in frames of 10 ms.
-pub const HANG_OVER: u64 = 40;
+use whisper_frontend::MelFrame;
+
+/// Silence that ends an utterance.
+const HANG_OVER: MelFrame = MelFrame::new(40);
 /// Voice that makes an utterance; less is a noise.
-const SHORTEST: u64 = 25;
+const MIN_VOICE: MelFrame = MelFrame::new(25);
 /// How far below the threshold voice may fall without being over (as Silero's iterator has it).
 const HYSTERESIS: f32 = 0.15;
 
-/// Speech as far as it was heard, in frames from the run's start.
+/// Speech so far, in frames from the run's start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Speech {
-    pub start: u64,
+    /// The first frame with voice.
+    pub start: MelFrame,
     /// The last frame with voice.
-    pub last_voice: u64,
+    pub last_voice: MelFrame,
     /// Frames over the threshold.
-    pub voiced: u64,
+    pub voiced: MelFrame,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,7 +30,7 @@ pub enum Change {
 
 pub struct SpeechGate {
     threshold: f32,
-    position: u64,
+    position: MelFrame,
     speech: Option<Speech>,
     ignored: u64,
 }
@@ -37,14 +40,14 @@ impl SpeechGate {
     pub fn new(threshold: f32) -> Self {
         Self {
             threshold,
-            position: 0,
+            position: MelFrame::ZERO,
             speech: None,
             ignored: 0,
         }
     }
 
-    /// The frame after the last one that was looked at.
-    pub fn position(&self) -> u64 {
+    /// The frame after the last one that passed the gate.
+    pub fn position(&self) -> MelFrame {
         self.position
     }
 
@@ -63,12 +66,12 @@ impl SpeechGate {
         probability >= self.threshold - HYSTERESIS
     }
 
-    /// Looks at frames before `until`, up to the first change.
-    pub fn advance(&mut self, until: u64, voice: impl Fn(u64) -> f32) -> Option<Change> {
+    /// Takes the frames before `until`, up to the first change.
+    pub fn advance(&mut self, until: MelFrame, voice: impl Fn(MelFrame) -> f32) -> Option<Change> {
         while self.position < until {
             let frame = self.position;
-            self.position += 1;
-            let change = self.look(frame, voice(frame));
+            self.position += MelFrame::ONE;
+            let change = self.pass(frame, voice(frame));
             if change.is_some() {
                 return change;
             }
@@ -81,26 +84,26 @@ impl SpeechGate {
         self.speech = None;
     }
 
-    fn look(&mut self, frame: u64, probability: f32) -> Option<Change> {
+    fn pass(&mut self, frame: MelFrame, probability: f32) -> Option<Change> {
         let goes_on = self.is_voice(probability);
         let is_sure = probability >= self.threshold;
         let Some(speech) = &mut self.speech else {
             self.speech = is_sure.then_some(Speech {
                 start: frame,
                 last_voice: frame,
-                voiced: 1,
+                voiced: MelFrame::ONE,
             });
             return None;
         };
         if goes_on {
             speech.last_voice = frame;
-            speech.voiced += u64::from(is_sure);
-            return (is_sure && speech.voiced == SHORTEST).then_some(Change::Began);
+            speech.voiced += MelFrame::new(u64::from(is_sure));
+            return (is_sure && speech.voiced == MIN_VOICE).then_some(Change::Began);
         }
         if frame - speech.last_voice < HANG_OVER {
             return None;
         }
-        let was_utterance = speech.voiced >= SHORTEST;
+        let was_utterance = speech.voiced >= MIN_VOICE;
         self.speech = None;
         self.ignored += u64::from(!was_utterance);
         was_utterance.then_some(Change::Ended)
@@ -119,15 +122,16 @@ mod tests {
             .collect();
         let mut gate = SpeechGate::new(threshold);
         let mut changes = Vec::new();
-        while gate.position() < voice.len() as u64 {
-            let change = gate.advance(voice.len() as u64, |frame| voice[frame as usize]);
-            changes.extend(change.map(|change| (change, gate.position())));
+        let end = MelFrame::from_usize(voice.len());
+        while gate.position() < end {
+            let change = gate.advance(end, |frame| voice[frame.to_usize()]);
+            changes.extend(change.map(|change| (change, gate.position().get())));
         }
         changes
     }
 
     #[test]
-    fn an_utterance_begins_after_a_quarter_second_of_voice_and_ends_after_four_tenths_without() {
+    fn an_utterance_begins_with_voice_and_ends_after_silence() {
         assert_eq!(
             changes(0.5, &[(100, 0.1), (200, 0.9), (100, 0.2)]),
             [(Change::Began, 125), (Change::Ended, 340)]
@@ -144,7 +148,11 @@ mod tests {
     fn a_click_is_no_utterance() {
         assert_eq!(changes(0.5, &[(10, 0.1), (20, 0.9), (200, 0.1)]), []);
         let mut gate = SpeechGate::new(0.5);
-        gate.advance(300, |frame| if frame < 20 { 0.9 } else { 0.0 });
+        let click = MelFrame::new(20);
+        gate.advance(
+            MelFrame::new(300),
+            |frame| if frame < click { 0.9 } else { 0.0 },
+        );
         assert_eq!(
             (gate.speech(), gate.take_ignored(), gate.take_ignored()),
             (None, 1, 0)

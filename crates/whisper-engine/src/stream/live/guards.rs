@@ -1,54 +1,57 @@
 // SPDX-License-Identifier: MPL-2.0
-//! What is not printed although the model wrote it: text that nobody said.
+//! What is not printed although the model wrote it: hallucinations.
 
 use crate::decoder::{AlignAttResult, Stop, is_known_hallucination};
+use whisper_frontend::MelFrame;
 
-/// Above this probability of no speech, a draft means that nobody speaks (openai/whisper `transcribe.py`).
+/// Above this probability of no speech, a guess means silence (openai/whisper `transcribe.py`).
 const NO_SPEECH: f32 = 0.6;
 const LOGPROB_THRESHOLD: f32 = -1.0;
 /// The same for utterances with little voice, where either is enough.
 const SHORT_NO_SPEECH: f32 = 0.45;
-const SHORT_GUESS: f32 = -0.7;
-/// Frames of 10 ms with voice that make an utterance a short one.
-const SHORT: u64 = 150;
-/// A boilerplate phrase needs at least so much voice and trust to be believed.
+const SHORT_LOGPROB_THRESHOLD: f32 = -0.7;
+/// An utterance with less voice is a short one.
+const SHORT: MelFrame = MelFrame::new(150);
+/// A known hallucination needs at least so much voice and trust to be believed.
 const BOILERPLATE_NO_SPEECH: f32 = 0.3;
-const BOILERPLATE_VOICE: u64 = 100;
-const BOILERPLATE_GUESS: f32 = -0.5;
+const BOILERPLATE_VOICE: MelFrame = MelFrame::new(100);
+const BOILERPLATE_LOGPROB_THRESHOLD: f32 = -0.5;
 
 /// Why an update was thrown away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RejectReason {
-    /// The model guesses, and hears nobody.
+    /// The model guesses, and hears no speech.
     Silence,
     /// More text than can be said in the time.
     TooMuch,
     Loop,
     /// Attention jumped back, or stood still.
     Unsteady,
-    /// The whole utterance is a phrase that models invent.
+    /// The whole utterance is a known hallucination.
     Boilerplate,
 }
 
-/// Judges what was added to an utterance of which `voiced` frames hold voice. `last` says that no update will follow.
-pub fn judge(followed: &AlignAttResult, voiced: u64, last: bool) -> Option<RejectReason> {
-    match followed.stop {
+/// Why the text that was added to an utterance is to be thrown away; `None` if it is sound. `voiced` frames of the
+/// utterance hold voice; `last` says that no update will follow.
+pub fn judge(result: &AlignAttResult, voiced: MelFrame, last: bool) -> Option<RejectReason> {
+    match result.stop {
         Stop::TooMany => return Some(RejectReason::TooMuch),
         Stop::Loop => return Some(RejectReason::Loop),
         Stop::Rewound | Stop::Stuck => return Some(RejectReason::Unsteady),
         Stop::EndOfText | Stop::EndOfAudio => {}
     }
-    let draft = followed.avg_logprob < LOGPROB_THRESHOLD && followed.no_speech > NO_SPEECH;
-    let doubtful = followed.no_speech > SHORT_NO_SPEECH || followed.avg_logprob < SHORT_GUESS;
-    (draft || (last && voiced < SHORT && doubtful)).then_some(RejectReason::Silence)
+    let guess = result.avg_logprob < LOGPROB_THRESHOLD && result.no_speech > NO_SPEECH;
+    let doubtful =
+        result.no_speech > SHORT_NO_SPEECH || result.avg_logprob < SHORT_LOGPROB_THRESHOLD;
+    (guess || (last && voiced < SHORT && doubtful)).then_some(RejectReason::Silence)
 }
 
-/// Whether an utterance is to be refused because all of it is a phrase that models invent.
-pub fn is_invented(text: &str, followed: &AlignAttResult, voiced: u64) -> bool {
+/// Whether an utterance is to be rejected because all of it is a known hallucination.
+pub fn is_hallucination(text: &str, result: &AlignAttResult, voiced: MelFrame) -> bool {
     is_known_hallucination(text)
-        && (followed.no_speech > BOILERPLATE_NO_SPEECH
+        && (result.no_speech > BOILERPLATE_NO_SPEECH
             || voiced < BOILERPLATE_VOICE
-            || followed.avg_logprob < BOILERPLATE_GUESS)
+            || result.avg_logprob < BOILERPLATE_LOGPROB_THRESHOLD)
 }
 
 #[cfg(test)]
@@ -56,7 +59,7 @@ mod tests {
     use super::*;
     use whisper_frontend::EncoderFrame;
 
-    fn followed(stop: Stop, avg_logprob: f32, no_speech: f32) -> AlignAttResult {
+    fn result(stop: Stop, avg_logprob: f32, no_speech: f32) -> AlignAttResult {
         AlignAttResult {
             tokens: vec![1],
             probabilities: vec![0.5],
@@ -71,45 +74,61 @@ mod tests {
     }
 
     #[test]
-    fn runaway_text_is_refused_whatever_it_says() {
-        for (stop, refusal) in [
+    fn runaway_text_is_rejected_whatever_it_says() {
+        for (stop, reason) in [
             (Stop::TooMany, RejectReason::TooMuch),
             (Stop::Loop, RejectReason::Loop),
             (Stop::Rewound, RejectReason::Unsteady),
             (Stop::Stuck, RejectReason::Unsteady),
         ] {
-            assert_eq!(judge(&followed(stop, -0.1, 0.0), 900, false), Some(refusal));
+            assert_eq!(
+                judge(&result(stop, -0.1, 0.0), MelFrame::new(900), false),
+                Some(reason)
+            );
         }
     }
 
     #[test]
-    fn guesses_over_silence_are_refused_and_short_utterances_need_more_trust() {
+    fn guesses_over_silence_are_rejected() {
         let end = Stop::EndOfText;
-        assert_eq!(judge(&followed(end, -0.2, 0.9), 900, true), None);
         assert_eq!(
-            judge(&followed(end, -1.1, 0.7), 900, false),
+            judge(&result(end, -0.2, 0.9), MelFrame::new(900), true),
+            None
+        );
+        assert_eq!(
+            judge(&result(end, -1.1, 0.7), MelFrame::new(900), false),
             Some(RejectReason::Silence)
         );
         assert_eq!(
-            judge(&followed(end, -0.2, 0.5), 60, true),
+            judge(&result(end, -0.2, 0.5), MelFrame::new(60), true),
             Some(RejectReason::Silence)
         );
         assert_eq!(
-            judge(&followed(end, -0.8, 0.1), 60, true),
+            judge(&result(end, -0.8, 0.1), MelFrame::new(60), true),
             Some(RejectReason::Silence)
         );
-        assert_eq!(judge(&followed(end, -0.8, 0.1), 60, false), None);
-        assert_eq!(judge(&followed(end, -0.5, 0.2), 60, true), None);
+        assert_eq!(
+            judge(&result(end, -0.8, 0.1), MelFrame::new(60), false),
+            None
+        );
+        assert_eq!(
+            judge(&result(end, -0.5, 0.2), MelFrame::new(60), true),
+            None
+        );
     }
 
     #[test]
-    fn a_phrase_that_models_invent_is_refused_unless_it_was_clearly_said() {
-        let sure = followed(Stop::EndOfText, -0.2, 0.05);
-        let unsure = followed(Stop::EndOfText, -0.2, 0.4);
-        assert!(is_invented(" Thank you.", &unsure, 300));
-        assert!(is_invented("Thank you!", &sure, 60));
-        assert!(!is_invented("Thank you.", &sure, 130));
-        assert!(!is_invented("Thank you, Mr. Hale.", &unsure, 60));
-        assert!(!is_invented("", &unsure, 60));
+    fn a_known_hallucination_is_rejected_unless_said_clearly() {
+        let sure = result(Stop::EndOfText, -0.2, 0.05);
+        let unsure = result(Stop::EndOfText, -0.2, 0.4);
+        assert!(is_hallucination(" Thank you.", &unsure, MelFrame::new(300)));
+        assert!(is_hallucination("Thank you!", &sure, MelFrame::new(60)));
+        assert!(!is_hallucination("Thank you.", &sure, MelFrame::new(130)));
+        assert!(!is_hallucination(
+            "Thank you, Mr. Hale.",
+            &unsure,
+            MelFrame::new(60)
+        ));
+        assert!(!is_hallucination("", &unsure, MelFrame::new(60)));
     }
 }

@@ -3,9 +3,11 @@
 
 use std::time::Duration;
 
-/// Share of the time that updates may take: an update that took T is followed by at least this many T.
-const BREATH: f64 = 1.5;
-const LONGEST: Duration = Duration::from_secs(5);
+use whisper_frontend::MelFrame;
+
+/// An update that took T is followed by the next one after at least this many T.
+const REST_FACTOR: f64 = 1.5;
+const MAX_INTERVAL: Duration = Duration::from_secs(5);
 
 /// The interval between updates: as asked for, longer while updates take long.
 pub struct UpdateInterval {
@@ -24,14 +26,14 @@ impl UpdateInterval {
         }
     }
 
-    /// Frames of 10 ms from one update to the next.
-    pub fn interval(&self) -> u64 {
+    /// From one update to the next.
+    pub fn frames(&self) -> MelFrame {
         frames(self.current)
     }
 
-    /// Updates that were due within so many frames and are made as one.
-    pub fn coalesced(&self, frames_since_update: u64) -> u64 {
-        (frames_since_update / frames(self.wanted)).saturating_sub(1)
+    /// How many updates were due since the last one, but for the one that is made now.
+    pub fn coalesced(&self, since_update: MelFrame) -> u64 {
+        (since_update.get() / frames(self.wanted).get()).saturating_sub(1)
     }
 
     /// An update took so long, waiting for other streams included. Grows at once, shrinks by halves.
@@ -40,14 +42,14 @@ impl UpdateInterval {
             return;
         }
         let needed = time
-            .mul_f64(BREATH)
-            .clamp(self.wanted, LONGEST.max(self.wanted));
+            .mul_f64(REST_FACTOR)
+            .clamp(self.wanted, MAX_INTERVAL.max(self.wanted));
         self.current = needed.max((self.current + needed) / 2);
     }
 }
 
-fn frames(time: Duration) -> u64 {
-    (time.as_millis() as u64 / 10).max(1)
+fn frames(time: Duration) -> MelFrame {
+    MelFrame::from_duration(time).max(MelFrame::ONE)
 }
 
 #[cfg(test)]
@@ -58,31 +60,31 @@ mod tests {
 
     #[test]
     fn the_interval_grows_with_the_work_and_recovers() {
-        let mut pace = UpdateInterval::new(MS(500), true);
-        assert_eq!(pace.interval(), 50);
-        pace.took(MS(1000));
-        assert_eq!(pace.interval(), 150);
-        pace.took(MS(60_000));
-        assert_eq!(pace.interval(), 500);
+        let mut interval = UpdateInterval::new(MS(500), true);
+        assert_eq!(interval.frames().get(), 50);
+        interval.took(MS(1000));
+        assert_eq!(interval.frames().get(), 150);
+        interval.took(MS(60_000));
+        assert_eq!(interval.frames().get(), 500);
         for _ in 0..12 {
-            pace.took(MS(100));
+            interval.took(MS(100));
         }
-        assert_eq!(pace.interval(), 50);
+        assert_eq!(interval.frames().get(), 50);
     }
 
     #[test]
     fn updates_that_came_too_late_are_counted() {
-        let pace = UpdateInterval::new(MS(500), true);
+        let interval = UpdateInterval::new(MS(500), true);
         assert_eq!(
-            [10, 50, 99, 100, 260].map(|frames| pace.coalesced(frames)),
+            [10, 50, 99, 100, 260].map(|frames| interval.coalesced(MelFrame::new(frames))),
             [0, 0, 0, 1, 4]
         );
     }
 
     #[test]
-    fn a_fixed_pace_stays() {
-        let mut pace = UpdateInterval::new(MS(1), false);
-        pace.took(MS(9999));
-        assert_eq!(pace.interval(), 1);
+    fn a_fixed_interval_stays() {
+        let mut interval = UpdateInterval::new(MS(1), false);
+        interval.took(MS(9999));
+        assert_eq!(interval.frames().get(), 1);
     }
 }

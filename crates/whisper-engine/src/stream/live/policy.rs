@@ -5,18 +5,18 @@ use crate::decoder::{AlignAttResult, Stop, WordTokens, split_words};
 use whisper_frontend::EncoderFrame;
 use whisper_model::{Config, Tokenizer};
 
-/// Words are left for later if they look at the last frames (20 ms) of the audio; of all audio that there will be, less.
+/// Words that look at the last frames of the audio are left for later; at fewer frames where no audio will follow.
 const MARGIN: EncoderFrame = EncoderFrame::new(35);
 const LAST_MARGIN: EncoderFrame = EncoderFrame::new(4);
-/// A word is final if the model is so sure of each of its tokens, or less but says it for the second time.
-const SURE: f32 = 0.5;
-const SURE_TWICE: f32 = 0.2;
-/// Else it is once it ended so many frames before the end of the audio. tiny.en makes nothing of more audio, base does (larger
-/// models were not tried): with 1.5, 2.2 and 3 s they have 352, 351, 360 and 329, 327, 304 of 2655 words wrong (base, 4 s: 307).
-const FAR_SMALL: EncoderFrame = EncoderFrame::new(75);
-const FAR: EncoderFrame = EncoderFrame::new(150);
+/// A word is final if each of its tokens has this probability, or this one where two updates in a row agree on it.
+const MIN_PROBABILITY: f32 = 0.5;
+const MIN_PROBABILITY_AGREED: f32 = 0.2;
+/// Else it is final once it ended so long before the end of the audio. Delays of 1.5, 2.2 and 3 s leave tiny.en with
+/// 352, 351, 360 of 2655 words wrong and base with 329, 327, 304 (4 s: 307). Larger models were not tried.
+const COMMIT_DELAY_TINY: EncoderFrame = EncoderFrame::new(75);
+const COMMIT_DELAY: EncoderFrame = EncoderFrame::new(150);
 /// Layers of the decoder of tiny.
-const SMALL: usize = 4;
+const TINY_LAYERS: usize = 4;
 
 /// Why there is an update.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,7 +51,7 @@ impl Policy {
     }
 
     /// Frames at the end of the audio that no final token may look at.
-    pub fn margin(self, update: Update) -> Option<EncoderFrame> {
+    pub(super) fn margin(self, update: Update) -> Option<EncoderFrame> {
         match (self, update) {
             (Self::AlignAtt, Update::Regular) => Some(MARGIN),
             (Self::AlignAtt, Update::Pause | Update::Last) => Some(LAST_MARGIN),
@@ -60,47 +60,44 @@ impl Policy {
     }
 
     /// Frames after which an unsure word is heard as well as it ever will be.
-    pub fn commit_delay(config: &Config) -> EncoderFrame {
-        if config.text_layers > SMALL {
-            FAR
+    pub(super) fn commit_delay(config: &Config) -> EncoderFrame {
+        if config.text_layers > TINY_LAYERS {
+            COMMIT_DELAY
         } else {
-            FAR_SMALL
+            COMMIT_DELAY_TINY
         }
     }
 
-    /// The words of an update that are final. `before` is what the update before left for later, `content` counts the
-    /// frames of audio, `commit_delay` those that an unsure word waits for.
+    /// The words of an update that are final. An unsure word waits until it ended `commit_delay` before the end of the
+    /// audio.
     ///
     /// In a pause an unsure word waits for the end of the utterance, a moment later: more words may yet make it clear.
-    pub fn final_words(
+    pub(super) fn final_words(
         self,
-        followed: &AlignAttResult,
-        before: &[u32],
-        content: EncoderFrame,
+        text: &UpdateText,
         commit_delay: EncoderFrame,
         update: Update,
-        writing: Writing,
     ) -> Vec<WordTokens> {
-        let has_ended = self == Self::Agreement && followed.stop == Stop::EndOfText;
-        let mut words = writing.whole_words(followed, update != Update::Regular || has_ended);
+        let result = text.result;
+        let has_ended = self == Self::Agreement && result.stop == Stop::EndOfText;
+        let mut words = text.whole_words(update != Update::Regular || has_ended);
         match (self, update) {
             (_, Update::Last) | (Self::Agreement, Update::Pause) => return words,
             _ => {}
         }
-        let agreed = followed
-            .tokens
-            .iter()
-            .zip(before)
-            .take_while(|(now, before)| now == before)
-            .count();
+        let agreed = text.agreed();
         let is_final = |word: &WordTokens| {
             let is_agreed = word.tokens.end <= agreed;
             match self {
                 Self::Agreement => is_agreed,
                 Self::AlignAtt => {
-                    let age = content.saturating_sub(followed.begins[word.tokens.end]);
-                    let enough = if is_agreed { SURE_TWICE } else { SURE };
-                    let mut own = followed.probabilities[word.tokens.clone()].iter();
+                    let age = text.content.saturating_sub(result.begins[word.tokens.end]);
+                    let enough = if is_agreed {
+                        MIN_PROBABILITY_AGREED
+                    } else {
+                        MIN_PROBABILITY
+                    };
+                    let mut own = result.probabilities[word.tokens.clone()].iter();
                     (age >= commit_delay && update == Update::Regular)
                         || own.all(|probability| *probability >= enough)
                 }
@@ -112,24 +109,35 @@ impl Policy {
     }
 }
 
-/// How the language is written.
+/// What an update decoded.
 #[derive(Clone, Copy)]
-pub struct Writing<'a> {
+pub struct UpdateText<'a> {
+    pub result: &'a AlignAttResult,
+    /// What the update before left for later.
+    pub draft: &'a [u32],
+    /// How much of the window holds audio.
+    pub content: EncoderFrame,
     pub tokenizer: &'a Tokenizer,
-    /// Without spaces between words.
+    /// The language is written without spaces between words.
     pub unspaced: bool,
 }
 
-impl Writing<'_> {
-    /// The words of an update that nothing can be added to; `closed` says that the text ended with the last one.
-    fn whole_words(self, followed: &AlignAttResult, closed: bool) -> Vec<WordTokens> {
-        let mut words = split_words(&followed.tokens, self.tokenizer, self.unspaced);
+impl UpdateText<'_> {
+    /// Tokens that this update and the one before agree on.
+    fn agreed(&self) -> usize {
+        let pairs = self.result.tokens.iter().zip(self.draft);
+        pairs.take_while(|(now, before)| now == before).count()
+    }
+
+    /// The words that nothing can be added to; `closed` says that the text ended with the last one.
+    fn whole_words(&self, closed: bool) -> Vec<WordTokens> {
+        let mut words = split_words(&self.result.tokens, self.tokenizer, self.unspaced);
         let starts_word =
             |token: &u32| self.unspaced || self.tokenizer.bytes(*token).starts_with(b" ");
-        let is_whole = closed || followed.tail.first().is_some_and(starts_word);
+        let is_whole = closed || self.result.tail.first().is_some_and(starts_word);
         if words
             .last()
-            .is_some_and(|word| !is_whole || self.is_broken(followed, word))
+            .is_some_and(|word| !is_whole || self.is_broken(word))
         {
             words.pop();
         }
@@ -137,8 +145,8 @@ impl Writing<'_> {
     }
 
     /// Whether the word's last character misses bytes.
-    fn is_broken(self, followed: &AlignAttResult, word: &WordTokens) -> bool {
-        let tokens = followed.tokens[word.tokens.clone()].iter();
+    fn is_broken(&self, word: &WordTokens) -> bool {
+        let tokens = self.result.tokens[word.tokens.clone()].iter();
         let bytes: Vec<u8> = tokens
             .flat_map(|&token| self.tokenizer.bytes(token))
             .copied()
@@ -153,7 +161,7 @@ mod tests {
     use test_support::small_tokenizer as small;
 
     /// "hello world wor", each token spoken for half a second and as sure as said; half a second more is silent.
-    fn followed(tokenizer: &Tokenizer, probabilities: [f32; 3]) -> AlignAttResult {
+    fn result(tokenizer: &Tokenizer, probabilities: [f32; 3]) -> AlignAttResult {
         let words = ["hello", " world", " wor"].map(|word| tokenizer.encode(word));
         let count = words.iter().map(Vec::len).sum::<usize>();
         let sure = words.iter().zip(probabilities);
@@ -175,10 +183,10 @@ mod tests {
     }
 
     fn count(policy: Policy, probabilities: [f32; 3], before: &[&str], update: Update) -> usize {
-        count_patiently(policy, probabilities, before, FAR_SMALL, update)
+        count_delayed(policy, probabilities, before, COMMIT_DELAY_TINY, update)
     }
 
-    fn count_patiently(
+    fn count_delayed(
         policy: Policy,
         probabilities: [f32; 3],
         before: &[&str],
@@ -186,20 +194,20 @@ mod tests {
         update: Update,
     ) -> usize {
         let tokenizer = small();
-        let followed = followed(&tokenizer, probabilities);
-        let end = followed.begins.last().copied().unwrap_or_default();
-        let content = end + EncoderFrame::new(25);
-        let before = tokenizer.encode(&before.concat());
-        let writing = Writing {
+        let result = result(&tokenizer, probabilities);
+        let end = result.begins.last().copied().unwrap_or_default();
+        let text = UpdateText {
+            result: &result,
+            draft: &tokenizer.encode(&before.concat()),
+            content: end + EncoderFrame::new(25),
             tokenizer: &tokenizer,
             unspaced: false,
         };
-        let words = policy.final_words(&followed, &before, content, commit_delay, update, writing);
-        words.len()
+        policy.final_words(&text, commit_delay, update).len()
     }
 
     #[test]
-    fn an_unsure_word_waits_with_all_that_follow_until_it_is_said_again_or_long_ago() {
+    fn an_unsure_word_waits_until_it_is_agreed_or_old() {
         let count = |probabilities, before: &[&str]| {
             count(Policy::AlignAtt, probabilities, before, Update::Regular)
         };
@@ -208,17 +216,17 @@ mod tests {
         assert_eq!(count([0.9, 0.9, 0.4], &["hello", " world", " wor"]), 3);
         assert_eq!(count([0.9, 0.9, 0.1], &["hello", " world", " wor"]), 2);
         assert_eq!(count([0.4, 0.9, 0.9], &[]), 3, "long ago");
-        let patiently =
-            |unsure| count_patiently(Policy::AlignAtt, unsure, &[], FAR, Update::Regular);
+        let delayed =
+            |unsure| count_delayed(Policy::AlignAtt, unsure, &[], COMMIT_DELAY, Update::Regular);
         assert_eq!(
-            patiently([0.4, 0.9, 0.9]),
+            delayed([0.4, 0.9, 0.9]),
             0,
             "not long ago for a larger model"
         );
     }
 
     #[test]
-    fn in_a_pause_an_unsure_word_waits_for_the_end_of_the_utterance() {
+    fn in_a_pause_an_unsure_word_waits_for_the_end() {
         let unsure = [0.4, 0.9, 0.4];
         assert_eq!(count(Policy::AlignAtt, unsure, &[], Update::Pause), 0);
         assert_eq!(
@@ -229,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn agreement_asks_for_the_same_words_twice_until_the_speaker_pauses() {
+    fn agreement_asks_for_the_same_words_twice() {
         let unsure = [0.1; 3];
         let count = |before: &[&str], update| count(Policy::Agreement, unsure, before, update);
         assert_eq!(count(&[], Update::Regular), 0);

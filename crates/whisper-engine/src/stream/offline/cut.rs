@@ -2,26 +2,24 @@
 //! Where one window ends and the next begins: where it is quietest, so that hardly a word is cut.
 
 use whisper_frontend::MelFrame;
-use whisper_frontend::mel::{MelRing, WINDOW_FRAMES};
+use whisper_frontend::mel::{MelRing, WINDOW};
 
-/// No window of those that are cut is shorter, in frames of 10 ms: a third of a window to find a pause in.
-const SHORTEST: u64 = 2000;
-/// Quiet is what is quiet for so long before and after, in frames.
+/// No window that is cut is shorter: that leaves a third of a window to find a pause in.
+const MIN_CUT: MelFrame = MelFrame::new(2000);
+/// Frames before and after a place that have to be quiet too.
 const REACH: usize = 15;
 
-/// How many frames the window has that starts at `start`: a whole one's rows are there.
-pub fn window(track: &MelRing, start: u64) -> u64 {
-    let first = start + SHORTEST - REACH as u64;
-    let (before, after) = track.views(
-        MelFrame::new(first),
-        MelFrame::new(start + WINDOW_FRAMES as u64 - first),
-    );
+/// How many frames the window has that starts at `start`. The rows of a whole one are there.
+pub fn window(mel: &MelRing, start: MelFrame) -> MelFrame {
+    let first = start + MIN_CUT - MelFrame::from_usize(REACH);
+    let (before, after) = mel.views(first, start + WINDOW - first);
     let rows = before.rows().into_iter().chain(after.rows());
     let levels: Vec<f32> = rows.map(|row| row.sum()).collect();
-    SHORTEST + quietest(&levels) as u64
+    MIN_CUT + MelFrame::from_usize(quietest(&levels))
 }
 
-/// Where in `levels`, without [`REACH`] at both ends, the sum over what is in reach is least: counted from the first such place.
+/// Where in `levels`, without [`REACH`] at both ends, the sum over the places in reach is least, counted from the
+/// first such place.
 fn quietest(levels: &[f32]) -> usize {
     let sums = levels
         .windows(2 * REACH)

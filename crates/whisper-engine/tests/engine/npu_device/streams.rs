@@ -7,14 +7,15 @@ use std::thread;
 use std::time::Duration;
 
 use ndarray::{Array2, ArrayViewMut2};
-use whisper_engine::decoder::{DecodeSession, Decoder, DecoderError, EncodedWindow};
+use whisper_engine::decoder::{DecodeSession, EncodedWindow};
 use whisper_engine::encoder::{AudioFeatures, Encoder, EncoderError};
-use whisper_engine::engine::Engine;
-use whisper_frontend::AudioRun;
+use whisper_engine::engine::DecoderTurn;
+use whisper_engine::{AudioRun, Engine, MelFrame};
 use whisper_frontend::mel::WINDOW_FRAMES;
 
 use super::faulty::{Control, Fault, Plan, Step};
 use super::{ONCE, PATIENCE, Setup, fallback, model, on_device};
+use whisper_model::Model;
 
 /// With the silence after them these make a window of two halves.
 const FRAMES: usize = 600;
@@ -34,14 +35,30 @@ fn run(number: usize) -> AudioRun {
     run
 }
 
+/// An engine of its own, which encodes with `encoder`.
+fn engine(model: Arc<Model>, encoder: impl Encoder + 'static, threads: usize) -> Engine {
+    let builder = Engine::builder().encoder(Box::new(encoder));
+    builder.threads(threads).build(model).unwrap()
+}
+
+/// The window, and the turn that it is decoded in.
+fn encode<'a>(engine: &'a Engine, run: &'a AudioRun) -> (EncodedWindow, DecoderTurn<'a>) {
+    let turn = engine.turn(run).expect("the run was not cancelled");
+    let rows = MelFrame::ZERO..MelFrame::from_usize(FRAMES);
+    turn.encode(rows).expect("a window is lost")
+}
+
 /// A pass of the decoder's.
-fn logits(decoder: &Decoder, audio: EncodedWindow) -> Result<Vec<f32>, DecoderError> {
-    decoder.logits(&[1, 2, 3], &mut DecodeSession::default(), &audio, None)
+fn logits(turn: &DecoderTurn, window: &EncodedWindow) -> Vec<f32> {
+    let logits =
+        turn.run(|decoder| decoder.logits(&[1, 2, 3], &mut DecodeSession::default(), window, None));
+    logits.expect("a window is lost")
 }
 
 fn hear(engine: &Engine, number: usize) -> Vec<f32> {
-    let heard = engine.hear(&run(number), 0, FRAMES, logits);
-    heard.expect("a window is lost").expect("nobody cancels it")
+    let run = run(number);
+    let (window, turn) = encode(engine, &run);
+    logits(&turn, &window)
 }
 
 /// Something that is to happen, and can be waited for.
@@ -83,19 +100,17 @@ fn stream_is_decoded_while_the_npu_has_another() {
             }
         }
     });
-    let encoder = Box::new(on_device(&model, &control).unwrap());
+    let encoder = on_device(&model, &control).unwrap();
     // One thread: waiting for the NPU takes none of those that decode.
-    let engine = Engine::with_encoder(model, encoder, 1).unwrap();
+    let engine = engine(model, encoder, 1);
     thread::scope(|scope| {
         scope.spawn(|| {
-            let heard = engine.hear(&run(0), 0, FRAMES, |decoder, audio| {
-                decoding.happen();
-                at_work.wait("the NPU has the second window");
-                let logits = logits(decoder, audio);
-                decoded.happen();
-                logits
-            });
-            heard.unwrap().expect("nobody cancels it");
+            let run = run(0);
+            let (window, turn) = encode(&engine, &run);
+            decoding.happen();
+            at_work.wait("the NPU has the second window");
+            logits(&turn, &window);
+            decoded.happen();
         });
         decoding.wait("the first window is encoded");
         hear(&engine, 1);
@@ -122,8 +137,8 @@ fn hear_at_once<R: Send>(
 fn streams_at_once_hear_what_each_hears_alone() {
     let model = model();
     for threads in [1, 3] {
-        let encoder = Box::new(on_device(&model, &Control::default()).unwrap());
-        let engine = Engine::with_encoder(model.clone(), encoder, threads).unwrap();
+        let encoder = on_device(&model, &Control::default()).unwrap();
+        let engine = engine(model.clone(), encoder, threads);
         let expected: Vec<_> = (0..4)
             .map(|number| vec![hear(&engine, number); 3])
             .collect();
@@ -167,8 +182,7 @@ fn npu_failure_costs_no_stream_a_window() {
                 };
                 let encoder = fallback(&setup.model, &Control::with(plan)).unwrap();
                 let monitor = encoder.monitor();
-                let engine =
-                    Engine::with_encoder(setup.model.clone(), Box::new(encoder), 2).unwrap();
+                let engine = engine(setup.model.clone(), encoder, 2);
                 let heard = hear_at_once(2, 2, |number| hear(&engine, number));
                 let mut logits = heard.iter().flatten().flatten();
                 assert!(logits.all(|logit| logit.is_finite()), "{plan:?}");
@@ -227,22 +241,20 @@ const STREAMS: usize = 5;
 /// were at work at once.
 fn turns(runs_off_cpu: bool) -> (Vec<usize>, usize) {
     let busy = Arc::new(Busy::default());
-    let encoder = Box::new(Sleeper {
+    let encoder = Sleeper {
         input: Array2::zeros((WINDOW_FRAMES, 80)),
         runs_off_cpu,
         busy: busy.clone(),
-    });
-    let engine = Engine::with_encoder(model(), encoder, 2).unwrap();
+    };
+    let engine = engine(model(), encoder, 2);
     let turns = AtomicUsize::new(0);
     let waited = hear_at_once(STREAMS, 6, |number| {
         let run = run(number);
         let asked = turns.load(SeqCst);
-        let heard = engine.hear(&run, 0, FRAMES, |_, _| {
-            let waited = turns.fetch_add(1, SeqCst) - asked;
-            busy.work();
-            Ok(waited)
-        });
-        heard.unwrap().expect("nobody cancels it")
+        let _turn = encode(&engine, &run);
+        let waited = turns.fetch_add(1, SeqCst) - asked;
+        busy.work();
+        waited
     });
     (waited.concat(), busy.most.load(SeqCst))
 }
@@ -266,14 +278,13 @@ fn turns_are_fair() {
 #[test]
 fn cancelled_stream_takes_no_turn() {
     let busy = Arc::new(Busy::default());
-    let encoder = Box::new(Sleeper {
+    let encoder = Sleeper {
         input: Array2::zeros((WINDOW_FRAMES, 80)),
         runs_off_cpu: true,
         busy: busy.clone(),
-    });
-    let engine = Engine::with_encoder(model(), encoder, 1).unwrap();
+    };
+    let engine = engine(model(), encoder, 1);
     let run = run(0);
     run.cancel();
-    let heard = engine.hear(&run, 0, FRAMES, logits).unwrap();
-    assert!(heard.is_none() && engine.counters().windows == 0);
+    assert!(engine.turn(&run).is_none() && engine.counters().windows == 0);
 }

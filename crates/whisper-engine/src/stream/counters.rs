@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: MPL-2.0
+//! What a live transcriber did, counted.
+
+use std::ops::AddAssign;
+
+/// Lists each counter once: its field, and the name under which users see it.
+macro_rules! counters {
+    ($(#[doc = $about:literal] $field:ident => $name:literal,)*) => {
+        /// What a live transcriber did, and what it kept from being printed.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        pub struct LiveCounters {
+            $(#[doc = $about] pub $field: u64,)*
+        }
+
+        impl LiveCounters {
+            /// Each counter under the name that users see.
+            pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
+                [$(($name, self.$field)),*].into_iter()
+            }
+        }
+
+        impl AddAssign for LiveCounters {
+            fn add_assign(&mut self, other: Self) {
+                $(self.$field += other.$field;)*
+            }
+        }
+    };
+}
+
+counters! {
+    /// Times that the utterance was encoded and decoded.
+    updates => "updates",
+    /// Updates that were due while another took too long, and were made as one.
+    coalesced => "updates-coalesced",
+    /// Utterances with text.
+    utterances => "utterances",
+    /// Windows that were begun anew because the model took their text for complete.
+    restarts => "restarts",
+    /// Sounds with too little voice for an utterance.
+    ignored_noises => "noises-ignored",
+    /// Updates rejected because the model heard no speech.
+    rejected_silence => "refused-silence",
+    /// Updates rejected because they said more than can be said in the time.
+    rejected_too_much => "refused-too-much",
+    /// Updates rejected because they repeated themselves.
+    rejected_loops => "refused-loops",
+    /// Updates rejected because attention jumped back or stood still.
+    rejected_unsteady => "refused-unsteady",
+    /// Utterances rejected that were nothing but a known hallucination.
+    rejected_boilerplate => "refused-boilerplate",
+    /// Tokens rejected because no audio was left that they could stand for.
+    rejected_tokens => "refused-tokens",
+    /// Words rejected because there was no voice where they were.
+    rejected_words => "refused-words",
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counters_add_up_under_their_own_names() {
+        let mut sum = LiveCounters {
+            updates: 1,
+            ..LiveCounters::default()
+        };
+        sum += LiveCounters {
+            updates: 2,
+            rejected_words: 5,
+            ..LiveCounters::default()
+        };
+        let counted: Vec<_> = sum.iter().filter(|(_, count)| *count > 0).collect();
+        assert_eq!(counted, [("updates", 3), ("refused-words", 5)]);
+    }
+}
