@@ -9,6 +9,7 @@ mod muxers;
 mod negotiation;
 mod peers;
 mod pipelines;
+mod shipped;
 mod stream;
 mod support;
 mod voice;

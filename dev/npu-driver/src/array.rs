@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MPL-2.0
-//! The array: what the NPU's columns make of an instruction stream, by the device model.
+//! The simulator on the memory of commands.
 
 use xdna::arithmetic::Even;
 use xdna::simulator::compute;
@@ -15,12 +15,12 @@ pub struct Data {
     pub bytes: usize,
 }
 
-/// The device model.
+/// The simulated array.
 pub struct Array(simulator::Array);
 
 impl Array {
     pub fn new() -> Self {
-        let cores = compute::cores::<Even>().expect("an instruction set that is here");
+        let cores = compute::cores::<Even>().expect("the instruction set of the environment");
         Self(simulator::Array::new(cores))
     }
 
@@ -59,7 +59,7 @@ impl Views {
             // SAFETY: within the buffer, as is checked.
             (offset + bytes <= data.bytes).then(|| unsafe { data.memory.add(offset) })
         });
-        found.expect("the model stays within its arguments")
+        found.expect("the simulator stays within its arguments")
     }
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MPL-2.0
-//! How often what was asked of the device, and the report of that.
+//! Counts of requests, and their report.
 
 use crate::uapi::NAMES;
 
@@ -17,7 +17,7 @@ pub struct Counts {
     pub synced: u64,
 }
 
-/// What was not given back, and what still runs.
+/// Objects that were not given back, and commands that still run.
 pub struct Left {
     pub buffers: usize,
     pub contexts: usize,
@@ -25,7 +25,7 @@ pub struct Left {
 }
 
 impl Counts {
-    /// Writes a line of JSON to where the environment wants it.
+    /// Writes a line of JSON to the file that the environment names, if it names one.
     pub fn report(&self, left: &Left) {
         let Some(path) = std::env::var_os("WHISPERNPU_DRIVER_REPORT") else {
             return;

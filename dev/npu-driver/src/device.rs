@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MPL-2.0
-//! The device as the driver keeps it: buffers, contexts, and counts of all that is asked.
+//! The device: buffers, contexts, requests, and their counts.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{c_int, c_long, c_ulong, c_void};
@@ -15,7 +15,7 @@ use crate::uapi::*;
 /// Where the NPU sees the device heap.
 const HEAP_ADDRESS: u64 = 0x400_0000;
 const PAGE: u64 = 4096;
-/// Room for all buffers in the file that backs them. Pages that nobody touches do not exist.
+/// Size of the file that backs all buffers. Pages that are never touched take no memory.
 const FILE_SIZE: i64 = 1 << 36;
 
 /// A buffer object.
@@ -32,6 +32,7 @@ pub struct Buffer {
     device: Vec<u8>,
 }
 
+/// The open device.
 pub struct Device {
     fd: c_int,
     faults: Faults,
@@ -40,14 +41,14 @@ pub struct Device {
     next_handle: u32,
     next_offset: u64,
     sequence: u64,
-    /// A command that does not end by itself: the watchdog ends it when anything new is asked.
+    /// A command that does not end by itself. The watchdog ends it at the next request.
     hung: Option<u32>,
     /// Made for the first command.
     array: Option<Array>,
     pub counts: Counts,
 }
 
-// SAFETY: used under a lock, by one thread at a time.
+// SAFETY: `DEVICE` in lib.rs is a mutex, so one thread at a time uses it.
 unsafe impl Send for Device {}
 
 impl Device {
@@ -326,7 +327,7 @@ impl Device {
         Ok(host.ok_or(libc::EINVAL)? as *mut u32)
     }
 
-    /// What the NPU sees of the instructions at `address` of its own.
+    /// The NPU's bytes of the instructions at its address `address`.
     pub fn instructions(&self, address: u64, bytes: usize) -> Option<&[u8]> {
         self.buffers
             .values()
@@ -337,9 +338,7 @@ impl Device {
             })
     }
 
-    /// What the NPU sees from the process's address `host` on, up to the end of the buffer that it
-    /// lies in. No two arguments of a command may share a buffer, says the borrow that the caller
-    /// makes of each.
+    /// The NPU's bytes from the process's address `host` on, up to the end of its buffer.
     pub fn data(&mut self, host: u64) -> Option<&mut [u8]> {
         let (start, buffer) = self
             .buffers
@@ -366,7 +365,7 @@ impl Device {
 
 fn info(request: &GetInfo) -> Result<c_long, c_int> {
     let out = request.buffer as *mut u8;
-    // SAFETY: the runtime says where, and how much room there is.
+    // SAFETY: the runtime says where the output is, and its size.
     unsafe {
         out.write_bytes(0, request.size as usize);
         if request.param == AIE_METADATA && request.size as usize >= size_of::<AieMetadata>() {

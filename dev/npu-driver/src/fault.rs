@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MPL-2.0
-//! What is to go wrong: lines of the file that `WHISPERNPU_DRIVER_FAULTS` names.
+//! Planned faults: lines of the file that `WHISPERNPU_DRIVER_FAULTS` names.
 //!
-//! `timeout` is every time, `timeout:3` the third time only, `timeout:3+` from the third time on.
+//! `timeout` strikes each time, `timeout:3` the third time only, `timeout:3+` from the third on.
 
-/// Where something can go wrong.
+/// What can go wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// The device node may not be opened.

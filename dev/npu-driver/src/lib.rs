@@ -1,22 +1,29 @@
 // SPDX-License-Identifier: MPL-2.0
-//! A kernel driver for an XDNA2 NPU that is not there, for `scripts/test-npu`.
+//! An emulated kernel driver for an XDNA2 NPU, for `scripts/test-npu`.
 //!
-//! Preloaded into a process, it stands between AMD's unmodified runtime and the kernel: it answers
+//! Preloaded into a process, it stands between AMD's unmodified runtime and the kernel. It answers
 //! `open`, `stat`, `ioctl`, `mmap` and `close` of the device node `/dev/accel/accel0` as Linux's
-//! driver `amdxdna` would, and hands all else on to the kernel. What the runtime submits is
-//! computed by the device model (`command`).
+//! driver `amdxdna` would, and passes all other calls on to the kernel. The simulator of the crate
+//! `xdna` computes the commands that the runtime submits.
 //!
-//! The NPU has memory of its own for each buffer, which changes hands in `SYNC_BO` only: so a
-//! missing sync shows. The runtime makes these calls, instead of flushing cache lines, when its
-//! `Debug.force_driver_sync` is set.
+//! Each buffer exists twice, for the process and for the NPU, and bytes move between the two in
+//! `SYNC_BO` only: so a missing sync shows. The runtime makes these calls, instead of flushing cache
+//! lines, if its setting `Debug.force_driver_sync` is on.
 //!
 //! | environment | |
 //! |---|---|
-//! | `WHISPERNPU_DRIVER_REPORT` | file that counts are written to, as JSON, when the device is closed |
-//! | `WHISPERNPU_DRIVER_FAULTS` | file that says what is to go wrong (`fault`), read when the device is opened |
+//! | `WHISPERNPU_DRIVER_REPORT` | file for counts, as JSON, written when the device is closed |
+//! | `WHISPERNPU_DRIVER_FAULTS` | file that lists faults (`fault`), read when the device is opened |
 //!
-//! For x86-64, whose calling convention lets functions with a fixed number of arguments stand in
-//! for C's variadic ones.
+//! | module | role |
+//! |---|---|
+//! | `device` | buffers, contexts, and all requests |
+//! | `command` | the packets that XRT submits |
+//! | `array` | the simulator on the driver's memory |
+//! | `fault`, `counts`, `uapi` | planned faults, the report, the structures of requests |
+//!
+//! For x86-64, whose calling convention lets functions with a fixed number of arguments stand in for
+//! C's variadic ones.
 
 mod array;
 mod command;
@@ -36,7 +43,7 @@ use device::Device;
 const NODE: &CStr = c"/dev/accel/accel0";
 
 static DEVICE: Mutex<Option<Device>> = Mutex::new(None);
-/// The device's file while it is open: calls for other files take no lock, since the model's own
+/// The device's file while it is open. Calls for other files take no lock, as the simulator's
 /// threads make some.
 static FILE: AtomicI32 = AtomicI32::new(-1);
 
@@ -73,9 +80,8 @@ fn failed(code: c_int) -> c_long {
     -1
 }
 
-/// A process that ends while a thread of it still gives the device back waits for that a while,
-/// before the runtime's own statics go: the report is to tell what is given back, not which thread
-/// was faster.
+/// Waits at the end of the process, before the runtime's statics go, for a thread that still gives
+/// the device back. Without it the report would depend on which thread is faster.
 extern "C" fn await_close() {
     let deadline = Instant::now() + Duration::from_secs(10);
     while FILE.load(Relaxed) != -1 && Instant::now() < deadline {
@@ -83,7 +89,10 @@ extern "C" fn await_close() {
     }
 }
 
+/// Stands in for the C library's `open`.
+///
 /// # Safety
+///
 /// As the C library's.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn open(path: *const c_char, flags: c_int, mode: c_int) -> c_int {
@@ -108,7 +117,10 @@ pub unsafe extern "C" fn open(path: *const c_char, flags: c_int, mode: c_int) ->
     unsafe { libc::syscall(libc::SYS_openat, libc::AT_FDCWD, path, flags, mode) as c_int }
 }
 
+/// Stands in for the C library's `open64`.
+///
 /// # Safety
+///
 /// As the C library's.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn open64(path: *const c_char, flags: c_int, mode: c_int) -> c_int {
@@ -116,9 +128,11 @@ pub unsafe extern "C" fn open64(path: *const c_char, flags: c_int, mode: c_int) 
     unsafe { open(path, flags, mode) }
 }
 
-/// The runtime looks whether the node exists: it is like any device.
+/// Stands in for the C library's `stat`, by which the runtime checks that the node exists. The node
+/// looks like `/dev/null`.
 ///
 /// # Safety
+///
 /// As the C library's.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn stat(path: *const c_char, out: *mut libc::stat) -> c_int {
@@ -129,7 +143,10 @@ pub unsafe extern "C" fn stat(path: *const c_char, out: *mut libc::stat) -> c_in
     unsafe { libc::syscall(libc::SYS_newfstatat, libc::AT_FDCWD, path, out, 0) as c_int }
 }
 
+/// Stands in for the C library's `stat64`.
+///
 /// # Safety
+///
 /// As the C library's.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn stat64(path: *const c_char, out: *mut libc::stat) -> c_int {
@@ -137,7 +154,10 @@ pub unsafe extern "C" fn stat64(path: *const c_char, out: *mut libc::stat) -> c_
     unsafe { stat(path, out) }
 }
 
+/// Stands in for the C library's `close`.
+///
 /// # Safety
+///
 /// As the C library's.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn close(fd: c_int) -> c_int {
@@ -153,7 +173,10 @@ pub unsafe extern "C" fn close(fd: c_int) -> c_int {
     unsafe { libc::syscall(libc::SYS_close, fd) as c_int }
 }
 
+/// Stands in for the C library's `ioctl`.
+///
 /// # Safety
+///
 /// As the C library's.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ioctl(fd: c_int, request: c_ulong, argument: *mut c_void) -> c_int {
@@ -169,7 +192,10 @@ pub unsafe extern "C" fn ioctl(fd: c_int, request: c_ulong, argument: *mut c_voi
     ) as c_int
 }
 
+/// Stands in for the C library's `mmap`.
+///
 /// # Safety
+///
 /// As the C library's.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn mmap(
@@ -208,7 +234,10 @@ pub unsafe extern "C" fn mmap(
     ) as *mut c_void
 }
 
+/// Stands in for the C library's `mmap64`.
+///
 /// # Safety
+///
 /// As the C library's.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn mmap64(
