@@ -27,7 +27,7 @@ using Sums = aie::accum<accfloat, SUB_VALUES>;
 using Blocks = aie::block_vector<bfp16ebs8, SUB_VALUES>;
 using BlockReader = aie::block_vector_input_buffer_stream<bfp16ebs8, SUB_VALUES>;
 
-// A core sees the locks of its own memory from number 48 on, after those of three neighbours.
+// A core sees its own locks from number 48 on, after those of three neighbours.
 constexpr unsigned OWN_LOCKS = 48;
 
 inline void take(unsigned lock) {

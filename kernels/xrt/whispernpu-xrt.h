@@ -97,7 +97,7 @@ WNPU_API void wnpu_kernel_close(wnpu_kernel *kernel);
 
 /* Memory for a kernel's argument, mapped. `kind` is one of wnpu_kind, `bytes` is not 0. */
 WNPU_API int wnpu_buffer_alloc(wnpu_device *device, wnpu_kernel *kernel, int kind, size_t bytes, wnpu_buffer **buffer);
-/* `bytes` of `parent` from `offset` on, as a buffer of its own. */
+/* A buffer of `bytes` of `parent` from `offset` on. */
 WNPU_API int wnpu_buffer_slice(wnpu_buffer *parent, size_t offset, size_t bytes, wnpu_buffer **buffer);
 /* Where the host sees it, until the buffer is freed. */
 WNPU_API int wnpu_buffer_map(wnpu_buffer *buffer, void **memory);

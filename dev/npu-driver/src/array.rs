@@ -42,7 +42,7 @@ impl Array {
             };
         }
         if let Some(product) = memory.0.last().filter(|_| garbage) {
-            // SAFETY: the buffer's own memory, which nobody else uses while its command runs.
+            // SAFETY: the memory of the buffer, which only its command uses while it runs.
             unsafe { product.memory.write_bytes(0x55, product.bytes) };
         }
         State::Completed

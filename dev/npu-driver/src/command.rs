@@ -19,7 +19,7 @@ const BUFFERS: usize = 5;
 pub enum State {
     Completed,
     Error,
-    /// It never ends: whoever waits for it does so in vain.
+    /// It never ends.
     Hangs,
     /// The watchdog has ended it.
     TimedOut,

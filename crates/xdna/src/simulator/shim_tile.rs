@@ -136,7 +136,7 @@ impl Queue {
         if !self.tasks.is_empty() {
             return Some(format!("{} bytes are still to be moved", self.waiting()));
         }
-        (self.tokens > 0).then(|| "nobody has waited for the end of its task".into())
+        (self.tokens > 0).then(|| "no wait took the token of its task".into())
     }
 
     /// Bytes that the queued tasks have yet to move.

@@ -198,7 +198,7 @@ fn failure(alter: impl FnMut(usize, &Instruction) -> bool) -> NpuError {
 fn unawaited_token_is_a_failure() {
     let error = failure(|_, instruction| !matches!(instruction, Instruction::Wait(_)));
     assert!(
-        matches!(&error, NpuError::Failed(what) if what.contains("waited")),
+        matches!(&error, NpuError::Failed(what) if what.contains("token")),
         "{error}"
     );
 }
