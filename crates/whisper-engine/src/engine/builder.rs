@@ -10,7 +10,9 @@ use once_cell::sync::Lazy;
 use super::device::Choice;
 use super::{Core, Device, Engine, EngineError};
 use crate::encoder::Encoder;
+use crate::encoder::npu::default_opener;
 use whisper_model::Model;
+use xdna::DeviceOpener;
 
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct Key {
@@ -35,6 +37,7 @@ static ENGINES: Lazy<Mutex<HashMap<Key, Weak<Core>>>> = Lazy::new(Mutex::default
 pub struct EngineBuilder {
     device: Device,
     threads: usize,
+    npu: Option<Arc<dyn DeviceOpener>>,
     encoder: Option<Box<dyn Encoder>>,
 }
 
@@ -48,6 +51,13 @@ impl EngineBuilder {
     /// Number of threads to recognise with; 0, the default, means one for each core.
     pub fn threads(mut self, threads: usize) -> Self {
         self.threads = threads;
+        self
+    }
+
+    /// Opens the NPU by `opener`, the first time and again after failures. The default is AMD's
+    /// runtime. An engine with its own opener is not shared with others.
+    pub fn npu(mut self, opener: Arc<dyn DeviceOpener>) -> Self {
+        self.npu = Some(opener);
         self
     }
 
@@ -88,6 +98,11 @@ impl EngineBuilder {
         if let Some(encoder) = self.encoder {
             return Engine::new(open()?, Choice::injected(encoder), threads);
         }
+        if let Some(opener) = self.npu {
+            let model = open()?;
+            let choice = Choice::make(&model, self.device, opener)?;
+            return Engine::new(model, choice, threads);
+        }
         let key = Key {
             path: path.canonicalize().unwrap_or(path),
             device: self.device,
@@ -101,7 +116,7 @@ impl EngineBuilder {
             return Ok(Engine { core });
         }
         let model = open()?;
-        let choice = Choice::make(&model, self.device)?;
+        let choice = Choice::make(&model, self.device, default_opener())?;
         let engine = Engine::new(model, choice, threads)?;
         engines.insert(key, Arc::downgrade(&engine.core));
         Ok(engine)

@@ -41,11 +41,16 @@ impl Choice {
         }
     }
 
-    pub fn make(model: &Arc<Model>, device: Device) -> Result<Self, EngineError> {
+    /// The encoder on `device`. An NPU is opened by `opener`.
+    pub fn make(
+        model: &Arc<Model>,
+        device: Device,
+        opener: Arc<dyn DeviceOpener>,
+    ) -> Result<Self, EngineError> {
         if device == Device::Cpu {
             return Ok(Self::injected(on_cpu(model)?));
         }
-        let open = open_encoder(model, default_opener());
+        let open = open_encoder(model, opener);
         match open() {
             Ok(encoder) => {
                 let encoder = FallbackEncoder::new(encoder, on_cpu(model)?, open);

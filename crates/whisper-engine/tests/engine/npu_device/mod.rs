@@ -3,6 +3,7 @@
 //! and the work for a window is as documented. The device is the simulator, without AMD's runtime.
 
 mod faulty;
+mod opener;
 mod streams;
 use test_support::synthetic;
 
