@@ -89,17 +89,7 @@ impl<K: GemmKernel> SimdOp<K> for DecoderAttention<'_, K> {
                 };
                 let scores = &mut scores[row * width..][..width];
                 let weights = &mut weights[row * width..][..width];
-                scores[visible..].fill(f32::NEG_INFINITY);
-                scales[row] = match weights_out.next() {
-                    Some(weights_out) => {
-                        let scale = 1.0 / exponentiate::<K, true>(kernel, scores, weights);
-                        for (out, weight) in weights_out.iter_mut().zip(&*scores) {
-                            *out = weight * scale;
-                        }
-                        scale
-                    }
-                    None => 1.0 / exponentiate::<K, false>(kernel, scores, weights),
-                };
+                scales[row] = softmax_row(kernel, visible, scores, weights, weights_out.next());
             }
             let left = Rows {
                 values: &weights[..rows * width],
@@ -117,6 +107,27 @@ impl<K: GemmKernel> SimdOp<K> for DecoderAttention<'_, K> {
             });
         }
     }
+}
+
+/// Makes a row of scores, of which the first `visible` count, weights that are yet to be divided by
+/// their sum; returns what to multiply them by. `out` gets the weights divided.
+#[inline(always)]
+fn softmax_row<K: GemmKernel>(
+    kernel: K,
+    visible: usize,
+    scores: &mut [f32],
+    weights: &mut [K::Value],
+    out: Option<&mut [f32]>,
+) -> f32 {
+    scores[visible..].fill(f32::NEG_INFINITY);
+    let Some(out) = out else {
+        return 1.0 / exponentiate::<K, false>(kernel, scores, weights);
+    };
+    let scale = 1.0 / exponentiate::<K, true>(kernel, scores, weights);
+    for (out, weight) in out.iter_mut().zip(&*scores) {
+        *out = weight * scale;
+    }
+    scale
 }
 
 /// `weights = 2^(scores - their maximum)`; returns their sum. With `KEEP` the scores become the

@@ -83,6 +83,41 @@ pub trait DotI16: SimdF32 {
 
 /// A loop nest that [`GemmKernel::dispatch`](crate::GemmKernel::dispatch) compiles for one
 /// instruction set.
+///
+/// ```
+/// use whisper_kernels::{EncoderKernel, ForKernel, Isa, SimdF32, SimdOp};
+///
+/// struct SumOfSquares<'a>(&'a [f32]);
+///
+/// impl<K: SimdF32> SimdOp<K> for SumOfSquares<'_> {
+///     type Output = f32;
+///
+///     #[inline(always)]
+///     fn eval(self, kernel: K) -> f32 {
+///         let vectors = self.0.chunks_exact(K::LANES);
+///         let tail: f32 = vectors.remainder().iter().map(|x| x * x).sum();
+///         let mut sums = kernel.splat(0.0);
+///         for x in vectors {
+///             let x = kernel.load(x);
+///             sums = kernel.mul_add(x, x, sums);
+///         }
+///         kernel.reduce_sum(sums) + tail
+///     }
+/// }
+///
+/// // From the instruction set that this machine turns out to have, to a type, to compiled code.
+/// impl ForKernel for SumOfSquares<'_> {
+///     type Output = f32;
+///
+///     fn run<K: EncoderKernel>(self, kernel: K) -> f32 {
+///         kernel.dispatch(self)
+///     }
+/// }
+///
+/// let kernel = Isa::choose()?.detect()?;
+/// assert_eq!(kernel.dispatch(SumOfSquares(&[3.0; 20])), 180.0);
+/// # Ok::<(), whisper_kernels::UnknownIsa>(())
+/// ```
 pub trait SimdOp<K> {
     /// What the operation returns.
     type Output;

@@ -8,6 +8,30 @@
 //! ([`quantize`](crate::quantize)) to 16 bits: beside the error of the weights theirs is nothing.
 //! A weight is off by at most 1/254 of the largest magnitude in its group, an activation by at most
 //! 1/65534 of the largest in its row; the sums of a group are exact.
+//!
+//! ```
+//! use whisper_kernels::epilogue::StoreF32;
+//! use whisper_kernels::quantize::{QuantizeRows, QuantizedRows};
+//! use whisper_kernels::w8a16::{GemmW8A16, PackedW8A16};
+//! use whisper_kernels::{GemmKernel, Portable};
+//!
+//! // Any kernel will do; `Portable` needs no detection.
+//! let (kernel, depth) = (Portable, 2);
+//! let mut weights = PackedW8A16::new(3, depth);
+//! for (output, row) in [[1.0, 1.0], [0.5, -2.0], [0.0, 1.0]].iter().enumerate() {
+//!     weights.set(output, row, 0.25);
+//! }
+//!
+//! let x = [1.0, 2.0];
+//! let mut left = QuantizedRows::new::<Portable>(1, depth);
+//! kernel.dispatch(QuantizeRows { rows: x.chunks_exact(depth), depth, out: &mut left });
+//!
+//! let width = weights.view().columns();
+//! let mut y = vec![0.0; width];
+//! let epilogue = StoreF32 { out: &mut y, width };
+//! kernel.dispatch(GemmW8A16 { left: &left, count: 1, right: weights.view(), epilogue });
+//! assert!((y[0] - 3.25).abs() < 0.02 && (y[1] + 3.25).abs() < 0.02 && (y[2] - 2.25).abs() < 0.02);
+//! ```
 
 use std::marker::PhantomData;
 
