@@ -107,26 +107,27 @@ glib::wrapper! {
  * SECTION:element-whispernpu
  * @see_also: textoverlay, webvttenc, srtenc
  *
- * Turns speech into timed text with a Whisper model. All of it runs on this machine: the encoder on an
- * AMD XDNA2 NPU where there is one that works, else on the CPU.
+ * Turns speech into timed text with a Whisper model. All of it runs on this machine: the encoder on
+ * an AMD XDNA2 NPU where there is one that works, else on the CPU.
  *
- * Audio goes in as 16 kHz mono, so put `audioconvert ! audioresample` in front. A model is fetched once
- * with `scripts/fetch-model tiny.en`. The element never downloads anything.
+ * Audio goes in as 16 kHz mono, so put `audioconvert ! audioresample` in front. A model is fetched
+ * once with `scripts/fetch-model tiny.en`. The element never downloads anything.
  *
  * ## Output
  *
- * The src pad writes plain text, Pango markup, SubRip, WebVTT or JSON lines: the first of these that
- * downstream accepts. A caps filter behind the element chooses.
+ * The src pad writes plain text, Pango markup, SubRip, WebVTT or JSON lines: the first of these
+ * that downstream accepts. A caps filter behind the element chooses.
  *
  * * With `granularity=cue` a buffer is a subtitle of at most `max-lines` lines.
  * * With `granularity=word` a buffer is one word, as `transcriberbin` and `textaccumulate` want it.
  * * Cues never overlap and are never empty. GAP events cover all time without one.
- * * Each buffer carries a meta `WhisperNpuItemMeta` with the times and probabilities of its new words.
+ * * Each buffer carries a meta `WhisperNpuItemMeta` with the times and probabilities of its new
+ *   words.
  *
  * ## Files
  *
- * From an upstream that is not live, the element waits for windows of 30 s and writes whole cues. It
- * slows upstream down when more than two and a half minutes of audio wait for recognition. Other
+ * From an upstream that is not live, the element waits for windows of 30 s and writes whole cues.
+ * It slows upstream down when more than two and a half minutes of audio wait for recognition. Other
  * streams of the same file need queues that hold as much.
  *
  * |[
@@ -148,8 +149,8 @@ glib::wrapper! {
  * * An event `rstranscribe/final-transcript` follows each utterance.
  * * Audio is dropped, and counted in `stats`, if the machine is too slow.
  *
- * Fetch Silero's voice activity detector with `scripts/fetch-model silero-vad`. Without it, a simpler
- * one takes some music for speech.
+ * Fetch Silero's voice activity detector with `scripts/fetch-model silero-vad`. Without it, a
+ * simpler one takes some music for speech.
  *
  * |[
  * gst-launch-1.0 v4l2src ! videoconvert ! queue max-size-time=0 max-size-bytes=0 max-size-buffers=0 ! textoverlay name=o halignment=left line-alignment=left ! videoconvert ! autovideosink autoaudiosrc ! queue ! audioconvert ! audioresample ! whispernpu latency=3000 ! o.text_sink

@@ -15,6 +15,8 @@ use crate::session::Session;
 use crate::settings::Settings;
 use crate::{caps, sink_pad, src_pad};
 
+/// Where the reference of the element is.
+const DOCUMENTATION: &str = concat!(env!("CARGO_PKG_REPOSITORY"), "docs/element.md");
 const STATS: &str = "stats";
 
 /// State of an element. `settings` lists all properties; their functions are in `properties`.
@@ -116,7 +118,8 @@ pub struct WhisperNpu {
 
     /// Kept from NULL to NULL, so that a model is loaded once however often the state changes.
     pub(super) recogniser: Mutex<Option<Arc<Recogniser>>>,
-    /// Audio path; there between READY and PAUSED. The streaming thread of the sink pad holds the lock.
+    /// Audio path; there between READY and PAUSED. The streaming thread of the sink pad holds the
+    /// lock.
     pub(super) input: Mutex<Option<Input>>,
     /// What the threads share; the last one is kept for its `stats`.
     pub(super) session: Mutex<Option<Arc<Session>>>,
@@ -152,7 +155,8 @@ impl ObjectSubclass for WhisperNpu {
 }
 
 impl ObjectImpl for WhisperNpu {
-    /// The derived properties, and `stats`: the bindings cannot derive a property that is a structure.
+    /// The derived properties, and `stats`: the bindings cannot derive a property that is a
+    /// structure.
     fn properties() -> &'static [glib::ParamSpec] {
         static PROPERTIES: LazyLock<Vec<glib::ParamSpec>> = LazyLock::new(|| {
             let stats = glib::ParamSpecBoxed::builder::<gst::Structure>(STATS)
@@ -192,11 +196,12 @@ impl GstObjectImpl for WhisperNpu {}
 impl ElementImpl for WhisperNpu {
     fn metadata() -> Option<&'static gst::subclass::ElementMetadata> {
         static METADATA: LazyLock<gst::subclass::ElementMetadata> = LazyLock::new(|| {
-            gst::subclass::ElementMetadata::new(
+            gst::subclass::ElementMetadata::with_additional(
                 "Whisper speech recogniser",
                 "Text/Audio/Filter",
                 "Recognises speech with Whisper and puts out timed subtitles",
-                "whispernpu developers",
+                env!("CARGO_PKG_AUTHORS"),
+                &[(gst::ELEMENT_METADATA_DOC_URI.as_str(), DOCUMENTATION)],
             )
         });
         Some(&*METADATA)

@@ -9,11 +9,11 @@ use gst::{ClockTime, FlowError};
 use crate::element::lock;
 use whisper_engine::{AudioRun, TranscribeOptions};
 
-/// Runs that may wait for the worker. Each holds up to two and a half minutes of mel rows: 5 MB, with
-/// 80 bands.
+/// Runs that may wait for the worker. Each holds up to two and a half minutes of mel rows: 5 MB,
+/// with 80 bands.
 const MAX_RUNS: usize = 4;
-/// As [`MAX_RUNS`], for an upstream that does not wait. A network stream may begin with a dozen jumps
-/// within a second.
+/// As [`MAX_RUNS`], for an upstream that does not wait. A network stream may begin with a dozen
+/// jumps within a second.
 const MAX_LIVE_RUNS: usize = 32;
 /// Events that may wait.
 const MAX_ITEMS: usize = 1024;
@@ -118,8 +118,8 @@ impl InputQueue {
         lock(&self.state).flow
     }
 
-    /// Appends an item. While the queue is full, either waits or refuses a run; events always fit if
-    /// the caller does not wait.
+    /// Appends an item. While the queue is full, either waits or refuses a run; events always fit
+    /// if the caller does not wait.
     ///
     /// # Errors
     ///

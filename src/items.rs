@@ -24,7 +24,8 @@ pub fn attach(buffer: &mut gst::BufferRef, cue: &Cue) {
     }
 }
 
-/// Events for upstream, one for each word that is new in `cue`, as gst-plugins-rs' transcribers send them.
+/// Events for upstream, one for each word that is new in `cue`, as gst-plugins-rs' transcribers
+/// send them.
 pub fn new_item_events(
     cue: &Cue,
     segment: &gst::FormattedSegment<ClockTime>,

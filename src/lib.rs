@@ -1,26 +1,27 @@
 // SPDX-License-Identifier: MPL-2.0
 //! GStreamer plugin with the element `whispernpu`: speech in, timed subtitles out.
 //!
-//! The plugin is the part of the project that knows GStreamer. Recognition is [`whisper_engine`], text
-//! is [`captions`].
+//! The plugin is the part of the project that knows GStreamer. Recognition is [`whisper_engine`],
+//! text is [`captions`].
 //!
 //! # The path of audio
 //!
-//! | thread | files | work |
-//! |---|---|---|
-//! | streaming thread of the sink pad | `sink_pad`, `input`, `timeline` | buffers to mel rows in runs, into the `input_queue` |
-//! | worker | `worker`, `text_stream` | recognises runs; words to cues and gaps, into the `output_queue` |
-//! | push task of the src pad | `src_pad`, `push_task` | negotiates the format, pushes buffers and events |
+//! 1. The streaming thread of the sink pad (`sink_pad`, `input`, `timeline`) writes buffers as mel
+//!    rows into runs, and appends runs and events to the `input_queue`.
+//! 2. The `worker` thread recognises the runs. `text_stream` makes cues and gaps of the words, and
+//!    appends them to the `output_queue`.
+//! 3. The push task of the src pad (`src_pad`, `push_task`) negotiates the format, and pushes buffers
+//!    and events.
 //!
-//! A `session` holds what the three threads share, from PAUSED to READY. A `recogniser` holds the model,
-//! and outlives sessions. `imp` is the GObject class, whose functions are in `properties`, `states`,
-//! `messages` and the two pads.
+//! A `session` holds what the three threads share, from PAUSED to READY. A `recogniser` holds the
+//! model, and outlives sessions. `imp` is the GObject class; its functions are in `properties`,
+//! `states`, `messages` and the two pads.
 //!
 //! # Locking
 //!
-//! Order: `input`, then one of `recogniser`, `session` and `settings`, then the input queue, then a run.
-//! The output queue's lock is held alone. All but `input` are held for a copy or an
-//! append; `input` belongs to the streaming thread. No lock is held while an element pushes, queries or
+//! Order: `input`, then one of `recogniser`, `session` and `settings`, then the input queue, then a
+//! run. The output queue's lock is held alone. All but `input` are held for a copy or an append;
+//! `input` belongs to the streaming thread. No lock is held while the element pushes, queries or
 //! posts.
 
 #![deny(missing_docs)]

@@ -59,7 +59,8 @@ impl WhisperNpu {
         }
     }
 
-    /// Downstream refused the text: an error, unless the stream was flushed or downstream has enough.
+    /// Downstream refused the text: an error, unless the stream was flushed or downstream has
+    /// enough.
     pub(super) fn report(&self, error: gst::FlowError) {
         if !matches!(error, gst::FlowError::Flushing | gst::FlowError::Eos) {
             gst::element_imp_error!(

@@ -104,8 +104,8 @@ impl OutputQueue {
         }
     }
 
-    /// Drops all items, and from now on takes only items of `epoch`. [`pop`](Self::pop) returns `None`
-    /// until [`resume`](Self::resume).
+    /// Drops all items, and from now on takes only items of `epoch`. [`pop`](Self::pop) returns
+    /// `None` until [`resume`](Self::resume).
     pub fn interrupt(&self, epoch: Epoch) {
         let mut state = lock(&self.state);
         state.items.clear();

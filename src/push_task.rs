@@ -195,8 +195,8 @@ impl PushTask {
         pad.push(buffer).map(|_| ())
     }
 
-    /// Chooses a format with downstream: before the first item that needs one, and when downstream asks
-    /// to renegotiate.
+    /// Chooses a format with downstream: before the first item that needs one, and when downstream
+    /// asks to renegotiate.
     fn negotiate(&mut self, pad: &gst::Pad) -> Result<(), FlowError> {
         if self.writer.is_some() && !pad.check_reconfigure() {
             return Ok(());

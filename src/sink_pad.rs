@@ -10,8 +10,8 @@ use crate::element::{CAT, lock};
 use crate::imp::WhisperNpu;
 use crate::input_queue::Item;
 
-/// Audio that a buffer of the proposed pool holds. Elements that use a pool fill its buffers without
-/// asking for their size, so these are larger than any buffer in use.
+/// Audio that a buffer of the proposed pool holds. Elements that use a pool fill its buffers
+/// without asking for their size, so these are larger than any buffer in use.
 const POOL_BUFFER_SECONDS: u32 = 4;
 
 pub fn build(template: &gst::PadTemplate) -> gst::Pad {

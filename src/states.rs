@@ -15,7 +15,8 @@ use crate::worker::Worker;
 use whisper_engine::TranscribeOptions;
 
 impl WhisperNpu {
-    /// NULL to READY: finds and opens the model, which takes milliseconds. Its weights are loaded later.
+    /// NULL to READY: finds and opens the model, which takes milliseconds. Its weights are loaded
+    /// later.
     pub(super) fn open(&self) -> Result<(), gst::StateChangeError> {
         let settings = lock(&self.settings).clone();
         let current = lock(&self.recogniser).clone();
@@ -79,8 +80,8 @@ impl WhisperNpu {
         lock(&self.session).clone()
     }
 
-    /// Runs `work` on the audio path, if there is one. It may wait, so it is for buffers and serialized
-    /// events only.
+    /// Runs `work` on the audio path, if there is one. It may wait, so it is for buffers and
+    /// serialized events only.
     pub(super) fn with_input<R>(&self, work: impl FnOnce(&mut Input) -> R) -> Option<R> {
         lock(&self.input).as_mut().map(work)
     }

@@ -115,7 +115,8 @@ impl<'a> TextStream<'a> {
         self.push(Item::Language(code))
     }
 
-    /// Queues the cues that are ready, gaps up to the watermark, and the events that are due by then.
+    /// Queues the cues that are ready, gaps up to the watermark, and the events that are due by
+    /// then.
     pub fn push_ready(&mut self) -> Result<(), Stale> {
         while let Some(mut cue) = self.captioner.pop() {
             cue.end = self.stop.map_or(cue.end, |stop| cue.end.min(stop.into()));
@@ -148,8 +149,8 @@ impl<'a> TextStream<'a> {
         self.push_ready()
     }
 
-    /// Queues the text of all words so far, and the event with which gst-plugins-rs' transcribers end an
-    /// utterance.
+    /// Queues the text of all words so far, and the event with which gst-plugins-rs' transcribers
+    /// end an utterance.
     pub fn push_final_transcript(&mut self) -> Result<(), Stale> {
         self.release()?;
         let structure = gst::Structure::new_empty("rstranscribe/final-transcript");

@@ -2,9 +2,9 @@
 //! Timestamps of buffers against the count of their samples.
 //!
 //! Within a run, time is counted: sample n is at base + n / 16000 s. Timestamps only correct the
-//! count. They may be off by [`TOLERANCE`], since sources jitter and clocks drift. Beyond that, a hole
-//! is filled with silence, or another run begins. So each sample stays within the tolerance of its
-//! buffer's timestamp, however long the run is.
+//! count. They may be off by [`TOLERANCE`], since sources jitter and clocks drift. Beyond that, a
+//! hole is filled with silence, or another run begins. So each sample stays within the tolerance of
+//! its buffer's timestamp, however long the run is.
 
 use gst::ClockTime;
 
@@ -46,16 +46,16 @@ struct CountedRun {
 }
 
 impl Timeline {
-    /// A timeline without a run. `origin`, the segment's start, is the time of a first buffer without
-    /// a timestamp.
+    /// A timeline without a run. `origin`, the segment's start, is the time of a first buffer
+    /// without a timestamp.
     pub fn new(origin: ClockTime) -> Self {
         Self { origin, run: None }
     }
 
     /// Places a buffer of `samples` samples. Without `pts` it continues.
     ///
-    /// The DISCONT flag does not matter: a hole shows in the timestamps, and a lost packet must not cut
-    /// a sentence in two.
+    /// The DISCONT flag does not matter: a hole shows in the timestamps, and a lost packet must not
+    /// cut a sentence in two.
     pub fn buffer(&mut self, pts: Option<ClockTime>, samples: usize) -> Placement {
         let placement = match self.run {
             None => self.begin(pts.unwrap_or(self.origin)),
@@ -86,8 +86,8 @@ impl Timeline {
         self.fill(ahead)
     }
 
-    /// Forgets the run, after a flush or with a new segment. The next one starts at `origin` if its first
-    /// buffer has no timestamp.
+    /// Forgets the run, after a flush or with a new segment. The next one starts at `origin` if its
+    /// first buffer has no timestamp.
     pub fn reset(&mut self, origin: ClockTime) {
         *self = Self::new(origin);
     }

@@ -3,8 +3,8 @@
 //!
 //! The rules are those of Netflix's "Timed Text Style Guide: General Requirements", section "Line
 //! Treatment". Break after punctuation, before conjunctions and before prepositions. Do not part an
-//! article from its noun, a pronoun or an auxiliary from its verb, a first from a last name. The word
-//! lists are English; in other languages punctuation alone decides.
+//! article from its noun, a pronoun or an auxiliary from its verb, a first from a last name. The
+//! word lists are English; in other languages punctuation alone decides.
 //!
 //! In Chinese and Japanese no line begins with a closing mark or ends with an opening one: kinsoku,
 //! JIS X 4051.
@@ -118,8 +118,8 @@ pub fn leads_on(text: &str) -> bool {
         || matches(LINKS, &word)
 }
 
-/// Whether digits, or letters of a script that puts spaces between words, meet without a space. Such
-/// scripts are taken to be those with upper and lower case.
+/// Whether digits, or letters of a script that puts spaces between words, meet without a space.
+/// Such scripts are taken to be those with upper and lower case.
 fn joins_letters(left: &Word, right: &Word) -> bool {
     let cased = |c: char| c.is_lowercase() || c.is_uppercase() || c.is_ascii_digit();
     !right.spaced && left.text.ends_with(cased) && right.text.starts_with(cased)

@@ -16,11 +16,11 @@ use crate::{Cue, Layout, Word};
 ///   word that is wider than a line, or has spaces inside, is cut into several.
 /// - Each cue has `end > start`, lasts 7 s at most, and ends no later than the next one starts.
 /// - Lines fit the [`Layout`], are never blank, and hold no control characters.
-/// - Times never go back. A word that starts before the word in front of it, or before the watermark,
-///   is moved up to it. A probability that is not a number becomes 0.
+/// - Times never go back. A word that starts before the word in front of it, or before the
+///   watermark, is moved up to it. A probability that is not a number becomes 0.
 ///
-/// A timeline that jumps back needs a new captioner. One that goes on after a hole, with another run
-/// of audio, needs [`end_utterance`](Self::end_utterance) and
+/// A timeline that jumps back needs a new captioner. One that goes on after a hole, with another
+/// run of audio, needs [`end_utterance`](Self::end_utterance) and
 /// [`advance_watermark`](Self::advance_watermark).
 #[derive(Debug)]
 pub struct Captioner(Kind);
@@ -43,7 +43,8 @@ macro_rules! forward {
 }
 
 impl Captioner {
-    /// Whole subtitles of one or more lines, for files and for viewers who need not see text at once.
+    /// Whole subtitles of one or more lines, for files and for viewers who need not see text at
+    /// once.
     ///
     /// A cue begins with its first word. It stays until half a second after its last word, for at
     /// least 5/6 s, and long enough to be read at 17 letters a second. A cue is held back until its
@@ -54,9 +55,9 @@ impl Captioner {
 
     /// Live text: each cue is what the screen shows until the next word appears.
     ///
-    /// Nothing is held back. Words are added to the bottom line, and lines roll up when it is full; a
-    /// word never moves within its line. While no word comes, cues without new words keep the text on
-    /// the screen up to the watermark, until it has been read. Then the screen is empty.
+    /// Nothing is held back. Words are added to the bottom line, and lines roll up when it is full;
+    /// a word never moves within its line. While no word comes, cues without new words keep the
+    /// text on the screen up to the watermark, until it has been read. Then the screen is empty.
     pub fn roll_up(layout: Layout) -> Self {
         Self(Kind::RollUp(RollUp::new(layout)))
     }

@@ -60,7 +60,8 @@ impl Writer {
         }
     }
 
-    /// The header of the format, unless it was written before: for a stream that ends without a cue.
+    /// The header of the format, unless it was written before: for a stream that ends without a
+    /// cue.
     pub fn header(&mut self) -> Option<String> {
         std::mem::take(&mut self.header_due).then(|| webvtt::HEADER.to_owned())
     }
@@ -101,7 +102,8 @@ fn printable(line: &[Word]) -> String {
     text
 }
 
-/// Whole hours, minutes, seconds and milliseconds. Rounded down, so that the order of times is kept.
+/// Whole hours, minutes, seconds and milliseconds. Rounded down, so that the order of times is
+/// kept.
 fn hms(time: Duration) -> (u64, u64, u64, u32) {
     let seconds = time.as_secs();
     (

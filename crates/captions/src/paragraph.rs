@@ -3,9 +3,9 @@
 //!
 //! A paragraph is a row of words without a pause or the end of a long sentence. Each place between
 //! two words is a possible end of a cue. [`Paragraph`] keeps for each place the cheapest layout of
-//! all words before it: dynamic programming, as in Knuth and Plass, "Breaking Paragraphs into Lines"
-//! (1981). As words come in, the paths to all open ends soon share their first cue, and that cue is
-//! given out. So the result does not depend on how the words were cut into updates.
+//! all words before it: dynamic programming, as in Knuth and Plass, "Breaking Paragraphs into
+//! Lines" (1981). As words come in, the paths to all open ends soon share their first cue, and that
+//! cue is given out. So the result does not depend on how the words were cut into updates.
 //!
 //! The costs are this project's own. [`crate::breaks`] judges the places.
 
@@ -38,7 +38,8 @@ const UNBALANCED: f32 = 1.0 / 20.0;
 const TOP_HEAVY: f32 = 0.5;
 /// Cost of each cue, so that none breaks without a reason.
 const CUE: f32 = 1.0;
-/// Cost of an almost empty cue; falls with the square of what is filled, which evens out neighbours.
+/// Cost of an almost empty cue; falls with the square of what is filled, which evens out
+/// neighbours.
 const EMPTY: f32 = 4.0;
 /// Cost of each second of silence at a cue's end. A second is as good as a sentence end.
 const SILENCE: f32 = -4.0;
@@ -219,8 +220,8 @@ impl Paragraph {
         best
     }
 
-    /// Fewest lines that hold the words from `first` to `end`; `None` when they are too many for a cue,
-    /// as they then are with any more words in front.
+    /// Fewest lines that hold the words from `first` to `end`; `None` when they are too many for a
+    /// cue, as they then are with any more words in front.
     fn line_count(&self, first: usize, end: usize) -> Option<usize> {
         let words = &self.words[first..end];
         let span = words.last()?.word.end.saturating_sub(words[0].word.start);

@@ -181,7 +181,8 @@ fn check_lines(cues: &[Cue], layout: Layout) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-/// What is on the screen after another cue: the same with words added at the end, after lines went at the top.
+/// What is on the screen after another cue: the same with words added at the end, after lines went
+/// at the top.
 fn check_rolls(before: &Cue, after: &Cue) -> Result<(), TestCaseError> {
     let old = after.lines.concat().len() - after.new_words;
     if old == 0 {

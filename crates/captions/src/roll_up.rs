@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MPL-2.0
 //! Live text: words appear one after the other, and lines roll up.
 //!
-//! The screen follows the BBC's "Subtitle Guidelines" for live subtitles: word by word, left-aligned,
-//! scrolling up when a line is full. A line that was shown is never laid out again. As a line ends
-//! before its next words are known, it is filled greedily; only its last letters give way to a better
-//! place to break, as [`crate::breaks`] judges it.
+//! The screen follows the BBC's "Subtitle Guidelines" for live subtitles: word by word,
+//! left-aligned, scrolling up when a line is full. A line that was shown is never laid out again.
+//! As a line ends before its next words are known, it is filled greedily; only its last letters
+//! give way to a better place to break, as [`crate::breaks`] judges it.
 
 use std::collections::VecDeque;
 use std::time::Duration;

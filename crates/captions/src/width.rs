@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MPL-2.0
 //! Width of text on a line.
 //!
-//! The unit is half the width of a Latin letter. A wide character (East Asian Width W or F, UAX #11)
-//! is as wide as two and a half letters: so the usual line of 42 letters holds 16 Chinese, Japanese
-//! or Korean characters, as in subtitles of these languages, and mixed lines come out right as well.
-//! The same measure gives the reading speed: 17 letters a second are almost 7 wide characters a
-//! second.
+//! The unit is half the width of a Latin letter. A wide character (East Asian Width W or F, UAX
+//! #11) is as wide as two and a half letters: so the usual line of 42 letters holds 16 Chinese,
+//! Japanese or Korean characters, as in subtitles of these languages, and mixed lines come out
+//! right as well. The same measure gives the reading speed: 17 letters a second are almost 7 wide
+//! characters a second.
 
 use unicode_segmentation::UnicodeSegmentation;
 use unicode_width::UnicodeWidthStr;
@@ -32,7 +32,8 @@ pub fn width(text: &str) -> HalfLetters {
     text.graphemes(true).map(grapheme_width).sum()
 }
 
-/// Cuts `text` between graphemes into pieces as wide as `limit` allows. A grapheme that is wider than
+/// Cuts `text` between graphemes into pieces as wide as `limit` allows. A grapheme that is wider
+/// than
 /// `limit` stays whole.
 pub fn pieces(text: &str, limit: HalfLetters) -> Vec<&str> {
     let mut pieces = Vec::new();

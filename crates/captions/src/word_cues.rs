@@ -8,7 +8,8 @@ use crate::layout::MAX_DURATION;
 use crate::sanitizer::WordSanitizer;
 use crate::{Cue, Word};
 
-/// What a word lasts at least, also where several start at one instant: Whisper's resolution of time.
+/// What a word lasts at least, also where several start at one instant: Whisper's resolution of
+/// time.
 const MIN_WORD: Duration = Duration::from_millis(20);
 
 /// Implements [`Captioner::words`](crate::Captioner::words).

@@ -6,8 +6,8 @@
 //!  "words":[{"text":"Hi,","start":0.5,"end":0.9,"probability":0.98}]}
 //! ```
 //!
-//! All of it is on one line. Times are seconds, to the millisecond. `words` holds the words that the
-//! cue is the first to show.
+//! All of it is on one line. Times are seconds, to the millisecond. `words` holds the words that
+//! the cue is the first to show.
 
 use std::time::Duration;
 
@@ -48,8 +48,8 @@ fn word_objects(cue: &Cue) -> Vec<WordObject<'_>> {
 
 /// The new words of a cue as a JSON array.
 ///
-/// Each is an object such as `{"text":"Hi,","start":0.5,"end":0.9,"probability":0.98}`, with times in
-/// seconds. A cue that shows nothing new gives `[]`.
+/// Each is an object such as `{"text":"Hi,","start":0.5,"end":0.9,"probability":0.98}`, with times
+/// in seconds. A cue that shows nothing new gives `[]`.
 pub fn words(cue: &Cue) -> String {
     serde_json::to_string(&word_objects(cue)).unwrap_or_default()
 }

@@ -2,8 +2,8 @@
 //! SubRip: numbered cues, each with a line of times, its text and a blank line.
 //!
 //! No standard exists; the format is that of the program SubRip. Numbers begin at 1. Times are
-//! `hours:minutes:seconds,milliseconds` with a comma, and hours have two digits or more. SubRip has no
-//! escapes: some players take `<i>` and the like for markup.
+//! `hours:minutes:seconds,milliseconds` with a comma, and hours have two digits or more. SubRip has
+//! no escapes: some players take `<i>` and the like for markup.
 
 use std::time::Duration;
 

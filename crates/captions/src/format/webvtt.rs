@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MPL-2.0
 //! WebVTT: a header, then cues without identifiers or settings.
 //!
-//! W3C, "WebVTT: The Web Video Text Tracks Format", Candidate Recommendation of 4 April 2019, section
-//! 4. `&` and `<` must be escaped; `>` is escaped as well, so that no text holds `-->`.
+//! W3C, "WebVTT: The Web Video Text Tracks Format", Candidate Recommendation of 4 April 2019,
+//! "Syntax". `&` and `<` must be escaped; `>` is escaped as well, so that no text holds `-->`.
 
 use std::time::Duration;
 
