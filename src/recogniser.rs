@@ -13,7 +13,8 @@ use whisper_engine::{
     VoiceModel,
 };
 
-/// What an engine is made from: as long as that stays the same, it is kept through all changes of state.
+/// What an engine is made from: as long as that stays the same, it is kept through all changes of
+/// state.
 #[derive(Clone, Debug, PartialEq)]
 struct Plan {
     path: PathBuf,
@@ -29,12 +30,14 @@ pub struct Recogniser {
 }
 
 impl Recogniser {
-    /// Opens the model that `settings` name, which takes milliseconds, or goes on with the one that is open.
+    /// Opens the model that `settings` name, which takes milliseconds, or goes on with the one that
+    /// is open.
     pub fn open(
         settings: &Settings,
         current: Option<Arc<Self>>,
     ) -> Result<Arc<Self>, gst::ErrorMessage> {
-        // Everything else that an NPU needs is looked for when the model is loaded, which takes longer.
+        // Everything else that an NPU needs is looked for when the model is loaded, which takes
+        // longer.
         if settings.device == Device::Npu {
             find_npu().map_err(|error| no_npu(&error))?;
         }
@@ -64,8 +67,8 @@ impl Recogniser {
         })
     }
 
-    /// Reads the voice detector's file, unless only offline text is wanted. After an error the built-in detector
-    /// listens, and the next change of state tries again.
+    /// Reads the voice detector's file, unless only offline text is wanted. After an error the
+    /// built-in detector listens, and the next change of state tries again.
     pub fn load_voice(&self, settings: &Settings) -> Result<(), VoiceError> {
         if settings.mode != Mode::Offline && self.voice.get().is_none() {
             let voice = VoiceModel::installed()?;
@@ -85,7 +88,7 @@ impl Recogniser {
         AudioFeed::new(self.n_mels())
     }
 
-    /// Bands of the mel spectrogram that the model hears.
+    /// Bands of the mel spectrogram of the model.
     pub fn n_mels(&self) -> usize {
         self.model.config.n_mels
     }
@@ -107,7 +110,8 @@ impl Recogniser {
         Ok(self.engine.get_or_init(|| engine).clone())
     }
 
-    /// What `settings` ask for, in the model's terms. A language that the model does not know is left to be detected.
+    /// What `settings` ask for, in the model's terms. A language that the model does not know is
+    /// left to be detected.
     pub fn request(&self, settings: &Settings) -> TranscribeOptions {
         let mut request = asked(settings);
         if request.known_language(&self.model).is_none() {
@@ -132,7 +136,7 @@ impl Recogniser {
         })
     }
 
-    /// ISO 639 code of the text's language, where it is known before anything was heard.
+    /// ISO 639 code of the text's language, where it is known without any audio.
     pub fn text_language(&self, request: &TranscribeOptions) -> Option<String> {
         request.text_language(&self.model).map(iso_639)
     }

@@ -23,10 +23,12 @@ use whisper_engine::{
     Transcriber, TranscriptEvent, Wake,
 };
 
-/// When upstream sends nothing for so long, what is there is recognised: it may be waiting for our text.
+/// When upstream sends nothing for so long, what is there is recognised: it may be waiting for our
+/// text.
 const STALL: Duration = Duration::from_millis(500);
 
-/// Holds the element weakly: an inference that is under way must not keep it alive, nor delay a change of state.
+/// Holds the element weakly: an inference that is under way must not keep it alive, nor delay a
+/// change of state.
 pub struct Worker {
     element: glib::WeakRef<WhisperNpu>,
     session: Arc<Session>,
@@ -134,7 +136,8 @@ impl Worker {
         }
     }
 
-    /// Says on the bus what became of the NPU since the last time. Other streams' failures are ours too: it is one NPU.
+    /// Says on the bus what became of the NPU since the last time. Other streams' failures are ours
+    /// too: it is one NPU.
     fn pass_on_news(&self, engine: &Engine) {
         let change = engine.npu().and_then(|health| health.last_change);
         let Some(change) =

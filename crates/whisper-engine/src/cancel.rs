@@ -32,8 +32,8 @@ impl CancelToken {
         Self::default()
     }
 
-    /// Cancels all that is attached, now and later. What is under way ends within a window's time, with
-    /// [`EngineError::Cancelled`](crate::EngineError::Cancelled).
+    /// Cancels all that is attached, now and later. What is under way ends within a window's time,
+    /// with [`EngineError::Cancelled`](crate::EngineError::Cancelled).
     pub fn cancel(&self) {
         let mut state = self.lock();
         state.is_cancelled = true;

@@ -4,11 +4,12 @@
 use whisper_frontend::mel::MelAnalyzer;
 use whisper_frontend::{AudioRun, Samples, VoiceDetector};
 
-/// The producer half of a stream: writes samples into an [`AudioRun`], as mel rows and, with a voice detector,
-/// probabilities of voice.
+/// The producer half of a stream: writes samples into an [`AudioRun`], as mel rows and, with a
+/// voice detector, probabilities of voice.
 ///
-/// A feed never waits for recognition, and allocates nothing after it was made: it suits streaming threads. It serves
-/// one run after another. The consumer half is a [`Transcriber`](crate::Transcriber).
+/// A feed never waits for recognition, and allocates nothing after it was made: it suits streaming
+/// threads. It serves one run after another. The consumer half is a
+/// [`Transcriber`](crate::Transcriber).
 ///
 /// ```
 /// use whisper_engine::{AudioFeed, Samples};
@@ -59,8 +60,9 @@ impl AudioFeed {
         AudioRun::new(self.n_mels)
     }
 
-    /// Adds the run's next samples, and wakes its reader. Returns how many were taken: fewer than there are only if the
-    /// run is full, two and a half minutes ahead of its reader. [`AudioRun::wait_for_space`] waits for the reader.
+    /// Adds the run's next samples, and wakes its reader. Returns how many were taken: fewer than
+    /// there are only if the run is full, two and a half minutes ahead of its reader.
+    /// [`AudioRun::wait_for_space`] waits for the reader.
     pub fn push(&mut self, samples: Samples<'_>, run: &AudioRun) -> usize {
         run.write(|mel| {
             let taken = self.analyzer.push(samples, mel);
@@ -73,7 +75,8 @@ impl AudioFeed {
 
     /// Ends the run: completes its last rows, tells its reader, and is ready for the next run.
     ///
-    /// False if the run has no room for its last rows, two at most. Try again when it has, or [`cut`](Self::cut) it.
+    /// False if the run has no room for its last rows, two at most. Try again when it has, or
+    /// [`cut`](Self::cut) it.
     pub fn finish(&mut self, run: &AudioRun) -> bool {
         let is_complete = run.write(|mel| self.analyzer.finish(mel));
         if is_complete {

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MPL-2.0
 //! Speech to timed words with Whisper, offline and live, on the CPU or an AMD XDNA2 NPU.
 //!
-//! Audio is one channel at 16 kHz. An [`Engine`] is an opened model; it transcribes a piece of audio at once, or a
-//! stream while it is being said. All types are `Send`, errors are typed, and no network is ever used: fetch models
-//! with `scripts/fetch-model`, or take those in the Hugging Face cache.
+//! Audio is one channel at 16 kHz. An [`Engine`] is an opened model; it transcribes a piece of
+//! audio at once, or a stream while it is being said. All types are `Send`, errors are typed, and
+//! no network is ever used: fetch models with `scripts/fetch-model`, or take those in the Hugging
+//! Face cache.
 //!
 //! # A file to subtitles
 //!
@@ -20,8 +21,8 @@
 //! # Ok::<(), whisper_engine::EngineError>(())
 //! ```
 //!
-//! [`Engine::transcription`] takes a language, a prompt, `i16` samples, reports progress and can be cancelled.
-//! `examples/transcribe.rs` makes a program of it.
+//! [`Engine::transcription`] takes a language, a prompt, `i16` samples, reports progress and can be
+//! cancelled. `examples/transcribe.rs` makes a program of it.
 //!
 //! # Live
 //!
@@ -45,8 +46,8 @@
 //!
 //! # In a pipeline
 //!
-//! [`LiveStream`] and [`Transcription`] are made of two halves, which a pipeline of several threads uses directly, as
-//! the GStreamer element does:
+//! [`LiveStream`] and [`Transcription`] are made of two halves, which a pipeline of several threads
+//! uses directly, as the GStreamer element does:
 //!
 //! | half | thread | what it does |
 //! |---|---|---|

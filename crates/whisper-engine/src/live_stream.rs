@@ -36,9 +36,9 @@ pub struct StreamFull {
 
 /// Speech to words while it is being said.
 ///
-/// [`push`](Self::push) is cheap; [`poll`](Self::poll) recognises, on the thread that calls it. To push from a thread
-/// that must not wait, use the two halves that this type is made of, [`AudioFeed`] and [`LiveTranscriber`], with an
-/// [`AudioRun`] between them.
+/// [`push`](Self::push) is cheap; [`poll`](Self::poll) recognises, on the thread that calls it. To
+/// push from a thread that must not wait, use the two halves that this type is made of,
+/// [`AudioFeed`] and [`LiveTranscriber`], with an [`AudioRun`] between them.
 ///
 /// ```no_run
 /// use whisper_engine::{Engine, StreamOptions, TranscriptEvent};
@@ -93,7 +93,8 @@ impl Engine {
 }
 
 impl LiveStream {
-    /// Takes the next samples of one channel at 16 kHz: `&[f32]`, `&[i16]`, or bytes as [`Samples`].
+    /// Takes the next samples of one channel at 16 kHz: `&[f32]`, `&[i16]`, or bytes as
+    /// [`Samples`].
     ///
     /// # Errors
     /// The stream was not polled for so long that two and a half minutes of audio lie in it.
@@ -106,7 +107,8 @@ impl LiveStream {
         Ok(())
     }
 
-    /// The next event; `None` until more audio was pushed. Recognises what is due, which may take a while.
+    /// The next event; `None` until more audio was pushed. Recognises what is due, which may take a
+    /// while.
     ///
     /// # Errors
     /// The encoder or the decoder failed, or the stream was cancelled.

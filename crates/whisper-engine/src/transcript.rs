@@ -32,7 +32,8 @@ use captions::{Captioner, Cue, Format, Layout, Word, Writer};
 pub struct Transcript {
     /// All words, in the order in which they were said.
     pub words: Vec<Word>,
-    /// The language of the text: ISO 639-1 code as Whisper names it. `None` if no speech was there to tell it from.
+    /// The language of the text: ISO 639-1 code as Whisper names it. `None` if no speech was there
+    /// to tell it from.
     pub language: Option<String>,
     /// Length of the audio.
     pub duration: Duration,

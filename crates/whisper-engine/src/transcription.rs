@@ -59,8 +59,8 @@ pub struct Transcription<'a> {
 }
 
 impl Engine {
-    /// Transcribes one channel of audio at 16 kHz, full scale ±1: [`transcription`](Self::transcription) with the
-    /// default options.
+    /// Transcribes one channel of audio at 16 kHz, full scale ±1:
+    /// [`transcription`](Self::transcription) with the default options.
     ///
     /// # Errors
     /// The encoder or the decoder failed.
@@ -102,11 +102,12 @@ impl<'a> Transcription<'a> {
         self
     }
 
-    /// Transcribes one channel of audio at 16 kHz: `&[f32]`, `&[i16]`, or bytes as [`Samples`]. Returns when all is
-    /// transcribed.
+    /// Transcribes one channel of audio at 16 kHz: `&[f32]`, `&[i16]`, or bytes as [`Samples`].
+    /// Returns when all is transcribed.
     ///
     /// # Errors
-    /// The model cannot do what the options ask for, the encoder or the decoder failed, or it was cancelled.
+    /// The model cannot do what the options ask for, the encoder or the decoder failed, or it was
+    /// cancelled.
     pub fn run<'s>(mut self, samples: impl Into<Samples<'s>>) -> Result<Transcript, EngineError> {
         let model = self.engine.model();
         self.options.check(model)?;

@@ -32,10 +32,11 @@ pub struct VoiceModel {
 }
 
 impl VoiceModel {
-    /// Silero's network where its weights are among the models (`scripts/fetch-model silero-vad`), else
-    /// [`earshot`](Self::earshot).
+    /// Silero's network where its weights are among the models (`scripts/fetch-model silero-vad`),
+    /// else [`earshot`](Self::earshot).
     ///
-    /// Reads a file of 1 MB, unless its weights are in use somewhere in the process: not for streaming threads.
+    /// Reads a file of 1 MB, unless its weights are in use somewhere in the process: not for
+    /// streaming threads.
     ///
     /// # Errors
     /// The weights are there and cannot be used.

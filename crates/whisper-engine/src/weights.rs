@@ -23,7 +23,8 @@ pub(crate) fn layer_norm(model: &Model, name: &str) -> Result<LayerNorm, ModelEr
     })
 }
 
-/// The bias of the layer that is called `name`; empty where the model has none, as for Whisper's key projections.
+/// The bias of the layer that is called `name`; empty where the model has none, as for Whisper's
+/// key projections.
 ///
 /// # Errors
 /// The bias cannot be read.

@@ -21,8 +21,8 @@ struct Key {
     threads: usize,
 }
 
-/// Engines that are still held somewhere. Loading happens under the lock, so that two elements that start together
-/// load a model once.
+/// Engines that are still held somewhere. Loading happens under the lock, so that two elements that
+/// start together load a model once.
 static ENGINES: Lazy<Mutex<HashMap<Key, Weak<Core>>>> = Lazy::new(Mutex::default);
 
 /// What an engine is made with.

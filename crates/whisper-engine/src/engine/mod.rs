@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MPL-2.0
 //! One engine per model, device and thread count in the process, shared by all streams.
 //!
-//! Streams take turns in the order in which they ask: one turn is one window, one live update, or the decoding of a
-//! few windows side by side, so that no stream can starve another. A turn has two steps: the window is encoded, then
-//! it is decoded. While the NPU encodes one stream's window the cores decode the window of the stream before it; where
-//! the cores do both, a turn keeps them from its beginning to its end ([`Engine::turn`]).
+//! Streams take turns in the order in which they ask: one turn is one window, one live update, or
+//! the decoding of a few windows side by side, so that no stream can starve another. A turn has two
+//! steps: the window is encoded, then it is decoded. While the NPU encodes one stream's window the
+//! cores decode the window of the stream before it; where the cores do both, a turn keeps them from
+//! its beginning to its end ([`Engine::turn`]).
 
 mod builder;
 mod device;
@@ -36,9 +37,9 @@ pub use xdna::NpuError;
 
 /// Windows of encoder output that are kept for reuse.
 const FEATURES_KEPT: usize = 2;
-/// Silence that is encoded after the audio, where no whole window is filled. Offline, 512 rows make fewer errors than a
-/// whole window (base 11.36 % of words wrong instead of 11.65 %, tiny.en 13.78 instead of 14.19 %) and 256 rows more
-/// (11.84 %); live, base begins to loop with 256.
+/// Silence that is encoded after the audio, where no whole window is filled. Offline, 512 rows make
+/// fewer errors than a whole window (base 11.36 % of words wrong instead of 11.65 %, tiny.en 13.78
+/// instead of 14.19 %) and 256 rows more (11.84 %); live, base begins to loop with 256.
 const SILENCE_PADDING_ROWS: EncoderFrame = EncoderFrame::new(512);
 
 /// Work done since the engine was made.
@@ -56,8 +57,8 @@ pub struct EngineCounters {
 
 /// A Whisper model, ready to transcribe. Clones are handles on the same engine.
 ///
-/// [`Engine::open`] and [`Engine::builder`] give one. Weights, threads and the NPU are shared by all that hold the
-/// engine; the last handle frees them.
+/// [`Engine::open`] and [`Engine::builder`] give one. Weights, threads and the NPU are shared by
+/// all that hold the engine; the last handle frees them.
 #[derive(Clone)]
 pub struct Engine {
     core: Arc<Core>,
@@ -66,13 +67,14 @@ pub struct Engine {
 /// What all handles share.
 struct Core {
     model: Arc<Model>,
-    // A stream that has both locks has taken the encoder's first. No lock is taken on a thread of a pool, where it
-    // would wait for what another task of the same thread holds.
+    // A stream that has both locks has taken the encoder's first. No lock is taken on a thread of a
+    // pool, where it would wait for what another task of the same thread holds.
     encoder: FairMutex<Box<dyn Encoder>>,
     decoder: FairMutex<Decoder>,
     features: Pool<AudioFeatures>,
     threads: ThreadPool,
-    /// For an encoder that leaves the cores to others: its waiting for the NPU holds up no thread that decodes.
+    /// For an encoder that leaves the cores to others: its waiting for the NPU holds up no thread
+    /// that decodes.
     encoder_threads: Option<ThreadPool>,
     active_device: String,
     /// What an encoder on the NPU has been doing.
@@ -86,9 +88,9 @@ struct Core {
 impl Engine {
     /// The engine for the model of this name or path, on the best device and all cores.
     ///
-    /// Finds the model (see [`Model::find`]), maps and checks its files, and packs its weights, which takes a fraction
-    /// of a second for small models and seconds for large ones. An engine for the same model that is still held
-    /// somewhere in the process is shared.
+    /// Finds the model (see [`Model::find`]), maps and checks its files, and packs its weights,
+    /// which takes a fraction of a second for small models and seconds for large ones. An engine
+    /// for the same model that is still held somewhere in the process is shared.
     ///
     /// # Errors
     /// The model cannot be found or used.
@@ -182,7 +184,8 @@ impl Engine {
 }
 
 impl Core {
-    /// Encodes rows of the run, and [`SILENCE_PADDING_ROWS`] after them or up to the end of a whole window.
+    /// Encodes rows of the run, and [`SILENCE_PADDING_ROWS`] after them or up to the end of a whole
+    /// window.
     fn encode(
         &self,
         encoder: &mut dyn Encoder,

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MPL-2.0
 //! A stream's turn on the engine: the window is encoded, then it is decoded.
 //!
-//! The guards stay on the stream's own thread; the threads of the engine's pools work on what they guard. A pool's
-//! thread never takes a lock: it would wait for what another task of the same thread holds.
+//! The guards stay on the stream's own thread; the threads of the engine's pools work on what they
+//! guard. A pool's thread never takes a lock: it would wait for what another task of the same
+//! thread holds.
 
 use std::ops::Range;
 use std::time::Instant;
@@ -27,7 +28,8 @@ pub struct EncoderTurn<'a> {
     encoder: EncoderGuard<'a>,
 }
 
-/// The second step of a turn: this stream has the decoder, and the cores where the encoder needs them too.
+/// The second step of a turn: this stream has the decoder, and the cores where the encoder needs
+/// them too.
 pub struct DecoderTurn<'a> {
     core: &'a Core,
     decoder: FairMutexGuard<'a, Decoder>,
@@ -37,7 +39,8 @@ pub struct DecoderTurn<'a> {
 impl Engine {
     /// Waits for this stream's turn; `None` if the run was cancelled.
     ///
-    /// No more than two streams are past the wait: one that encodes, or waits to decode, and one that decodes.
+    /// No more than two streams are past the wait: one that encodes, or waits to decode, and one
+    /// that decodes.
     pub fn turn<'a>(&'a self, run: &'a AudioRun) -> Option<EncoderTurn<'a>> {
         let encoder = self.core.encoder.lock();
         (!run.is_cancelled()).then_some(EncoderTurn {
@@ -61,8 +64,8 @@ impl Engine {
 }
 
 impl<'a> EncoderTurn<'a> {
-    /// Encodes rows of the run, and goes on to the second step. An encoder that leaves the cores to others is free for
-    /// the next stream from then on.
+    /// Encodes rows of the run, and goes on to the second step. An encoder that leaves the cores to
+    /// others is free for the next stream from then on.
     ///
     /// # Errors
     /// The encoder fails, or has made what the decoder cannot take.
@@ -86,7 +89,8 @@ impl DecoderTurn<'_> {
     /// The language token that the window's audio suggests.
     ///
     /// # Errors
-    /// As for the other passes of the decoder: the window is another model's, or the tokens are too many.
+    /// As for the other passes of the decoder: the window is another model's, or the tokens are too
+    /// many.
     pub fn detect_language(&self, window: &EncodedWindow) -> Result<u32, EngineError> {
         self.run(|decoder| decoder.detect_language(window))
     }

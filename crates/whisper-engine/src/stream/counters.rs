@@ -34,11 +34,11 @@ counters! {
     coalesced => "updates-coalesced",
     /// Utterances with text.
     utterances => "utterances",
-    /// Windows that were begun anew because the model took their text for complete.
+    /// Windows that were restarted because the model took their text for complete.
     restarts => "restarts",
     /// Sounds with too little voice for an utterance.
     ignored_noises => "noises-ignored",
-    /// Updates rejected because the model heard no speech.
+    /// Updates rejected because the model guessed over silence.
     rejected_silence => "refused-silence",
     /// Updates rejected because they said more than can be said in the time.
     rejected_too_much => "refused-too-much",

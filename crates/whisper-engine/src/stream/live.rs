@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Text while it is being said: AlignAtt over an utterance that grows (see [`crate::decoder::AlignAttRequest`]).
+//! Text while it is being said: AlignAtt over an utterance that grows (see
+//! [`crate::decoder::AlignAttRequest`]).
 //!
-//! Each update encodes the utterance anew, feeds the committed text as a prompt, and commits the words that no
-//! longer look at the end of the audio. Committed text never changes. Silence is never encoded.
+//! Each update encodes the whole utterance again, feeds the committed text as a prompt, and commits the
+//! words that no longer look at the end of the audio. Committed text never changes. Silence is
+//! never encoded.
 
 mod commit;
 mod gate;
@@ -40,7 +42,8 @@ const MAX_GAP: MelFrame = MelFrame::new(300);
 const MAX_WINDOW: MelFrame = MelFrame::new(2900);
 /// Speech that is needed to tell its language.
 const LANGUAGE_SPEECH: MelFrame = MelFrame::new(200);
-/// Tokens that an update may add at first and with each second, more in scripts with many tokens a word.
+/// Tokens that an update may add at first and with each second, more in scripts with many tokens a
+/// word.
 const TOKENS: u64 = 8;
 const TOKENS_UNSPACED: u64 = 16;
 /// After so much audio without a word, the text before is not trusted.
@@ -202,7 +205,8 @@ impl LiveTranscriber {
         added_nothing && wordless > MAX_WORDLESS && !utterance.tokens.is_empty()
     }
 
-    /// Decodes what follows the committed text; `None` until the language can be told, or once the run was cancelled.
+    /// Decodes what follows the committed text; `None` until the language can be told, or once the
+    /// run was cancelled.
     fn decode(
         &mut self,
         run: &AudioRun,
@@ -251,8 +255,8 @@ impl LiveTranscriber {
         (TOKENS + per_second * wordless.get() / MelFrame::PER_SECOND) as usize
     }
 
-    /// Moves the watermark to where the next word may start at the earliest. `to_end`: nothing of what is there is
-    /// still to come.
+    /// Moves the watermark to where the next word may start at the earliest. `to_end`: nothing of
+    /// what is there is still to come.
     fn advance_watermark(&mut self, to_end: bool) -> TranscriptEvent {
         let position = self.gate.position();
         if self.utterance.is_none() {

@@ -54,16 +54,19 @@ pub enum Flush {
 
 /// The consumer half of a stream: mel rows of one [`AudioRun`] to words.
 ///
-/// Wait until [`next_frame`](Self::next_frame) is in the run, call [`step`](Self::step), and so on. When the run is
-/// finished, step with [`Flush::All`] until the watermark has reached the run's end.
+/// Wait until [`next_frame`](Self::next_frame) is in the run, call [`step`](Self::step), and so on.
+/// When the run is finished, step with [`Flush::All`] until the watermark has reached the run's
+/// end.
 pub trait Transcriber: Send {
     /// Frame, counted from the run's start, up to which rows must be there for the next step.
     fn next_frame(&self) -> MelFrame;
 
-    /// Recognises what is due, and releases the rows that no later step needs. Waits for the engine's turn.
+    /// Recognises what is due, and releases the rows that no later step needs. Waits for the
+    /// engine's turn.
     ///
     /// # Errors
-    /// The encoder or the decoder failed. A run that was cancelled is no error: its step yields nothing new.
+    /// The encoder or the decoder failed. A run that was cancelled is no error: its step yields
+    /// nothing new.
     fn step(&mut self, run: &AudioRun, flush: Flush) -> Result<Vec<TranscriptEvent>, EngineError>;
 
     /// What was done since the last call.

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Windows of up to 30 s over arbitrarily long audio, cut where it is quiet, each recognised by itself. All windows
-//! that are there are decoded side by side.
+//! Windows of up to 30 s over arbitrarily long audio, cut where it is quiet, each recognised by
+//! itself. All windows that are there are decoded side by side.
 //!
-//! In Whisper's own order each window starts where the timestamps of the one before end, and is prompted with its text
-//! (openai/whisper `transcribe.py`). That has one window wait for the other, and made as many errors
-//! (docs/performance.md).
+//! In Whisper's own order each window starts where the timestamps of the one before end, and is
+//! prompted with its text (openai/whisper `transcribe.py`). That has one window wait for the other,
+//! and made as many errors (docs/performance.md).
 
 mod cut;
 
@@ -70,7 +70,8 @@ impl OfflineTranscriber {
         }
     }
 
-    /// Windows that can be recognised now: whole ones, and when flushing also what is left after them.
+    /// Windows that can be recognised now: whole ones, and when flushing also what is left after
+    /// them.
     fn windows(&mut self, mel: &MelRing, flush: Flush, is_finished: bool) -> Vec<Window> {
         let (mut windows, mut start, end) = (Vec::new(), self.seek, mel.end());
         while windows.len() < MAX_SEQUENCES && end - start >= WINDOW {
@@ -96,7 +97,7 @@ impl OfflineTranscriber {
         windows
     }
 
-    /// Encodes windows, each in a turn of its own; `None` once the run was cancelled.
+    /// Encodes windows, one turn each; `None` once the run was cancelled.
     fn encode(
         &self,
         windows: &[Window],
@@ -135,7 +136,8 @@ impl OfflineTranscriber {
             .collect()
     }
 
-    /// Decodes windows at rising temperatures, each until its text is good enough; `None` where there is no speech.
+    /// Decodes windows at rising temperatures, each until its text is good enough; `None` where
+    /// there is no speech.
     fn decode(
         &self,
         windows: &[Encoded],
@@ -248,7 +250,8 @@ impl Transcriber for OfflineTranscriber {
     }
 }
 
-/// Keeps only the words that cannot go on in audio that is still to come; returns where the last one of them ends.
+/// Keeps only the words that cannot go on in audio that is still to come; returns where the last
+/// one of them ends.
 fn hold_back(words: &mut Vec<Word>, frames: MelFrame) -> MelFrame {
     let limit = frames.to_duration().saturating_sub(STALL_MARGIN);
     let kept = words.iter().take_while(|word| word.end <= limit).count();

@@ -70,7 +70,7 @@ impl TranscribeOptions {
         (tokenizer.is_multilingual() || name == "en").then_some(name)
     }
 
-    /// Whisper's code of the text's language, where it is known before anything was heard.
+    /// Whisper's code of the text's language, where it is known without any audio.
     pub fn text_language<'a>(&self, model: &'a Model) -> Option<&'a str> {
         if self.task == Task::Translate || !model.tokenizer.is_multilingual() {
             return Some("en");
@@ -82,12 +82,14 @@ impl TranscribeOptions {
 /// How to be live.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LiveOptions {
-    /// From one update to the next during speech. Half as long costs twice the work and brings words 0.2 s earlier.
+    /// From one update to the next during speech. Half as long costs twice the work and brings
+    /// words 0.2 s earlier.
     pub interval: Duration,
     /// Probability from which on a frame is voice, 0 to 1; 0 takes everything for speech.
     pub vad_threshold: f32,
-    /// Whether audio comes in real time: updates become rarer when they take long, and one update takes all audio
-    /// that came meanwhile. Otherwise each update takes the audio that it would have had if it had taken no time.
+    /// Whether audio comes in real time: updates become rarer when they take long, and one update
+    /// takes all audio that came meanwhile. Otherwise each update takes the audio that it would
+    /// have had if it had taken no time.
     pub real_time: bool,
     /// How words become final; `None` for what suits the model.
     pub policy: Option<Policy>,

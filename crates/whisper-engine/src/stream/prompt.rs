@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MPL-2.0
 //! The prompt: language, task, terms to expect, committed text.
 //!
-//! The text before the window is left out: small models copy what they got wrong there. Live, with 64 tokens of it,
-//! tiny.en and base had 9 and 6 of 596 words more wrong (`evaluate simulate --id stream-ls`). Nor are timestamps asked
-//! for: the times of words come from attention.
+//! The text before the window is left out: small models copy what they got wrong there. Live, with
+//! 64 tokens of it, tiny.en and base had 9 and 6 of 596 words more wrong (`evaluate simulate --id
+//! stream-ls`). Nor are timestamps asked for: the times of words come from attention.
 
 use std::sync::Arc;
 

@@ -13,14 +13,14 @@ use whisper_frontend::mel::MelAnalyzer;
 const CHUNK: usize = 1600;
 
 /// What came out, with the audio time at which it did.
-struct Heard {
+struct Recorded {
     words: Vec<(Duration, Word)>,
     pauses: Vec<Duration>,
     watermark: Duration,
     counters: LiveCounters,
 }
 
-impl Heard {
+impl Recorded {
     fn text(&self) -> String {
         let words: Vec<&str> = self
             .words
@@ -49,12 +49,12 @@ fn bytes(samples: &[i16]) -> Vec<u8> {
 }
 
 /// Feeds a clip and updates after each piece, as if computing took no time.
-fn listen(samples: &[u8], model: &str, options: LiveOptions) -> Heard {
+fn listen(samples: &[u8], model: &str, options: LiveOptions) -> Recorded {
     listen_with(samples, samples, model, options)
 }
 
 /// The same, where the detector of voice hears something else.
-fn listen_with(samples: &[u8], detected: &[u8], model: &str, options: LiveOptions) -> Heard {
+fn listen_with(samples: &[u8], detected: &[u8], model: &str, options: LiveOptions) -> Recorded {
     let engine = Engine::builder().device(Device::Cpu).open(model);
     let engine = engine.unwrap_or_else(|error| panic!("{error}"));
     let run = AudioRun::new(engine.model().config.n_mels);
@@ -67,7 +67,7 @@ fn listen_with(samples: &[u8], detected: &[u8], model: &str, options: LiveOption
         ..TranscribeOptions::default()
     };
     let mut live = LiveTranscriber::new(&engine, request, options);
-    let mut heard = Heard {
+    let mut recorded = Recorded {
         words: vec![],
         pauses: vec![],
         watermark: Duration::ZERO,
@@ -77,13 +77,13 @@ fn listen_with(samples: &[u8], detected: &[u8], model: &str, options: LiveOption
     let mut keep = |outputs: Vec<TranscriptEvent>, now| {
         for output in outputs {
             match output {
-                TranscriptEvent::Words(words) => heard
+                TranscriptEvent::Words(words) => recorded
                     .words
                     .extend(words.into_iter().map(|word| (now, word))),
-                TranscriptEvent::EndOfUtterance => heard.pauses.push(now),
+                TranscriptEvent::EndOfUtterance => recorded.pauses.push(now),
                 TranscriptEvent::Watermark(until) => {
-                    assert!(until >= heard.watermark, "the watermark goes back");
-                    heard.watermark = until;
+                    assert!(until >= recorded.watermark, "the watermark goes back");
+                    recorded.watermark = until;
                 }
                 TranscriptEvent::Language(_) | TranscriptEvent::Partial { .. } => {}
             }
@@ -104,9 +104,9 @@ fn listen_with(samples: &[u8], detected: &[u8], model: &str, options: LiveOption
     });
     run.finish();
     keep(live.step(&run, Flush::All).unwrap(), now);
-    heard.counters = live.take_counters();
-    println!("{:?}\n{}", heard.counters, heard.text());
-    heard
+    recorded.counters = live.take_counters();
+    println!("{:?}\n{}", recorded.counters, recorded.text());
+    recorded
 }
 
 #[test]
@@ -116,20 +116,21 @@ fn agreement_makes_words_final_while_they_are_said() {
         policy: Some(Policy::Agreement),
         ..steady()
     };
-    let heard = listen(&samples, "tiny.en", options);
-    let text = heard.text().to_lowercase().replace([',', '.'], "");
+    let recorded = listen(&samples, "tiny.en", options);
+    let text = recorded.text().to_lowercase().replace([',', '.'], "");
     assert!(text.contains("what you can do for your country"), "{text}");
-    assert!(heard.words.is_sorted_by_key(|(_, word)| word.start));
+    assert!(recorded.words.is_sorted_by_key(|(_, word)| word.start));
     // They come while they are said, not at the end.
     let end = Duration::from_millis(samples.len() as u64 / 32);
-    let early = heard
+    let early = recorded
         .words
         .iter()
         .filter(|(now, _)| *now + Duration::from_secs(2) < end);
-    assert!(early.count() > heard.words.len() / 2);
+    assert!(early.count() > recorded.words.len() / 2);
 }
 
-/// Without a detector of voice, all that keeps a model from writing into music and noise is the other guards.
+/// Without a detector of voice, all that keeps a model from writing into music and noise is the
+/// other guards.
 #[test]
 #[ignore = "needs ../shared"]
 fn guards_reject_most_hallucinations() {
@@ -149,9 +150,9 @@ fn guards_reject_most_hallucinations() {
         "pink-30db",
     ] {
         let samples = clip(&format!("nonspeech/{name}.flac"));
-        let heard = listen(&samples, "tiny.en", options);
-        words += heard.words.len();
-        counters += heard.counters;
+        let recorded = listen(&samples, "tiny.en", options);
+        words += recorded.words.len();
+        counters += recorded.counters;
         clips += 1;
     }
     println!("{words} words in {clips} clips: {counters:?}");
@@ -166,7 +167,7 @@ fn guards_reject_most_hallucinations() {
     ] {
         assert!(refused > 0, "{guard}: {counters:?}");
     }
-    // 159 seconds, in which anybody would say 400 words.
+    // 159 seconds, in which a speaker would say 400 words.
     assert!(words <= 40, "{words} words");
 }
 
@@ -174,15 +175,19 @@ fn guards_reject_most_hallucinations() {
 #[ignore = "needs ../shared"]
 fn more_text_than_can_be_said_is_rejected() {
     let samples = clip("en-long/gwb-columbia.flac");
-    // Every third sample: speech that nobody could speak.
+    // Every third sample: speech that no speaker could speak.
     let samples: Vec<u8> = samples
         .chunks_exact(2)
         .step_by(3)
         .flatten()
         .copied()
         .collect();
-    let heard = listen(&samples[..20 * 32_000], "tiny.en", steady());
-    assert!(heard.counters.rejected_too_much > 0, "{:?}", heard.counters);
+    let recorded = listen(&samples[..20 * 32_000], "tiny.en", steady());
+    assert!(
+        recorded.counters.rejected_too_much > 0,
+        "{:?}",
+        recorded.counters
+    );
 }
 
 #[test]
@@ -194,9 +199,13 @@ fn words_without_voice_are_rejected() {
     let mut detected = samples.to_vec();
     let pieces = detected.chunks_exact_mut(4 * 32_000);
     pieces.for_each(|piece| piece[2 * 32_000..][..38_400].fill(0));
-    let heard = listen_with(samples, &detected, "tiny.en", steady());
-    assert!(heard.counters.rejected_words > 0, "{:?}", heard.counters);
-    assert!(heard.words.len() > 20, "{}", heard.text());
+    let recorded = listen_with(samples, &detected, "tiny.en", steady());
+    assert!(
+        recorded.counters.rejected_words > 0,
+        "{:?}",
+        recorded.counters
+    );
+    assert!(recorded.words.len() > 20, "{}", recorded.text());
 }
 
 fn steady() -> LiveOptions {
@@ -209,8 +218,8 @@ fn steady() -> LiveOptions {
 #[test]
 fn words_come_in_order_while_they_are_said() {
     let samples = speech();
-    let heard = listen(&samples, "tiny.en", steady());
-    let text = heard.text().to_lowercase();
+    let recorded = listen(&samples, "tiny.en", steady());
+    let text = recorded.text().to_lowercase();
     for words in [
         "fellow americans",
         "country can do for you",
@@ -218,14 +227,14 @@ fn words_come_in_order_while_they_are_said() {
     ] {
         assert!(text.replace([',', '.'], "").contains(words), "{text}");
     }
-    assert!(heard.words.is_sorted_by_key(|(_, word)| word.start));
-    for (now, word) in &heard.words {
+    assert!(recorded.words.is_sorted_by_key(|(_, word)| word.start));
+    for (now, word) in &recorded.words {
         assert!(
             word.end >= word.start && word.end <= *now,
             "{word:?} at {now:?}"
         );
     }
-    let mut delays: Vec<_> = heard
+    let mut delays: Vec<_> = recorded
         .words
         .iter()
         .map(|(now, word)| *now - word.end)
@@ -254,20 +263,20 @@ fn nothing_is_printed_without_speech() {
         "pink-30db",
     ] {
         let samples = clip(&format!("nonspeech/{name}.flac"));
-        let heard = listen(&samples, "tiny.en", steady());
-        assert_eq!(heard.text(), "", "{name}");
+        let recorded = listen(&samples, "tiny.en", steady());
+        assert_eq!(recorded.text(), "", "{name}");
         let end = Duration::from_millis(samples.len() as u64 / 32);
         assert!(
-            heard.watermark + Duration::from_millis(20) >= end,
+            recorded.watermark + Duration::from_millis(20) >= end,
             "{name}: {:?}",
-            heard.watermark
+            recorded.watermark
         );
     }
 }
 
 #[test]
 fn silence_is_never_encoded() {
-    let heard = listen(&vec![0; 32_000 * 10], "tiny.en", steady());
-    assert_eq!(heard.counters, LiveCounters::default());
-    assert!(heard.watermark >= Duration::from_millis(9990));
+    let recorded = listen(&vec![0; 32_000 * 10], "tiny.en", steady());
+    assert_eq!(recorded.counters, LiveCounters::default());
+    assert!(recorded.watermark >= Duration::from_millis(9990));
 }

@@ -6,7 +6,8 @@ use whisper_engine::{
     TranscriptEvent, Word,
 };
 
-/// What comes out, for audio that comes in pieces of so many samples, each followed by an update if one is due.
+/// What comes out, for audio that comes in pieces of so many samples, each followed by an update if
+/// one is due.
 fn listen(samples: &[u8], piece: usize) -> Vec<Word> {
     let engine = Engine::builder().device(Device::Cpu).open("tiny.en");
     let engine = engine.unwrap_or_else(|error| panic!("{error}"));

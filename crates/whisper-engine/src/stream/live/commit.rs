@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
-//! What becomes of what an update decoded: words that are final, a draft for the next update, or nothing.
+//! What becomes of what an update decoded: words that are final, a draft for the next update, or
+//! nothing.
 
 use super::guards::{self, RejectReason};
 use super::policy::{Update, UpdateText};
@@ -8,7 +9,7 @@ use super::word_timer::WordTimer;
 use super::{AudioRun, DueUpdate, LiveTranscriber, MelFrame, TranscriptEvent, Word};
 use crate::decoder::{AlignAttResult, WordTokens, is_known_hallucination};
 
-/// After so many rejected updates the window begins anew.
+/// After so many rejected updates the window is restarted.
 const MAX_REJECTED: u32 = 4;
 
 impl LiveTranscriber {
@@ -108,7 +109,8 @@ impl LiveTranscriber {
         utterance.draft.clear();
         utterance.rejected += 1;
         if reason == RejectReason::Loop || utterance.rejected >= MAX_REJECTED {
-            // What misled the model is in the text; the audio that is not committed is decoded again.
+            // What misled the model is in the text; the audio that is not committed is decoded
+            // again.
             utterance.restart(self.watermark);
         }
     }

@@ -31,8 +31,8 @@ pub enum RejectReason {
     Boilerplate,
 }
 
-/// Why the text that was added to an utterance is to be thrown away; `None` if it is sound. `voiced` frames of the
-/// utterance hold voice; `last` says that no update will follow.
+/// Why the text that was added to an utterance is to be thrown away; `None` if it is sound.
+/// `voiced` frames of the utterance hold voice; `last` says that no update will follow.
 pub fn judge(result: &AlignAttResult, voiced: MelFrame, last: bool) -> Option<RejectReason> {
     match result.stop {
         Stop::TooMany => return Some(RejectReason::TooMuch),

@@ -36,7 +36,8 @@ impl UpdateInterval {
         (since_update.get() / frames(self.wanted).get()).saturating_sub(1)
     }
 
-    /// An update took so long, waiting for other streams included. Grows at once, shrinks by halves.
+    /// An update took so long, waiting for other streams included. Grows at once, shrinks by
+    /// halves.
     pub fn took(&mut self, time: Duration) {
         if !self.adapts {
             return;

@@ -5,14 +5,17 @@ use crate::decoder::{AlignAttResult, Stop, WordTokens, split_words};
 use whisper_frontend::EncoderFrame;
 use whisper_model::{Config, Tokenizer};
 
-/// Words that look at the last frames of the audio are left for later; at fewer frames where no audio will follow.
+/// Words that look at the last frames of the audio are left for later; at fewer frames where no
+/// audio will follow.
 const MARGIN: EncoderFrame = EncoderFrame::new(35);
 const LAST_MARGIN: EncoderFrame = EncoderFrame::new(4);
-/// A word is final if each of its tokens has this probability, or this one where two updates in a row agree on it.
+/// A word is final if each of its tokens has this probability, or this one where two updates in a
+/// row agree on it.
 const MIN_PROBABILITY: f32 = 0.5;
 const MIN_PROBABILITY_AGREED: f32 = 0.2;
-/// Else it is final once it ended so long before the end of the audio. Delays of 1.5, 2.2 and 3 s leave tiny.en with
-/// 352, 351, 360 of 2655 words wrong and base with 329, 327, 304 (4 s: 307). Larger models were not tried.
+/// Else it is final once it ended so long before the end of the audio. Delays of 1.5, 2.2 and 3 s
+/// leave tiny.en with 352, 351, 360 of 2655 words wrong and base with 329, 327, 304 (4 s: 307).
+/// Larger models were not tried.
 const COMMIT_DELAY_TINY: EncoderFrame = EncoderFrame::new(75);
 const COMMIT_DELAY: EncoderFrame = EncoderFrame::new(150);
 /// Layers of the decoder of tiny.
@@ -34,14 +37,16 @@ pub enum Update {
 pub enum Policy {
     /// By where cross-attention looks (see [`crate::decoder::AlignAttRequest`]).
     AlignAtt,
-    /// By what two updates in a row agree on: LocalAgreement-2 (Liu, Spanakis, Niehues 2020; Macháček, Dabre, Bojar
-    /// 2023, arXiv 2307.14743). Later by one update, and without a view into the model.
+    /// By what two updates in a row agree on: LocalAgreement-2 (Liu, Spanakis, Niehues 2020;
+    /// Macháček, Dabre, Bojar 2023, arXiv 2307.14743). Later by one update, and without a view into
+    /// the model.
     Agreement,
 }
 
 impl Policy {
-    /// AlignAtt where the model's heads are known to follow the audio. Those of large-v3-turbo, with four layers on a
-    /// large encoder, do not well enough (WhisperLiveKit's benchmarks: 18 against 5 % WER).
+    /// AlignAtt where the model's heads are known to follow the audio. Those of large-v3-turbo,
+    /// with four layers on a large encoder, do not well enough (WhisperLiveKit's benchmarks: 18
+    /// against 5 % WER).
     pub fn of(config: &Config) -> Self {
         if !config.alignment_heads.is_empty() && config.text_layers == config.audio_layers {
             Self::AlignAtt
@@ -59,7 +64,7 @@ impl Policy {
         }
     }
 
-    /// Frames after which an unsure word is heard as well as it ever will be.
+    /// How long before the end of the audio an unsure word has to end, to be final.
     pub(super) fn commit_delay(config: &Config) -> EncoderFrame {
         if config.text_layers > TINY_LAYERS {
             COMMIT_DELAY
@@ -68,10 +73,11 @@ impl Policy {
         }
     }
 
-    /// The words of an update that are final. An unsure word waits until it ended `commit_delay` before the end of the
-    /// audio.
+    /// The words of an update that are final. An unsure word waits until it ended `commit_delay`
+    /// before the end of the audio.
     ///
-    /// In a pause an unsure word waits for the end of the utterance, a moment later: more words may yet make it clear.
+    /// In a pause an unsure word waits for the end of the utterance, a moment later: more words may
+    /// yet make it clear.
     pub(super) fn final_words(
         self,
         text: &UpdateText,
@@ -160,7 +166,8 @@ mod tests {
     use super::*;
     use test_support::small_tokenizer as small;
 
-    /// "hello world wor", each token spoken for half a second and as sure as said; half a second more is silent.
+    /// "hello world wor", each token spoken for half a second and as sure as said; half a second
+    /// more is silent.
     fn result(tokenizer: &Tokenizer, probabilities: [f32; 3]) -> AlignAttResult {
         let words = ["hello", " world", " wor"].map(|word| tokenizer.encode(word));
         let count = words.iter().map(Vec::len).sum::<usize>();

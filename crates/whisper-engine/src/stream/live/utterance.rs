@@ -51,7 +51,8 @@ impl Utterance {
         }
     }
 
-    /// Appends committed words, given by where each starts and where its tokens end within `tokens`.
+    /// Appends committed words, given by where each starts and where its tokens end within
+    /// `tokens`.
     pub fn commit(&mut self, tokens: &[u32], words: impl IntoIterator<Item = CommittedWord>) {
         let before = self.tokens.len();
         self.tokens.extend_from_slice(tokens);
@@ -141,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_window_without_recent_words_begins_anew() {
+    fn a_long_window_without_recent_words_is_restarted() {
         let mut utterance = Utterance::new(MelFrame::new(0));
         utterance.commit(&[1], [word(10, 1)]);
         utterance.scroll(MelFrame::new(2500));

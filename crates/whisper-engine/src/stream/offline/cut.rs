@@ -18,8 +18,8 @@ pub fn window(mel: &MelRing, start: MelFrame) -> MelFrame {
     MIN_CUT + MelFrame::from_usize(quietest(&levels))
 }
 
-/// Where in `levels`, without [`REACH`] at both ends, the sum over the places in reach is least, counted from the
-/// first such place.
+/// Where in `levels`, without [`REACH`] at both ends, the sum over the places in reach is least,
+/// counted from the first such place.
 fn quietest(levels: &[f32]) -> usize {
     let sums = levels
         .windows(2 * REACH)
