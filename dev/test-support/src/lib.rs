@@ -3,12 +3,13 @@
 //! counts.
 //!
 //! No test passes by returning early. A test that needs what a fresh checkout lacks says so in its
-//! `#[ignore]`, with one of these reasons:
+//! `#[ignore]`:
 //!
-//! | reason | who runs it |
+//! | the reason begins with | who runs it |
 //! |---|---|
 //! | `needs the model tiny.en` (`base`, `silero-vad`) | `scripts/test`, which fetches these models |
-//! | `needs ../shared` | `scripts/test`, where that directory lies beside the repository |
+//! | `needs gst-plugins-rs` | `scripts/test`, which builds them |
+//! | `needs`, and names `../shared` | `scripts/test`, where that directory lies beside the repository |
 //! | `needs the emulated NPU` | `scripts/test-npu` |
 //! | `takes minutes` | a developer, by name |
 //!
