@@ -11,11 +11,12 @@ pub trait Element: Copy + Default + Into<f32> + Send + Sync + 'static {
     fn zeros(len: usize) -> ValueBuffer;
     /// The buffer's elements, if they are in this format.
     fn slice(buffer: &ValueBuffer) -> Option<&[Self]>;
-    /// The same to write to.
+    /// The elements to write to, if they are in this format.
     fn slice_mut(buffer: &mut ValueBuffer) -> Option<&mut [Self]>;
 }
 
-/// A [`AlignedBuffer`] of [`GemmKernel::Value`](crate::GemmKernel::Value)s of any kernel, for types that do not name the kernel.
+/// An [`AlignedBuffer`] of any kernel's [`GemmKernel::Value`](crate::GemmKernel::Value)s, for types
+/// that do not name the kernel.
 pub enum ValueBuffer {
     /// 32-bit floats.
     F32(AlignedBuffer<f32>),

@@ -129,7 +129,7 @@
 //!
 //! | module | what it has |
 //! |---|---|
-//! | [`buffer`], [`micro_kernel`] | aligned memory; the innermost loop |
+//! | [`buffer`], [`element`], [`micro_kernel`] | aligned memory; memory of f32 or bf16, told apart at run time; the innermost loop |
 //! | [`arch`] | a file per instruction set, the portable twin among them |
 //! | [`vecmath`], [`layer_norm`] | 2^x and GELU with their error bounds; layer normalisation |
 //! | [`pack`], [`gemm`], [`epilogue`] | products of values |
