@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: MPL-2.0
 //! The decoder in f32 on candle-core.
 //!
-//! Graph: openai/whisper `model.py`, class `TextDecoder`. Nothing is kept from call to call: each one takes all
-//! tokens through all layers.
+//! Graph: openai/whisper `model.py`, class `TextDecoder`. Nothing is kept from call to call: each
+//! one takes all tokens through all layers.
 
 use candle_core::{Device, Result, Tensor};
 use whisper_engine::decoder::{Attention, alignment_heads};
 use whisper_engine::encoder::AudioFeatures;
 use whisper_model::{Model, ModelError};
 
-use crate::nn::{self, FeedForward, LayerNorm, Linear};
+use crate::nn::{self, LayerNorm, Linear, Mlp};
 
 /// Whisper's decoder, slow and large.
 pub struct ReferenceDecoder {
-    /// (vocab, d); the transposed view projects to logits.
+    /// `[vocab, d]`; the transposed view projects to logits.
     embedding: Tensor,
     positions: Tensor,
     layers: Vec<Layer>,
@@ -31,11 +31,13 @@ struct Layer {
     cross_norm: LayerNorm,
     cross_q: Linear,
     cross_out: Linear,
-    feed_forward_norm: LayerNorm,
-    feed_forward: FeedForward,
+    mlp_norm: LayerNorm,
+    mlp: Mlp,
 }
 
 impl ReferenceDecoder {
+    /// Takes the model's weights in f32.
+    ///
     /// # Errors
     /// A weight that the model lacks.
     pub fn new(model: &Model) -> std::result::Result<Self, ModelError> {
@@ -52,8 +54,9 @@ impl ReferenceDecoder {
         })
     }
 
-    /// The logits that follow each of `tokens`, `[tokens, vocab]` row-major, for a window that starts with the first of
-    /// them. `attention` is given the cross-attention of the alignment heads.
+    /// The logits that follow each of `tokens`, `[tokens, vocab]` row-major, for a window that
+    /// starts with the first of them. `attention` is given the cross-attention of the alignment
+    /// heads.
     ///
     /// # Errors
     /// Candle's: more tokens than the model has positions, or features of another model.
@@ -70,12 +73,12 @@ impl ReferenceDecoder {
         for (index, layer) in self.layers.iter().enumerate() {
             x = layer.attend_self(&x, &mask, self.heads)?;
             let weights;
-            (x, weights) = layer.attend_audio(&x, &self.cross_kv(features, index)?, self.heads)?;
+            (x, weights) = layer.attend_cross(&x, &self.cross_kv(features, index)?, self.heads)?;
             if let Some(attention) = attention.as_deref_mut() {
                 self.record(index, &weights, attention)?;
             }
-            let normed = layer.feed_forward_norm.forward(&x)?;
-            x = x.add(&layer.feed_forward.forward(&normed)?)?;
+            let normed = layer.mlp_norm.forward(&x)?;
+            x = x.add(&layer.mlp.forward(&normed)?)?;
         }
         let hidden = self.norm.forward(&x)?;
         hidden
@@ -89,14 +92,17 @@ impl ReferenceDecoder {
         self.embedding.dims()[0]
     }
 
-    /// Keys `[heads, d / heads, frames]` and values `[heads, frames, d / heads]` of a layer's cross-attention.
+    /// Keys `[heads, d / heads, frames]` and values `[heads, frames, d / heads]` of a layer's
+    /// cross-attention.
     fn cross_kv(&self, features: &AudioFeatures, layer: usize) -> Result<(Tensor, Tensor)> {
         let tensor = |x: &ndarray::Array2<f32>| {
             let x = x.slice(ndarray::s![..features.context, ..]);
             let x = Tensor::from_iter(x.iter().copied(), &Device::Cpu)?.reshape(x.dim())?;
             nn::split_heads(&x, self.heads)
         };
-        let pair = &features.cross[layer];
+        let Some(pair) = features.cross.get(layer) else {
+            candle_core::bail!("the features have no layer {layer}")
+        };
         Ok((tensor(&pair.k)?.transpose(1, 2)?, tensor(&pair.v)?))
     }
 
@@ -112,7 +118,7 @@ impl ReferenceDecoder {
     }
 }
 
-/// `[tokens, tokens]`: 0 where a token may look, -∞ at later tokens.
+/// `[tokens, tokens]`: 0 where a token may attend to, -∞ at later tokens.
 fn causal_mask(tokens: usize) -> Result<Tensor> {
     let rows = (0..tokens).flat_map(|query| {
         (0..tokens).map(move |key| if key > query { f32::NEG_INFINITY } else { 0.0 })
@@ -134,8 +140,8 @@ impl Layer {
             cross_norm: norm("encoder_attn_layer_norm")?,
             cross_q: linear("encoder_attn.q")?,
             cross_out: linear("encoder_attn.out")?,
-            feed_forward_norm: norm("final_layer_norm")?,
-            feed_forward: FeedForward::load(model, &name)?,
+            mlp_norm: norm("final_layer_norm")?,
+            mlp: Mlp::load(model, &name)?,
         })
     }
 
@@ -150,8 +156,8 @@ impl Layer {
         x.add(&self.out.forward(&nn::join_heads(&y)?)?)
     }
 
-    /// Residual cross-attention; also its weights (heads, tokens, audio_ctx).
-    fn attend_audio(
+    /// Residual cross-attention; also its weights `[heads, tokens, frames]`.
+    fn attend_cross(
         &self,
         x: &Tensor,
         (k, v): &(Tensor, Tensor),

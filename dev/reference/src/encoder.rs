@@ -1,17 +1,19 @@
 // SPDX-License-Identifier: MPL-2.0
-//! The encoder in f32 on candle-core, as plain as the paper: what every other backend is measured against.
+//! The encoder in f32 on candle-core, as plain as the paper: what every other backend is measured
+//! against.
 //!
-//! Graph: openai/whisper `model.py`, class `AudioEncoder`; the cross-attention projections of its decoder
-//! layers are computed here too, since they depend on nothing but this output.
+//! Graph: openai/whisper `model.py`, class `AudioEncoder`; the cross-attention projections of its
+//! decoder layers are computed here too, since they depend on nothing but this output.
 
 use candle_core::{CpuStorage, Device, Storage, Tensor};
 use ndarray::{Array2, ArrayViewMut2};
 
-use crate::nn::{self, FeedForward, LayerNorm, Linear};
+use crate::nn::{self, LayerNorm, Linear, Mlp};
 use whisper_engine::encoder::{AudioFeatures, Encoder, EncoderError};
 use whisper_frontend::mel::WINDOW_FRAMES;
 use whisper_model::{Model, ModelError};
 
+/// Whisper's encoder, slow and large.
 pub struct ReferenceEncoder {
     input: Array2<f32>,
     conv1: Conv,
@@ -36,11 +38,15 @@ struct Layer {
     k: Linear,
     v: Linear,
     out: Linear,
-    feed_forward_norm: LayerNorm,
-    feed_forward: FeedForward,
+    mlp_norm: LayerNorm,
+    mlp: Mlp,
 }
 
 impl ReferenceEncoder {
+    /// Takes the model's weights in f32.
+    ///
+    /// # Errors
+    /// A weight that the model lacks.
     pub fn new(model: &Model) -> Result<Self, ModelError> {
         let config = &model.config;
         let layers = (0..config.audio_layers)
@@ -66,9 +72,8 @@ impl ReferenceEncoder {
         })
     }
 
-    /// The encoder's graph over the first `2 * context` frames: (context, d).
+    /// The encoder's graph over the first `2 * context` frames: `[context, d]`.
     fn hidden(&self, context: usize) -> candle_core::Result<Tensor> {
-        // `as_standard_layout` is what it is already: the window is C-contiguous by construction.
         let mel = Tensor::from_iter(self.input.iter().copied(), &Device::Cpu)?
             .reshape(self.input.dim())?
             .narrow(0, 0, 2 * context)?
@@ -89,6 +94,7 @@ impl ReferenceEncoder {
 }
 
 impl ReferenceEncoder {
+    /// Encodes to `out`.
     fn write(&self, context: usize, out: &mut AudioFeatures) -> candle_core::Result<()> {
         let hidden = self.hidden(context)?;
         copy(&hidden, &mut out.hidden)?;
@@ -129,18 +135,14 @@ impl Layer {
             k: linear("k")?,
             v: linear("v")?,
             out: linear("out")?,
-            feed_forward_norm: LayerNorm::load(model, &format!("{name}.final_layer_norm"))?,
-            feed_forward: FeedForward::load(model, &name)?,
+            mlp_norm: LayerNorm::load(model, &format!("{name}.final_layer_norm"))?,
+            mlp: Mlp::load(model, &name)?,
         })
     }
 
     fn forward(&self, x: &Tensor) -> candle_core::Result<Tensor> {
-        let x = x.add(&self.attention(&self.attention_norm.forward(x)?)?)?;
-        x.add(
-            &self
-                .feed_forward
-                .forward(&self.feed_forward_norm.forward(&x)?)?,
-        )
+        let x = &x.add(&self.attention(&self.attention_norm.forward(x)?)?)?;
+        x.add(&self.feed_forward.forward(&self.mlp_norm.forward(&x)?)?)
     }
 
     fn attention(&self, x: &Tensor) -> candle_core::Result<Tensor> {

@@ -16,14 +16,15 @@ pub fn load(model: &Model, name: &str) -> std::result::Result<Tensor, ModelError
     })
 }
 
-/// `y = x Wᵀ + b` for rows `x` (n, in), `W` (out, in), `b` (out).
+/// `y = x Wᵀ + b` for rows `x`, `[n, in]`, with `W`, `[out, in]`, and `b`, `[out]`.
 pub struct Linear {
     weight: Tensor,
     bias: Option<Tensor>,
 }
 
 impl Linear {
-    /// `name.weight`, and `name.bias` where the model has one (Whisper's key projections have none).
+    /// `name.weight`, and `name.bias` where the model has one (Whisper's key projections have
+    /// none).
     pub fn load(model: &Model, name: &str) -> std::result::Result<Self, ModelError> {
         let bias = format!("{name}.bias");
         Ok(Self {
@@ -35,6 +36,7 @@ impl Linear {
         })
     }
 
+    /// `[n, in]` to `[n, out]`.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let y = x.matmul(&self.weight.t()?)?;
         match &self.bias {
@@ -51,6 +53,7 @@ pub struct LayerNorm {
 }
 
 impl LayerNorm {
+    /// `name.weight` and `name.bias`.
     pub fn load(model: &Model, name: &str) -> std::result::Result<Self, ModelError> {
         Ok(Self {
             weight: load(model, &format!("{name}.weight"))?,
@@ -58,6 +61,7 @@ impl LayerNorm {
         })
     }
 
+    /// Normalises each row of `[n, d]`.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
         x.apply_op1_no_bwd(&Standardize)?
             .broadcast_mul(&self.weight)?
@@ -65,13 +69,14 @@ impl LayerNorm {
     }
 }
 
-/// The feed-forward half of a block: `fc2(GELU(fc1(x)))`, GELU in its exact (erf) form.
-pub struct FeedForward {
+/// The MLP of a residual attention block: `fc2(GELU(fc1(x)))`, GELU in its exact (erf) form.
+pub struct Mlp {
     fc1: Linear,
     fc2: Linear,
 }
 
-impl FeedForward {
+impl Mlp {
+    /// `name.fc1` and `name.fc2`.
     pub fn load(model: &Model, name: &str) -> std::result::Result<Self, ModelError> {
         Ok(Self {
             fc1: Linear::load(model, &format!("{name}.fc1"))?,
@@ -79,12 +84,13 @@ impl FeedForward {
         })
     }
 
+    /// `[n, d]` to `[n, d]`.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
         self.fc2.forward(&self.fc1.forward(x)?.gelu_erf()?)
     }
 }
 
-/// (n, d) to (heads, n, d / heads), contiguous.
+/// `[n, d]` to `[heads, n, d / heads]`, contiguous.
 pub fn split_heads(x: &Tensor, heads: usize) -> Result<Tensor> {
     let (rows, width) = x.dims2()?;
     x.reshape((rows, heads, width / heads))?
@@ -92,7 +98,7 @@ pub fn split_heads(x: &Tensor, heads: usize) -> Result<Tensor> {
         .contiguous()
 }
 
-/// (heads, n, d / heads) back to (n, d).
+/// `[heads, n, d / heads]` back to `[n, d]`.
 pub fn join_heads(x: &Tensor) -> Result<Tensor> {
     let (heads, rows, width) = x.dims3()?;
     x.transpose(0, 1)?.reshape((rows, heads * width))
@@ -175,7 +181,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn softmax_rows_sum_to_one_and_keep_their_order() {
+    fn softmax_sums_to_one_and_keeps_the_order() {
         let x = Tensor::new(&[[1f32, 2., 3.], [1000., 0., -1000.]], &Device::Cpu).unwrap();
         let rows = softmax(&x).unwrap().to_vec2::<f32>().unwrap();
         for row in &rows {
@@ -198,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn heads_that_are_split_and_joined_again_are_the_same_rows() {
+    fn split_heads_are_joined_to_the_same_rows() {
         let x = Tensor::arange(0f32, 24., &Device::Cpu)
             .unwrap()
             .reshape((3, 8))

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
-//! When each token was spoken: cross-attention of the alignment heads, then dynamic time warping (openai/whisper
-//! `timing.py`, `find_alignment`, `median_filter` and `dtw`).
+//! When each token was spoken: cross-attention of the alignment heads, then dynamic time warping
+//! (openai/whisper `timing.py`, `find_alignment`, `median_filter` and `dtw`).
 
 use std::array::from_fn;
 use std::ops::Range;
@@ -32,7 +32,8 @@ impl Attention {
         }
     }
 
-    /// Appends rows of one alignment head, `[tokens, frames]`. Heads are numbered as the model lists them.
+    /// Appends rows of one alignment head, `[tokens, frames]`. Heads are numbered as the model
+    /// lists them.
     pub fn record(&mut self, head: usize, rows: &[f32]) {
         if self.heads.len() <= head {
             self.heads.resize(head + 1, Vec::new());
@@ -92,8 +93,8 @@ impl Attention {
     }
 }
 
-/// For each token of `tokens`, the frame at which the best monotonic path first reaches it. The first `content` frames
-/// hold audio.
+/// For each token of `tokens`, the frame at which the best monotonic path first reaches it. The
+/// first `content` frames hold audio.
 pub fn token_frames(
     attention: &Attention,
     tokens: Range<usize>,
@@ -155,8 +156,9 @@ pub(super) fn add_median_filtered(row: &[f32], sum: &mut [f32]) {
 /// Frames whose medians are found together: some vectors, whatever the machine.
 const FRAMES: usize = 16;
 
-/// The median at each frame, found without a branch: what can be neither the least nor the largest three is sorted out
-/// pair by pair (selection network for seven numbers in N. Devillard, "Fast median search", 1998).
+/// The median at each frame, found without a branch: what can be neither the least nor the largest
+/// three is sorted out pair by pair (selection network for seven numbers in N. Devillard, "Fast
+/// median search", 1998).
 #[inline(always)]
 fn medians(mut x: [[f32; FRAMES]; MEDIAN_WIDTH]) -> [f32; FRAMES] {
     const PAIRS: [(usize, usize); 13] = [
@@ -195,8 +197,8 @@ fn medians(mut x: [[f32; FRAMES]; MEDIAN_WIDTH]) -> [f32; FRAMES] {
     x[MEDIAN_WIDTH / 2]
 }
 
-/// Dynamic time warping over an alignment matrix `[tokens, frames]` with the steps next token, next frame, and both:
-/// the frame at which the path of the largest sum first reaches each token.
+/// Dynamic time warping over an alignment matrix `[tokens, frames]` with the steps next token, next
+/// frame, and both: the frame at which the path of the largest sum first reaches each token.
 fn first_frames(matrix: &[f32], tokens: usize, frames: usize) -> Vec<usize> {
     #[derive(Clone, Copy)]
     enum Step {

@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: MPL-2.0
 //! Keys and values that attention reads: of a window, and of the tokens fed so far.
 //!
-//! They lie in the layouts of [`whisper_kernels::epilogue::PackKeys`] and [`whisper_kernels::epilogue::PackValues`], in the
-//! number format of the decoder's kernel.
+//! They lie in the layouts of [`whisper_kernels::epilogue::PackKeys`] and
+//! [`whisper_kernels::epilogue::PackValues`], in the number format of the decoder's kernel.
 
 use whisper_kernels::GemmKernel;
 use whisper_kernels::decoder_attention::padded_keys;
 use whisper_kernels::element::ValueBuffer;
 use whisper_model::Config;
 
-/// Cross-attention's keys and values of one window, each `[layers, heads, audio_ctx in whole panels, head width]`.
+/// Cross-attention's keys and values of one window, each `[layers, heads, audio_ctx in whole
+/// panels, head width]`.
 pub struct CrossKvCache {
     /// All keys.
     pub keys: ValueBuffer,
@@ -33,7 +34,8 @@ impl CrossKvCache {
     }
 }
 
-/// Self-attention's keys and values of some sequences, each `[layers, heads, sequences, capacity, head width]`.
+/// Self-attention's keys and values of some sequences, each `[layers, heads, sequences, capacity,
+/// head width]`.
 pub struct KvCache {
     /// All keys.
     pub keys: ValueBuffer,

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: MPL-2.0
 //! Whisper's text decoder: what the encoder made of a window, to tokens, to words with times.
 //!
-//! [`Decoder`] holds the weights and the tokenizer, and is shared by all streams. What belongs to one window is the
-//! caller's: an [`EncodedWindow`] and a [`DecodeSession`].
+//! [`Decoder`] holds the weights and the tokenizer, and is shared by all streams. What belongs to
+//! one window is the caller's: an [`EncodedWindow`] and a [`DecodeSession`].
 //!
 //! | module | what it does |
 //! |---|---|
 //! | `text_decoder`, `cpu` | the network: tokens to logits |
 //! | `session`, `kv_cache`, `workspace`, `residual` | what belongs to a window and to its tokens |
-//! | `sampling`, `suppress`, `quality` | logits to a hypothesis; which tokens may come; whether it is good enough |
+//! | `sampling`, `suppress`, `quality` | logits to a hypothesis; which tokens; how good |
 //! | `align_att`, `align_att/*` | decoding that stops where the audio does |
 //! | `alignment`, `words` | when each token was spoken; tokens to words |
 
@@ -50,7 +50,8 @@ pub struct Decoder {
 }
 
 impl Decoder {
-    /// For the fastest instruction set that this machine has, or the one that the environment names.
+    /// For the fastest instruction set that this machine has, or the one that the environment
+    /// names.
     ///
     /// # Errors
     /// An unknown instruction set in the environment, or a weight that the model lacks.
@@ -74,7 +75,8 @@ impl Decoder {
         &self.tokenizer
     }
 
-    /// A window as cross-attention reads it: keys and values in the order and number format of the decoder's kernels.
+    /// A window as cross-attention reads it: keys and values in the order and number format of the
+    /// decoder's kernels.
     ///
     /// # Errors
     /// Features of another model, or a context that the model does not have.
@@ -82,8 +84,8 @@ impl Decoder {
         self.network.prepare(features)
     }
 
-    /// Feeds `tokens` after those of the session's first sequence, and returns the logits that follow each of them,
-    /// `[tokens, vocab]`.
+    /// Feeds `tokens` after those of the session's first sequence, and returns the logits that
+    /// follow each of them, `[tokens, vocab]`.
     ///
     /// # Errors
     /// See [`Decoder::forward`].
@@ -101,12 +103,12 @@ impl Decoder {
         Ok(logits)
     }
 
-    /// Feeds `tokens` after those of the session's first sequence, without the projection to the vocabulary.
-    /// `attention` is given what the alignment heads attend to.
+    /// Feeds `tokens` after those of the session's first sequence, without the projection to the
+    /// vocabulary. `attention` is given what the alignment heads attend to.
     ///
     /// # Errors
-    /// More tokens than the decoder's context holds, a token that the model does not have, or a window or session of
-    /// another decoder.
+    /// More tokens than the decoder's context holds, a token that the model does not have, or a
+    /// window or session of another decoder.
     pub fn forward(
         &self,
         tokens: &[u32],
@@ -122,7 +124,8 @@ impl Decoder {
         self.network.forward(tokens, session, attention)
     }
 
-    /// The logits that follow token `index` of those fed last, `[vocab]`, in place of what `logits` holds.
+    /// The logits that follow token `index` of those fed last, `[vocab]`, in place of what `logits`
+    /// holds.
     ///
     /// # Errors
     /// A token that was not fed, or a session of another decoder.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Whether a hypothesis is good enough (openai/whisper `transcribe.py`, `decode_with_fallback`: temperature fallback and
-//! the silence rule).
+//! Whether a hypothesis is good enough (openai/whisper `transcribe.py`, `decode_with_fallback`:
+//! temperature fallback and the silence rule).
 
 use std::io::Write;
 
@@ -41,7 +41,8 @@ pub enum Decision {
     Retry,
 }
 
-/// Thresholds with openai/whisper's defaults. Those for known hallucinations are this library's own.
+/// Thresholds with openai/whisper's defaults. Those for known hallucinations are this library's
+/// own.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct FallbackThresholds {
     /// Text that compresses better than this repeats itself.

@@ -48,7 +48,8 @@ impl ResidualStream {
         &self.normed[..count * (self.normed.len() / BLOCK)]
     }
 
-    /// Adds the parts to the first `count` rows, always in the same order, and normalises and quantises these.
+    /// Adds the parts to the first `count` rows, always in the same order, and normalises and
+    /// quantises these.
     pub fn add_and_normalize<K: GemmKernel>(
         &mut self,
         kernel: K,

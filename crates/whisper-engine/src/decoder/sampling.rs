@@ -45,10 +45,12 @@ pub struct DecodeRequest<'a> {
 }
 
 impl Decoder {
-    /// Decodes windows side by side, at most [`MAX_SEQUENCES`] at a time. Each has the text that it would have alone.
+    /// Decodes windows side by side, at most [`MAX_SEQUENCES`] at a time. Each has the text that it
+    /// would have alone.
     ///
     /// # Errors
-    /// A prompt that is empty or does not fit the decoder's context, or a window of another decoder.
+    /// A prompt that is empty or does not fit the decoder's context, or a window of another
+    /// decoder.
     pub fn decode(&self, requests: &[DecodeRequest]) -> Result<Vec<Hypothesis>, DecoderError> {
         let mut hypotheses = Vec::new();
         for requests in requests.chunks(MAX_SEQUENCES) {
@@ -115,8 +117,8 @@ impl Decoder {
         Ok(())
     }
 
-    /// The language token that the window's audio suggests, by one pass over the start of transcript (openai/whisper
-    /// `decoding.py`, `detect_language`).
+    /// The language token that the window's audio suggests, by one pass over the start of
+    /// transcript (openai/whisper `decoding.py`, `detect_language`).
     ///
     /// # Errors
     /// A window of another decoder.
@@ -235,7 +237,8 @@ pub(super) fn largest(logits: &[f32]) -> f32 {
         .fold(f32::NEG_INFINITY, f32::max)
 }
 
-/// Draws tokens with SplitMix64 (Steele, Lea, Flood 2014), so that a run can be repeated on any machine.
+/// Draws tokens with SplitMix64 (Steele, Lea, Flood 2014), so that a run can be repeated on any
+/// machine.
 struct Draw {
     state: u64,
 }

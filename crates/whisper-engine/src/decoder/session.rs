@@ -50,8 +50,8 @@ impl EncodedWindow {
     }
 }
 
-/// The tokens that a decoder was fed so far, with their keys and values: of one sequence, or of several that are decoded
-/// side by side. It belongs to the decoder that it is first used with.
+/// The tokens that a decoder was fed so far, with their keys and values: of one sequence, or of
+/// several that are decoded side by side. It belongs to the decoder that it is first used with.
 pub struct DecodeSession {
     /// Tokens of each sequence.
     lens: Vec<usize>,
@@ -62,7 +62,9 @@ pub struct DecodeSession {
 
 /// A session's memory, which the decoder lends.
 pub(super) struct SessionState {
+    /// Keys and values of the tokens so far.
     pub cache: KvCache,
+    /// What tokens pass through.
     pub workspace: Workspace,
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Which token may come next in text without timestamps (openai/whisper `decoding.py`, `SuppressBlank` and
-//! `SuppressTokens`).
+//! Which token may come next in text without timestamps (openai/whisper `decoding.py`,
+//! `SuppressBlank` and `SuppressTokens`).
 
 use whisper_model::Tokenizer;
 
@@ -47,7 +47,8 @@ impl TokenSuppressor {
         }
     }
 
-    /// Sets the logits of suppressed tokens to -∞. `sampled` are the tokens that follow the prompt so far.
+    /// Sets the logits of suppressed tokens to -∞. `sampled` are the tokens that follow the prompt
+    /// so far.
     pub fn apply(&self, sampled: &[u32], logits: &mut [f32]) {
         suppress(logits, self.suppressed.iter().copied());
         if sampled.is_empty() {
@@ -71,7 +72,8 @@ mod tests {
 
     #[test]
     fn suppressor_bans_blanks_marks_and_timestamps() {
-        // A vocabulary of 4 words (0 is a space), eot 4, sot 5, no_timestamps 6, timestamps from 7 on.
+        // A vocabulary of 4 words (0 is a space), eot 4, sot 5, no_timestamps 6, timestamps from 7
+        // on.
         let suppressor = TokenSuppressor {
             suppressed: vec![3, 5],
             blank: vec![0, 4],

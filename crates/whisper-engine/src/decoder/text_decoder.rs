@@ -9,8 +9,9 @@ use super::session::{DecodeSession, EncodedWindow};
 use crate::encoder::AudioFeatures;
 use whisper_model::Config;
 
-/// Sequences that may be decoded side by side, so that weights are read once for a token of each. With more of them
-/// the time goes into the windows' keys and values, which each token of each sequence reads anew.
+/// Sequences that may be decoded side by side, so that weights are read once for a token of each.
+/// With more of them the time goes into the windows' keys and values, which each token of each
+/// sequence reads anew.
 pub const MAX_SEQUENCES: usize = 4;
 
 /// Tokens that come next in a sequence.
@@ -18,6 +19,7 @@ pub const MAX_SEQUENCES: usize = 4;
 pub(super) struct SequenceTokens<'a> {
     /// Which sequence of the session.
     pub sequence: usize,
+    /// They follow those that were fed before.
     pub tokens: &'a [u32],
     /// What the sequence is decoded from.
     pub window: &'a EncodedWindow,
@@ -25,8 +27,8 @@ pub(super) struct SequenceTokens<'a> {
 
 /// The decoder's network (openai/whisper `model.py`, class `TextDecoder`).
 ///
-/// Any number of tokens of one sequence may be fed at once: a prompt is one batched pass. Generation feeds one token of
-/// each sequence at a time.
+/// Any number of tokens of one sequence may be fed at once: a prompt is one batched pass.
+/// Generation feeds one token of each sequence at a time.
 pub(super) trait TextDecoder: Send + Sync {
     /// Number of logits that follow a token.
     fn vocab(&self) -> usize;
@@ -49,7 +51,8 @@ pub(super) trait TextDecoder: Send + Sync {
         session: &mut DecodeSession,
     ) -> Result<(), DecoderError>;
 
-    /// The logits that follow some of the tokens fed last, `[tokens, vocab]`, in place of what `logits` holds.
+    /// The logits that follow some of the tokens fed last, `[tokens, vocab]`, in place of what
+    /// `logits` holds.
     fn project(
         &self,
         session: &mut DecodeSession,
@@ -58,8 +61,8 @@ pub(super) trait TextDecoder: Send + Sync {
     ) -> Result<(), DecoderError>;
 }
 
-/// (Decoder layer, head) pairs whose cross-attention follows the audio; without known ones, all heads of the upper
-/// half of the layers (openai/whisper `model.py`, class `Whisper`).
+/// (Decoder layer, head) pairs whose cross-attention follows the audio; without known ones, all
+/// heads of the upper half of the layers (openai/whisper `model.py`, class `Whisper`).
 pub fn alignment_heads(config: &Config) -> Vec<(usize, usize)> {
     if !config.alignment_heads.is_empty() {
         return config.alignment_heads.clone();

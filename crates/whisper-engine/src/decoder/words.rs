@@ -47,8 +47,8 @@ pub struct Transcript<'a> {
 }
 
 impl Decoder {
-    /// Words with their times from the window's start, by one teacher-forced pass. The first `content` frames of the
-    /// window hold audio.
+    /// Words with their times from the window's start, by one teacher-forced pass. The first
+    /// `content` frames of the window hold audio.
     ///
     /// # Errors
     /// Tokens that do not fit the decoder's context, or a window of another decoder.
@@ -94,8 +94,8 @@ impl Decoder {
 /// Groups text tokens into words, punctuation joined to its word (openai/whisper `tokenizer.py`,
 /// `split_to_word_tokens`; `timing.py`, `merge_punctuations`).
 ///
-/// With white space a word begins at a token that starts with a space; without (`unspaced`), each run of tokens
-/// that decodes to whole characters is a word.
+/// With white space a word begins at a token that starts with a space; without (`unspaced`), each
+/// run of tokens that decodes to whole characters is a word.
 pub fn split_words(text: &[u32], tokenizer: &Tokenizer, unspaced: bool) -> Vec<WordTokens> {
     let mut words: Vec<WordTokens> = Vec::new();
     let mut bytes = Vec::new();
@@ -114,7 +114,8 @@ pub fn split_words(text: &[u32], tokenizer: &Tokenizer, unspaced: bool) -> Vec<W
     join_punctuation(words)
 }
 
-/// The text of whole characters; an error while the last one misses bytes. At the end what is broken is replaced.
+/// The text of whole characters; an error while the last one misses bytes. At the end what is
+/// broken is replaced.
 fn completed(bytes: &[u8], last: bool) -> Result<String, ()> {
     match std::str::from_utf8(bytes) {
         Ok(text) => Ok(text.to_owned()),
@@ -185,8 +186,9 @@ impl WordTokens {
     }
 }
 
-/// Cuts words that attention stretched over a pause: none is longer than twice the usual word where a sentence begins
-/// or ends, or where it stands at the edge of the window (openai/whisper `timing.py`, `add_word_timestamps`).
+/// Cuts words that attention stretched over a pause: none is longer than twice the usual word where
+/// a sentence begins or ends, or where it stands at the edge of the window (openai/whisper
+/// `timing.py`, `add_word_timestamps`).
 fn limit_durations(words: &[WordTokens], times: &mut [Range<EncoderFrame>]) {
     let length = |time: &Range<EncoderFrame>| time.end.saturating_sub(time.start);
     let lengths = times.iter().map(length);

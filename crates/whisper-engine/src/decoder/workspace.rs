@@ -24,7 +24,8 @@ pub struct Workspace {
     pub probabilities: ValueBuffer,
     /// One per head.
     pub heads: Vec<HeadScratch>,
-    /// `[heads, tokens, frames]`: what a layer's alignment heads attend to; empty until a caller asks.
+    /// `[heads, tokens, frames]`: what a layer's alignment heads attend to; empty until a caller
+    /// asks.
     pub alignment: Vec<f32>,
 }
 

@@ -6,10 +6,11 @@ use ndarray::Array2;
 use super::{AudioFeatures, EncoderError};
 use whisper_model::Config;
 
-/// The encoder's network (openai/whisper `model.py`, class `AudioEncoder`) for one instruction set or device.
+/// The encoder's network (openai/whisper `model.py`, class `AudioEncoder`) for one instruction set
+/// or device.
 pub(super) trait AudioEncoder: Send {
-    /// Encodes the first `2 * context` frames of `mel`, `[frames, n_mels]`, as if the window ended there, to the first
-    /// `context` rows of `out`. Both have passed [`check`].
+    /// Encodes the first `2 * context` frames of `mel`, `[frames, n_mels]`, as if the window ended
+    /// there, to the first `context` rows of `out`. Both have passed [`check`].
     ///
     /// # Errors
     /// Arrays that are not contiguous, and whatever the device reports.
@@ -21,7 +22,8 @@ pub(super) trait AudioEncoder: Send {
     ) -> Result<(), EncoderError>;
 }
 
-/// Refuses what would not fit: a `context` that the model does not have, or features of another model.
+/// Refuses what would not fit: a `context` that the model does not have, or features of another
+/// model.
 ///
 /// # Errors
 /// [`EncoderError::Context`] or [`EncoderError::Features`].

@@ -68,14 +68,16 @@ impl AudioFeatures {
 
 /// An encoder, and the array that its next window is written to.
 ///
-/// Callers write the window straight to where the backend reads it: fill [`Encoder::input`], then call
-/// [`Encoder::encode`].
+/// Callers write the window straight to where the backend reads it: fill [`Encoder::input`], then
+/// call [`Encoder::encode`].
 pub trait Encoder: Send {
-    /// The next window, `[WINDOW_FRAMES, n_mels]`, C-contiguous: Whisper's normalised log-mel, time-major.
+    /// The next window, `[WINDOW_FRAMES, n_mels]`, C-contiguous: Whisper's normalised log-mel,
+    /// time-major.
     fn input(&mut self) -> ArrayViewMut2<'_, f32>;
 
-    /// Encodes the first `2 * context` frames of [`Encoder::input`], as if the window ended there, to the first
-    /// `context` rows of `out`. A backend whose shape is fixed may encode more, and says so in `out.context`.
+    /// Encodes the first `2 * context` frames of [`Encoder::input`], as if the window ended there,
+    /// to the first `context` rows of `out`. A backend whose shape is fixed may encode more, and
+    /// says so in `out.context`.
     ///
     /// # Errors
     /// A context that the model does not have, features of another model, or a device that failed.
@@ -84,7 +86,8 @@ pub trait Encoder: Send {
     /// What runs, for users: `cpu (f32)`.
     fn description(&self) -> String;
 
-    /// Whether [`Encoder::encode`] mostly waits for another device, so that the cores may decode meanwhile.
+    /// Whether [`Encoder::encode`] mostly waits for another device, so that the cores may decode
+    /// meanwhile.
     fn runs_off_cpu(&self) -> bool {
         false
     }

@@ -159,8 +159,8 @@ fn logits_and_attention_are_those_of_the_reference() {
                 })
                 .fold(0.0, f32::max);
             let what = format!(
-                "{name}, {}: logits off by {error:.5}, 1 - cosine {angle:.2e}, attention off by {attention_error:.5}",
-                who
+                "{name}, {who}: logits off by {error:.5}, 1 - cosine {angle:.2e}, \
+                 attention off by {attention_error:.5}"
             );
             println!("{what}");
             assert_eq!(
@@ -193,8 +193,8 @@ fn logits_of_single_tokens_are_those_of_a_batch() {
     let mel = golden("jfk.mel.npy");
     let model = model("tiny.en");
     let features = encode(&model, &mel);
-    // The kernels sum a single row in another order, which here and there rounds one of its 8-bit or bf16 numbers
-    // differently: a tenth of what these formats cost at all.
+    // The kernels sum a single row in another order, which here and there rounds one of its 8-bit
+    // or bf16 numbers differently: a tenth of what these formats cost at all.
     let decoder = Decoder::new(&model).unwrap();
     let window = decoder.prepare(&features).unwrap();
     let tokens = [50257, 50362, 843, 523, 616, 5891];

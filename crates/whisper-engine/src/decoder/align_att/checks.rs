@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Signs that text does not come from the audio: crowded tokens, attention that jumps or stands still, loops.
+//! Signs that text does not come from the audio: crowded tokens, attention that jumps or stands
+//! still, loops.
 
 use whisper_frontend::EncoderFrame;
 
@@ -38,7 +39,8 @@ pub fn is_stuck(frames: &[EncoderFrame]) -> bool {
         .any(|some| some.iter().all(|frame| *frame == some[0]))
 }
 
-/// Whether the text ends in the same token eight times, or in 2 to 8 tokens three times with a dozen tokens in all.
+/// Whether the text ends in the same token eight times, or in 2 to 8 tokens three times with a
+/// dozen tokens in all.
 pub fn is_loop(text: &[u32]) -> bool {
     (1..=8).any(|n| {
         let times = if n == 1 {

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Decoding that stops where the audio does: AlignAtt (Papi, Turchi, Negri 2023, arXiv 2305.11408), with Whisper's
-//! alignment heads (Simul-Whisper, arXiv 2406.10052).
+//! Decoding that stops where the audio does: AlignAtt (Papi, Turchi, Negri 2023, arXiv 2305.11408),
+//! with Whisper's alignment heads (Simul-Whisper, arXiv 2406.10052).
 //!
-//! The row of cross-attention from which a token was predicted says which audio the token stands for. A token that
-//! attends to the last moments of the audio may change when more audio arrives: it and all tokens after it are left
-//! for a later update.
+//! The row of cross-attention from which a token was predicted says which audio the token stands
+//! for. A token that attends to the last moments of the audio may change when more audio arrives:
+//! it and all tokens after it are left for a later update.
 
 mod checks;
 mod tracker;
@@ -18,26 +18,29 @@ use checks::{first_crowded, has_rewound, is_loop, is_stuck};
 use tracker::AttentionTracker;
 use whisper_frontend::EncoderFrame;
 
-/// Tokens that attend to the end of the audio and are decoded nevertheless: the others are compared with them, and a
-/// preview may show them.
+/// Tokens that attend to the end of the audio and are decoded nevertheless: the others are compared
+/// with them, and a preview may show them.
 const TAIL: usize = 5;
 
 /// One update over a window whose beginning may have been decoded before.
 pub struct AlignAttRequest<'a> {
-    /// All tokens that come before new ones: earlier text, start of transcript, no-timestamps token, committed text.
+    /// All tokens that come before new ones: earlier text, start of transcript, no-timestamps
+    /// token, committed text.
     pub prompt: &'a [u32],
     /// How many tokens at the end of `prompt` are text of this window.
     pub committed: usize,
-    /// What the update before expects next: fed with the prompt, and kept as far as the model would have written it
-    /// anyway.
+    /// What the update before expects next: fed with the prompt, and kept as far as the model would
+    /// have written it anyway.
     pub draft: &'a [u32],
     /// Which tokens may come next.
     pub suppressor: &'a TokenSuppressor,
     /// The part of the window that holds audio.
     pub content: EncoderFrame,
-    /// Tokens that attend to the last `margin` frames are left for later. `None` where attention does not tell.
+    /// Tokens that attend to the last `margin` frames are left for later. `None` where attention
+    /// does not tell.
     pub margin: Option<EncoderFrame>,
-    /// The frame that the last token of the update before attended to. `None` allows attention to go back.
+    /// The frame that the last token of the update before attended to. `None` allows attention to
+    /// go back.
     pub attended: Option<EncoderFrame>,
     /// More tokens than this are more than can be said.
     pub max_tokens: usize,
@@ -71,9 +74,11 @@ pub struct AlignAttResult {
     pub begins: Vec<EncoderFrame>,
     /// The frame that the last token attended to.
     pub attended: Option<EncoderFrame>,
-    /// Tokens that were discarded with all that came after them, because no audio is left that they could stand for.
+    /// Tokens that were discarded with all that came after them, because no audio is left that they
+    /// could stand for.
     pub unheard: usize,
-    /// What the model would go on with at the end of the audio: a few tokens at most, all of them unsure.
+    /// What the model would go on with at the end of the audio: a few tokens at most, all of them
+    /// unsure.
     pub tail: Vec<u32>,
     /// Mean log-probability over the tokens and what ended them.
     pub avg_logprob: f32,
@@ -86,7 +91,8 @@ pub struct AlignAttResult {
 impl Decoder {
     /// Continues the text of a window as far as its audio carries it: greedy, without timestamps.
     ///
-    /// One batched pass over the prompt and the draft, then one pass a token from where the draft is wrong.
+    /// One batched pass over the prompt and the draft, then one pass a token from where the draft
+    /// is wrong.
     ///
     /// # Errors
     /// A prompt and draft that do not fit the decoder's context, or a window of another decoder.
@@ -260,7 +266,8 @@ impl AlignAttRequest<'_> {
             .is_some_and(|margin| self.content.saturating_sub(frame) <= margin)
     }
 
-    /// Where each of `count` new tokens begins, and where the last one ends, by all rows before `until`.
+    /// Where each of `count` new tokens begins, and where the last one ends, by all rows before
+    /// `until`.
     fn begins(&self, attention: &Attention, until: usize, count: usize) -> Vec<EncoderFrame> {
         let first_text = self.prompt.len() - self.committed - 1;
         let mut begins = token_frames(attention, first_text..until, self.content);
@@ -299,8 +306,8 @@ impl AlignAttRequest<'_> {
         }
     }
 
-    /// Why the tokens that attended to `frames` are the last ones, when one after them attended to the end of the
-    /// audio (`cut`), or decoding `ended` first.
+    /// Why the tokens that attended to `frames` are the last ones, when one after them attended to
+    /// the end of the audio (`cut`), or decoding `ended` first.
     fn stop(&self, frames: &[EncoderFrame], cut: Option<usize>, ended: Stop) -> Stop {
         if has_rewound(self.attended, frames) {
             return Stop::Rewound;

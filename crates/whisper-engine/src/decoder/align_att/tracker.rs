@@ -5,8 +5,8 @@ use crate::decoder::alignment::{Attention, FILTER_REACH, add_median_filtered};
 use crate::decoder::sampling::argmax;
 use whisper_frontend::EncoderFrame;
 
-/// Mean and variance of each head's weight on each frame, over the rows so far. They are kept up to date (Welford 1962),
-/// so that a row costs the same however many there were.
+/// Mean and variance of each head's weight on each frame, over the rows so far. They are kept up to
+/// date (Welford 1962), so that a row costs the same however many there were.
 pub struct AttentionTracker {
     /// Frames that hold audio.
     content: usize,

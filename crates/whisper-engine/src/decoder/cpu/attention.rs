@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
-//! The rounds of self-attention and cross-attention. Rows of all sequences are multiplied together; then each sequence
-//! attends to what is its own.
+//! The rounds of self-attention and cross-attention. Rows of all sequences are multiplied together;
+//! then each sequence attends to what is its own.
 
 use std::ops::Range;
 
@@ -110,7 +110,8 @@ impl<K: GemmKernel> CpuTextDecoder<K> {
         );
     }
 
-    /// Cross-attention of layer `index`: every head of all tokens. `attention` is given what alignment heads attend to.
+    /// Cross-attention of layer `index`: every head of all tokens. `attention` is given what
+    /// alignment heads attend to.
     pub(super) fn attend_cross(
         &self,
         index: usize,
@@ -232,8 +233,8 @@ struct HeadTask<'a, K: GemmKernel> {
 }
 
 impl<K: GemmKernel> HeadTask<'_, K> {
-    /// Takes the queries of the rows `range` to these rows of `scratch.rows`. `alignment` is given the softmax,
-    /// `[rows, context]`, unless it is empty.
+    /// Takes the queries of the rows `range` to these rows of `scratch.rows`. `alignment` is given
+    /// the softmax, `[rows, context]`, unless it is empty.
     fn attend(
         &mut self,
         kernel: K,

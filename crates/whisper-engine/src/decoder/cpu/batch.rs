@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Tokens that pass through the layers together, and the memory that they use, in the kernel's number format.
+//! Tokens that pass through the layers together, and the memory that they use, in the kernel's
+//! number format.
 
 use std::ops::Range;
 

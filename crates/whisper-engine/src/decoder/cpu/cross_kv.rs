@@ -11,7 +11,8 @@ use whisper_kernels::decoder_attention::padded_keys;
 use whisper_kernels::epilogue::{PackKeys, PackValues, TilesFromRows};
 use whisper_model::Config;
 
-/// Rounds and rearranges what the encoder found; rows beyond become zeros. The features fit the model.
+/// Rounds and rearranges what the encoder found; rows beyond become zeros. The features fit the
+/// model.
 ///
 /// # Errors
 /// Features that are not contiguous, or a cache of another number format.

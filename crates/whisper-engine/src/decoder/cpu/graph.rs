@@ -26,7 +26,8 @@ use whisper_kernels::epilogue::{StoreF32, StoreGeluF32};
 use whisper_kernels::layer_norm::LayerNorm;
 use whisper_model::{Config, Model, ModelError};
 
-/// Session memories that are kept for reuse: a live update and an offline stream's windows may be decoded in turns.
+/// Session memories that are kept for reuse: a live update and an offline stream's windows may be
+/// decoded in turns.
 const KEPT: usize = 2;
 /// Panels of the vocabulary that one task computes.
 const PANELS: usize = 64;
@@ -149,8 +150,8 @@ impl<K: GemmKernel> CpuTextDecoder<K> {
         }
     }
 
-    /// Takes at most [`BLOCK`] tokens through all layers: of one sequence, or one token of each of some. `attention` is
-    /// that of a sequence alone.
+    /// Takes at most [`BLOCK`] tokens through all layers: of one sequence, or one token of each of
+    /// some. `attention` is that of a sequence alone.
     fn feed(
         &self,
         batches: &[TokenBatch<'_, K>],

@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: MPL-2.0
 //! The decoder on the kernels of [`whisper_kernels`].
 //!
-//! Each sublayer (self-attention, cross-attention, MLP) is cut along its heads: a task takes the normalised rows
-//! through everything that belongs to one head, and ends with what that head adds to the residual stream. So a sublayer
-//! is one round of tasks, and threads meet three times in a layer. The MLP is cut alike, into as many slices of its
-//! hidden width. The results are the same bits on any number of threads.
+//! Each sublayer (self-attention, cross-attention, MLP) is cut along its heads: a task takes the
+//! normalised rows through everything that belongs to one head, and ends with what that head adds
+//! to the residual stream. So a sublayer is one round of tasks, and threads meet three times in a
+//! layer. The MLP is cut alike, into as many slices of its hidden width. The results are the same
+//! bits on any number of threads.
 //!
-//! `weights` is the packed model, `cross_kv` packs a window, `attention` has two of the rounds, and `graph` the order of
-//! all this. `batch` is what passes through together, and `product` the multiplications that rounds consist of.
+//! `weights` is the packed model, `cross_kv` packs a window, `attention` has two of the rounds, and
+//! `graph` the order of all this. `batch` is what passes through together, and `product` the
+//! multiplications that rounds consist of.
 
 mod attention;
 mod batch;

@@ -26,8 +26,8 @@ pub fn multiply<K: GemmKernel>(
     });
 }
 
-/// Ends the task of a head: takes its rows, `[count, depth]`, through its share of the output layer to what they add to
-/// the residual stream, `part`, `[count, d]`.
+/// Ends the task of a head: takes its rows, `[count, depth]`, through its share of the output layer
+/// to what they add to the residual stream, `part`, `[count, d]`.
 pub fn contribute<K: GemmKernel>(
     kernel: K,
     rows: &[f32],

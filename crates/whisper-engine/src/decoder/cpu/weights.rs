@@ -13,8 +13,8 @@ use whisper_model::{Model, ModelError};
 /// Rows of the embedding that are converted at once when it is loaded.
 const ROWS_AT_ONCE: usize = 1024;
 
-/// All of the decoder but what depends on the audio alone: the encoder has the projections to cross-attention's keys
-/// and values.
+/// All of the decoder but what depends on the audio alone: the encoder has the projections to
+/// cross-attention's keys and values.
 pub struct Weights<K: GemmKernel> {
     /// `[vocab, d]`: looked up for what is fed, and multiplied by for the logits.
     pub embedding: PackedW8A16<K>,
@@ -28,11 +28,17 @@ pub struct Weights<K: GemmKernel> {
 
 /// One residual attention block.
 pub struct Layer<K: GemmKernel> {
+    /// Comes before self-attention.
     pub self_norm: LayerNorm,
+    /// Self-attention.
     pub self_heads: Vec<SelfHead<K>>,
+    /// Comes before cross-attention.
     pub cross_norm: LayerNorm,
+    /// Cross-attention.
     pub cross_heads: Vec<CrossHead<K>>,
+    /// Comes before the MLP.
     pub mlp_norm: LayerNorm,
+    /// The MLP, in as many slices as there are heads.
     pub mlp: Vec<MlpSlice<K>>,
 }
 
@@ -52,7 +58,7 @@ pub struct CrossHead<K: GemmKernel> {
     pub out: PackedW8A16<K>,
 }
 
-/// A part of the MLP's hidden width, as many parts as there are heads.
+/// A part of the MLP's hidden width. What the slices give adds up.
 pub struct MlpSlice<K: GemmKernel> {
     pub fc1: PackedW8A16<K>,
     pub fc2: PackedW8A16<K>,
@@ -131,7 +137,8 @@ struct Linear {
 }
 
 impl Linear {
-    /// `name.weight`, and `name.bias` where the model has one (Whisper's key projections have none).
+    /// `name.weight`, and `name.bias` where the model has one (Whisper's key projections have
+    /// none).
     fn load(model: &Model, name: &str) -> Result<Self, ModelError> {
         let weight = model.weight(&format!("{name}.weight"))?;
         let mut bias = bias_or_nothing(model, name)?;

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MPL-2.0
 //! The encoder's network on the CPU, cut into tasks of [`BLOCK`] rows.
 //!
-//! A layer is rounds of tasks: queries, keys and values; attention, which needs those of all rows; attention's
-//! projection, which needs all heads; and the MLP, a round for each slice, so that its weights stay in the cache. The
-//! rounds run on whatever rayon pool is current.
+//! A layer is rounds of tasks: queries, keys and values; attention, which needs those of all rows;
+//! attention's projection, which needs all heads; and the MLP, a round for each slice, so that its
+//! weights stay in the cache. The rounds run on whatever rayon pool is current.
 
 use ndarray::Array2;
 use rayon::prelude::*;
@@ -169,7 +169,8 @@ impl<K: EncoderKernel> CpuAudioEncoder<K> {
         }
     }
 
-    /// The last normalisation, to `hidden`, `[audio_ctx, d]`, and for the cross-attention projections.
+    /// The last normalisation, to `hidden`, `[audio_ctx, d]`, and for the cross-attention
+    /// projections.
     fn finish(&mut self, context: usize, hidden: &mut [f32]) {
         let Self {
             kernel,

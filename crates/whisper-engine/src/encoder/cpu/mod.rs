@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MPL-2.0
 //! The encoder on the CPU, with kernels chosen at run time.
 //!
-//! `weights` is the packed model and `graph` the order of its operations. The parts of the network are the encoder's
-//! `stages`; the arithmetic is in [`whisper_kernels`].
+//! `weights` is the packed model and `graph` the order of its operations. The parts of the network
+//! are the encoder's `stages`; the arithmetic is in [`whisper_kernels`].
 
 mod graph;
 mod weights;
@@ -25,7 +25,8 @@ pub struct CpuEncoder {
 }
 
 impl CpuEncoder {
-    /// For the fastest instruction set that this machine has, or the one that the environment names.
+    /// For the fastest instruction set that this machine has, or the one that the environment
+    /// names.
     ///
     /// # Errors
     /// An unknown instruction set in the environment, or a weight that the model lacks.

@@ -26,7 +26,8 @@ pub struct Weights<K: EncoderKernel> {
 pub struct Layer<K: EncoderKernel> {
     /// Comes before the projections to queries, keys and values.
     pub attention_norm: LayerNorm,
-    /// Scaled by log2 e / √(head width), as [`whisper_kernels::encoder_attention::EncoderAttention`] wants its queries.
+    /// Scaled by log2 e / √(head width), as
+    /// [`whisper_kernels::encoder_attention::EncoderAttention`] wants its queries.
     pub q: PackedB<K>,
     /// Has no bias.
     pub k: PackedB<K>,

@@ -10,8 +10,8 @@ use super::workspace::{Scratches, Workspace};
 use whisper_kernels::encoder_attention::EncoderAttention;
 use whisper_kernels::{EncoderKernel, mr};
 
-/// Takes the queries of the blocks that begin in `rows` to all keys and values of the first `context` rows, head by
-/// head, from [`Workspace::heads`] to [`Workspace::attended`].
+/// Takes the queries of the blocks that begin in `rows` to all keys and values of the first
+/// `context` rows, head by head, from [`Workspace::heads`] to [`Workspace::attended`].
 pub fn attend<K: EncoderKernel>(
     kernel: K,
     workspace: &mut Workspace<K>,

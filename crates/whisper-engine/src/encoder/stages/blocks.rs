@@ -13,8 +13,8 @@ pub fn rows_in_block(block: usize, rows: usize) -> usize {
     rows.saturating_sub(block * BLOCK).min(BLOCK)
 }
 
-/// A task for each block of the first `context` rows: its number, its rows of the residual stream `x`, and its
-/// normalised rows.
+/// A task for each block of the first `context` rows: its number, its rows of the residual stream
+/// `x`, and its normalised rows.
 pub fn row_blocks<'a, V: Send>(
     x: &'a mut [f32],
     normed: &'a mut [V],

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
-//! The feed-forward half of a layer (openai/whisper `model.py`, `ResidualAttentionBlock.mlp`), in slices of its hidden
-//! width.
+//! The feed-forward half of a layer (openai/whisper `model.py`, `ResidualAttentionBlock.mlp`), in
+//! slices of its hidden width.
 
 use super::blocks::BLOCK;
 use crate::weights::floats;
@@ -16,11 +16,11 @@ const SLICE_BYTES: usize = 2 << 20;
 /// Slices are so many hidden outputs wide, or a multiple.
 const SLICE_STEP: usize = 64;
 
-/// A part of the hidden width, whose weights stay in the second-level cache while all rows pass through it. What the
-/// slices give adds up.
+/// A part of the hidden width, whose weights stay in the second-level cache while all rows pass
+/// through it. What the slices give adds up.
 ///
-/// Weights are in the kernel's fastest format. With 8 bits in the projections of attention too, the cosine to the
-/// reference would fall below 0.999 (base: 0.9977).
+/// Weights are in the kernel's fastest format. With 8 bits in the projections of attention too, the
+/// cosine to the reference would fall below 0.999 (base: 0.9977).
 pub struct MlpSlice<K: EncoderKernel> {
     fc1: K::Linear,
     fc2: K::Linear,
@@ -75,7 +75,8 @@ impl<K: EncoderKernel> MlpSlice<K> {
         Ok(slices.collect())
     }
 
-    /// `x += fc2(GELU(fc1(rows)))`. `x`, `[BLOCK, d]`, and the normalised `rows` are whole blocks in memory.
+    /// `x += fc2(GELU(fc1(rows)))`. `x`, `[BLOCK, d]`, and the normalised `rows` are whole blocks
+    /// in memory.
     pub fn apply(&self, kernel: K, rows: Rows<'_, K>, scratch: &mut MlpScratch<K>, x: &mut [f32]) {
         let MlpScratch { hidden, left } = scratch;
         let (width, wide, count) = (self.fc2.outputs(), self.fc1.outputs(), rows.count);

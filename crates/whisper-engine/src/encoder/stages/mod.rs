@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MPL-2.0
 //! The parts of the encoder's network that run on the CPU, whatever runs the rest.
 //!
-//! [`super::cpu`] puts all of them together. [`super::npu`] takes the stem, the attention and the workspace, and leaves
-//! the matrix products between them to its device. A window passes through in blocks of [`BLOCK`] rows; one task takes
-//! one block through one stage, on whatever rayon pool is current.
+//! [`super::cpu`] puts all of them together. [`super::npu`] takes the stem, the attention and the
+//! workspace, and leaves the matrix products between them to its device. A window passes through in
+//! blocks of [`BLOCK`] rows; one task takes one block through one stage, on whatever rayon pool is
+//! current.
 //!
 //! | module | stage |
 //! |---|---|

@@ -5,8 +5,8 @@ use whisper_kernels::EncoderKernel;
 use whisper_kernels::buffer::padded_stride;
 use whisper_kernels::layer_norm::{LayerNorm, Normalize};
 
-/// Normalises the rows `x`, `[rows, d]`, to the left operand of a multiplication; and to `floats`, `[rows, d]`, as far
-/// as that has rows.
+/// Normalises the rows `x`, `[rows, d]`, to the left operand of a multiplication; and to `floats`,
+/// `[rows, d]`, as far as that has rows.
 pub fn normalize<K: EncoderKernel>(
     kernel: K,
     norm: &LayerNorm,

@@ -41,8 +41,8 @@ impl<K: EncoderKernel> Stem<K> {
         })
     }
 
-    /// Takes `mel`, `[2 context, n_mels]`, through both convolutions to the residual stream of `workspace`, and that
-    /// through `first_norm`.
+    /// Takes `mel`, `[2 context, n_mels]`, through both convolutions to the residual stream of
+    /// `workspace`, and that through `first_norm`.
     pub fn apply(
         &self,
         kernel: K,

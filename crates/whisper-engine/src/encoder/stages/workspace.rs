@@ -15,8 +15,8 @@ pub struct Workspace<K: EncoderKernel> {
     /// Attention heads of a layer.
     pub head_count: usize,
     width: usize,
-    /// `[1 + frames + 1, n_mels]`: a row of zeros before and after the frames, as the convolution pads; and what the
-    /// last row of its left operand lacks to [`EncoderKernel::K_ALIGN`].
+    /// `[1 + frames + 1, n_mels]`: a row of zeros before and after the frames, as the convolution
+    /// pads; and what the last row of its left operand lacks to [`EncoderKernel::K_ALIGN`].
     pub mel: AlignedBuffer<K::Value>,
     /// `[1 + frames + 1, d]`: the first convolution's output, padded alike for the second one.
     pub stem: AlignedBuffer<K::Value>,
