@@ -10,7 +10,8 @@
 //!    rows into runs, and appends runs and events to the `input_queue`.
 //! 2. The `worker` thread recognises the runs. `text_stream` makes cues and gaps of the words, and
 //!    appends them to the `output_queue`.
-//! 3. The push task of the src pad (`src_pad`, `push_task`) negotiates the format, and pushes buffers
+//! 3. The push task of the src pad (`src_pad`, `push_task`) negotiates the format, and pushes
+//! buffers
 //!    and events.
 //!
 //! A `session` holds what the three threads share, from PAUSED to READY. A `recogniser` holds the

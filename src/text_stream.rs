@@ -169,7 +169,7 @@ impl<'a> TextStream<'a> {
             EventView::Gap(gap) => {
                 let (start, duration) = gap.get();
                 self.begin_run(start, true)?;
-                // The text stream has gaps of its own over all time without a cue.
+                // The text stream has its own gaps over all time without a cue.
                 return self.end_run(start.saturating_add(duration.unwrap_or(ClockTime::ZERO)));
             }
             EventView::Segment(segment) => {

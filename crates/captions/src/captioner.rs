@@ -62,7 +62,7 @@ impl Captioner {
         Self(Kind::RollUp(RollUp::new(layout)))
     }
 
-    /// Each word as a cue of its own, for elements that align, translate or accumulate words.
+    /// Each word as its own cue, for elements that align, translate or accumulate words.
     ///
     /// A word is held back until its end is known: until the next word comes, or the watermark has
     /// passed its end.
@@ -75,7 +75,7 @@ impl Captioner {
         forward!(&mut self.0, inner => inner.push(words));
     }
 
-    /// The speaker is done: the next word begins another cue, or a line of its own.
+    /// The speaker is done: the next word begins another cue or line.
     pub fn end_utterance(&mut self) {
         forward!(&mut self.0, inner => inner.end_utterance());
     }

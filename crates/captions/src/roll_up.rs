@@ -27,7 +27,7 @@ const USUAL_WORD: HalfLetters = 6 * LETTER;
 /// Each word appears at its own start, or at once if it comes in later than that. The text stays
 /// until it has been read: at [`READING_SPEED_CPS`] counted from when each word appeared, for
 /// [`MIN_DURATION`] after the last word appeared and [`LINGER`] after it was said, for
-/// [`MAX_DURATION`] at most. The next utterance begins a line of its own, below the lines that are
+/// [`MAX_DURATION`] at most. The next utterance begins its own line, below the lines that are
 /// still there.
 #[derive(Debug)]
 pub struct RollUp {

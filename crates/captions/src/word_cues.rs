@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Each word as a cue of its own.
+//! Each word as its own cue.
 
 use std::collections::VecDeque;
 use std::time::Duration;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MPL-2.0
-//! JSON: one object a cue on a line of its own, or the array of its words.
+//! JSON: one object a cue on its own line, or the array of its words.
 //!
 //! ```json
 //! {"start":0.5,"end":2.0,"text":"Hi,\nyou","lines":["Hi,","you"],
