@@ -11,8 +11,7 @@
 //! 2. The `worker` thread recognises the runs. `text_stream` makes cues and gaps of the words, and
 //!    appends them to the `output_queue`.
 //! 3. The push task of the src pad (`src_pad`, `push_task`) negotiates the format, and pushes
-//! buffers
-//!    and events.
+//!    buffers and events.
 //!
 //! A `session` holds what the three threads share, from PAUSED to READY. A `recogniser` holds the
 //! model, and outlives sessions. `imp` is the GObject class; its functions are in `properties`,
@@ -25,8 +24,7 @@
 //! `input` belongs to the streaming thread. No lock is held while the element pushes, queries or
 //! posts.
 
-#![deny(missing_docs)]
-#![deny(unsafe_code)]
+#![deny(missing_docs, unsafe_code, clippy::unwrap_used)]
 
 mod caps;
 #[cfg(test)]
