@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
-//! A stretch of audio without a hole, shared by the thread that writes its mel rows and the one that reads them.
+//! A stretch of audio without a hole, shared by the thread that writes its mel rows and the one
+//! that reads them.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,7 +11,8 @@ use crate::MelFrame;
 use crate::mel::{MelRing, MelRingMemory};
 use crate::pool::{Pool, PoolCounters};
 
-/// Rows of a run's ring, two and a half minutes: offline, all windows that are decoded together, and the next one.
+/// Rows of a run's ring, two and a half minutes: offline, all windows that are decoded together,
+/// and the next one.
 const RING_ROWS: usize = 15_000;
 /// Rings that are kept for reuse, per number of mel bands.
 const RINGS_KEPT: usize = 8;
@@ -52,8 +54,8 @@ struct State {
     phase: Phase,
 }
 
-/// A [`MelRing`] with two ends: one thread writes rows, another reads and releases them, and each can wait for the
-/// other.
+/// A [`MelRing`] with two ends: one thread writes rows, another reads and releases them, and each
+/// can wait for the other.
 ///
 /// The lock is held for as long as it takes to write or read rows, never during inference.
 ///
@@ -146,7 +148,8 @@ impl AudioRun {
         self.state.lock().phase != Phase::Growing
     }
 
-    /// Waits until the rows before frame `end` are there. `stall` bounds the time without any new row.
+    /// Waits until the rows before frame `end` are there. `stall` bounds the time without any new
+    /// row.
     pub fn wait(&self, end: MelFrame, stall: Duration) -> Wake {
         let mut state = self.state.lock();
         loop {

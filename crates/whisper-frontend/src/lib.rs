@@ -11,8 +11,8 @@
 //! | [`MelFrame`], [`EncoderFrame`] | frames of 10 and 20 ms |
 //! | [`pool::Pool`] | buffers that streams share |
 //!
-//! Analysis allocates nothing once a stream runs, and how a stream is cut into buffers does not change a bit of its
-//! rows. There is no unsafe code here.
+//! Analysis allocates nothing once a stream runs, and how a stream is cut into buffers does not
+//! change a bit of its rows. There is no unsafe code here.
 //!
 //! # Examples
 //!

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MPL-2.0
 //! A pool of large buffers, shared by all streams of the process.
 //!
-//! **Exhaustion policy.** A stream never waits for another one's buffer: while `cap` values are in use, the pool makes
-//! an extra one, counts it in [`PoolCounters::exhausted`], and frees the surplus as values come back. So memory follows
-//! the number of streams, what is kept for later stays below `cap`, and a rising counter says that `cap` is too small.
+//! **Exhaustion policy.** A stream never waits for another one's buffer: while `cap` values are in
+//! use, the pool makes an extra one, counts it in [`PoolCounters::exhausted`], and frees the
+//! surplus as values come back. So memory follows the number of streams, what is kept for later
+//! stays below `cap`, and a rising counter says that `cap` is too small.
 //!
 //! ```
 //! use whisper_frontend::pool::Pool;
@@ -59,7 +60,8 @@ struct State<T> {
 }
 
 impl<T: Send + 'static> Pool<T> {
-    /// A pool that keeps at most `cap` values between uses. `make` is not called before a value is wanted.
+    /// A pool that keeps at most `cap` values between uses. `make` is not called before a value is
+    /// wanted.
     pub fn new(cap: usize, make: impl Fn() -> T + Send + Sync + 'static) -> Self {
         let state = State {
             idle: Vec::new(),

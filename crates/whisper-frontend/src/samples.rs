@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MPL-2.0
 //! Samples as they lie in memory.
 
-/// One channel of samples where they lie: numbers, or bytes of a mapped buffer at any alignment. Nothing is copied or
-/// converted ahead of use.
+/// One channel of samples where they lie: numbers, or bytes of a mapped buffer at any alignment.
+/// Nothing is copied or converted ahead of use.
 ///
 /// Bytes after the last whole sample are left out. Full scale is ±1.
 ///
@@ -68,7 +68,8 @@ impl<'a> Samples<'a> {
         }
     }
 
-    /// The sample at `index`, if there is one. Float samples come as they are, NaN and infinities included.
+    /// The sample at `index`, if there is one. Float samples come as they are, NaN and infinities
+    /// included.
     pub fn get(&self, index: usize) -> Option<f32> {
         match *self {
             Self::S16Le(bytes) => bytes.as_chunks().0.get(index).map(from_s16),

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MPL-2.0
 //! Time as Whisper counts it: [`MelFrame`] before the encoder, [`EncoderFrame`] behind it.
 //!
-//! A value is a position, counted from the start of a run or a window, or a length: as with [`Duration`], one type
-//! serves both. The encoder halves the rate, so an encoder frame is two mel frames. That step is a conversion by name
-//! and never a bare `/ 2`:
+//! A value is a position, counted from the start of a run or a window, or a length: as with
+//! [`Duration`], one type serves both. The encoder halves the rate, so an encoder frame is two mel
+//! frames. That step is a conversion by name and never a bare `/ 2`:
 //!
 //! ```
 //! use std::time::Duration;
@@ -103,7 +103,8 @@ macro_rules! frames {
                 self.0 as usize
             }
 
-            /// Where this frame starts, or how long so many frames are. Saturates after half a billion years.
+            /// Where this frame starts, or how long so many frames are. Saturates after half a
+            /// billion years.
             pub const fn to_duration(self) -> Duration {
                 Duration::from_millis(self.0.saturating_mul($milliseconds))
             }

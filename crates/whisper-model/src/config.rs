@@ -32,7 +32,8 @@ pub struct Config {
     pub alignment_heads: Vec<(usize, usize)>,
 }
 
-/// Far above any Whisper model (large: 1280, 32 layers); a header beyond it is damaged or malicious.
+/// Far above any Whisper model (large: 1280, 32 layers); a header beyond it is damaged or
+/// malicious.
 const MAX_STATE: usize = 8192;
 const MAX_LAYERS: usize = 128;
 const MAX_TEXT_CTX: usize = 8192;
@@ -95,8 +96,8 @@ impl Config {
         }
     }
 
-    /// Fills in the alignment heads that OpenAI published for models of these dimensions, unless they are known.
-    /// large-v1 and large-v2 cannot be told apart by dimensions and stay without.
+    /// Fills in the alignment heads that OpenAI published for models of these dimensions, unless
+    /// they are known. large-v1 and large-v2 cannot be told apart by dimensions and stay without.
     pub(super) fn assume_alignment_heads(&mut self, multilingual: bool) {
         if !self.alignment_heads.is_empty() {
             return;
@@ -192,7 +193,8 @@ impl From<HuggingFaceConfig> for Config {
     }
 }
 
-/// The one field that is read from `config.json` of a CTranslate2 directory and from `generation_config.json`.
+/// The one field that is read from `config.json` of a CTranslate2 directory and from
+/// `generation_config.json`.
 #[derive(Deserialize)]
 pub(super) struct GenerationConfig {
     #[serde(default)]

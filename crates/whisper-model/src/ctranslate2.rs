@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: MPL-2.0
 //! CTranslate2's `model.bin`, version 6.
 //!
-//! Little-endian: u32 version; string specification (`WhisperSpec`); u32 revision; u32 count; for each variable: string
-//! name, u8 rank, u32 dimensions, u8 type, u32 bytes, data; u32 count of aliases, each two strings (alias, variable).
-//! A string is u16 length and bytes, with a NUL at the end. Source: `ctranslate2/specs/model_spec.py` (the writer).
+//! Little-endian: u32 version; string specification (`WhisperSpec`); u32 revision; u32 count; for
+//! each variable: string name, u8 rank, u32 dimensions, u8 type, u32 bytes, data; u32 count of
+//! aliases, each two strings (alias, variable). A string is u16 length and bytes, with a NUL at the
+//! end. Source: `ctranslate2/specs/model_spec.py` (the writer).
 //!
-//! The query, key and value projections of self-attention are stacked by rows, and so are key and value of
-//! cross-attention; they are handed out as row ranges of the file. An int8 matrix has a `weight_scale` for each row,
-//! by which its values were multiplied before rounding.
+//! The query, key and value projections of self-attention are stacked by rows, and so are key and
+//! value of cross-attention; they are handed out as row ranges of the file. An int8 matrix has a
+//! `weight_scale` for each row, by which its values were multiplied before rounding.
 
 use std::collections::HashMap;
 
@@ -65,7 +66,8 @@ impl<'a> Variables<'a> {
         let version = cursor.u32()?;
         if version != VERSION {
             return Err(ParseError::unsupported(format!(
-                "CTranslate2 format version {version}, only {VERSION} can be read; convert the model again with ct2-transformers-converter"
+                "CTranslate2 format version {version}, only {VERSION} can be read; \
+                 convert the model again with ct2-transformers-converter"
             )));
         }
         let specification = string(&mut cursor)?;
@@ -89,7 +91,8 @@ impl<'a> Variables<'a> {
                 )));
             }
         }
-        // Aliases (the output projection is the token embedding) name nothing that is not read under its own name.
+        // Aliases (the output projection is the token embedding) name nothing that is not read
+        // under its own name.
         Ok(Variables { bytes, by_name })
     }
 

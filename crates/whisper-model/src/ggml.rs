@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MPL-2.0
 //! whisper.cpp's ggml `.bin`.
 //!
-//! Little-endian: u32 magic; eleven i32 hyperparameters; the mel filterbank (i32 bands, i32 bins, f32 values; computed
-//! here, so skipped); i32 count of tokens, each u32 length and raw bytes; then tensors up to the end of the file: i32
-//! rank, i32 length of the name, i32 type, i32 dimensions with the fastest first, name, data.
-//! Source: whisper.cpp `models/convert-pt-to-ggml.py` (the writer) and `whisper_model_load` (the reader).
+//! Little-endian: u32 magic; eleven i32 hyperparameters; the mel filterbank (i32 bands, i32 bins,
+//! f32 values; computed here, so skipped); i32 count of tokens, each u32 length and raw bytes; then
+//! tensors up to the end of the file: i32 rank, i32 length of the name, i32 type, i32 dimensions
+//! with the fastest first, name, data. Source: whisper.cpp `models/convert-pt-to-ggml.py` (the
+//! writer) and `whisper_model_load` (the reader).
 
 use std::collections::HashMap;
 
@@ -184,7 +185,8 @@ const RENAMED: [(&str, &str); 16] = [
     ("token_embedding", "embed_tokens"),
 ];
 
-/// `decoder.blocks.3.attn.query.weight` to `model.decoder.layers.3.self_attn.q_proj.weight`. Unknown names stay.
+/// `decoder.blocks.3.attn.query.weight` to `model.decoder.layers.3.self_attn.q_proj.weight`.
+/// Unknown names stay.
 fn canonical(name: &str) -> String {
     rename(name).unwrap_or_else(|| name.to_owned())
 }

@@ -4,11 +4,12 @@
 //! | format | told by | weights | parser |
 //! |---|---|---|---|
 //! | Hugging Face directory | `model.safetensors` or its index | f32, f16, bf16 | [`safetensors`] |
-//! | CTranslate2 directory (faster-whisper) | `model.bin` | f32, f16, bf16, int8 | [`ctranslate2`] |
-//! | ggml file (whisper.cpp) | its magic number | f32, f16; quantised with the feature `quantized` | [`ggml`] |
+//! | CTranslate2 directory | `model.bin` | f32, f16, bf16, int8 | [`ctranslate2`] |
+//! | ggml file | its magic number | f32, f16, [quantised](#features) | [`ggml`] |
 //!
-//! [`Model::find`] turns a name into a path and [`Model::open`] maps the files. [`Model::weight`] then hands out tensors
-//! where they lie, under one set of names for all formats, and [`Tokenizer`] turns tokens into text and back.
+//! [`Model::find`] turns a name into a path and [`Model::open`] maps the files. [`Model::weight`]
+//! then hands out tensors where they lie, under one set of names for all formats, and [`Tokenizer`]
+//! turns tokens into text and back.
 //!
 //! # Examples
 //!
@@ -34,16 +35,20 @@
 //!
 //! # Untrusted files
 //!
-//! What the files say is not trusted. All arithmetic is checked, all lengths are compared with the file before memory is
-//! allocated, and a model is only handed out when each tensor is there with its exact shape. The parsers are public so
-//! that fuzzers can reach them; applications need [`Model`] alone.
+//! What the files say is not trusted. All arithmetic is checked, all lengths are compared with the
+//! file before memory is allocated, and a model is only handed out when each tensor is there with
+//! its exact shape. The parsers are public so that fuzzers can reach them; applications need
+//! [`Model`] alone.
 //!
-//! Weights stay in the mapped files. If a file is truncated while it is mapped, touching the lost part kills the process
-//! with SIGBUS. So put a new model in place by renaming, as `scripts/fetch-model` does, never by overwriting.
+//! Weights stay in the mapped files. If a file is truncated while it is mapped, touching the lost
+//! part kills the process with SIGBUS. So put a new model in place by renaming, as
+//! `scripts/fetch-model` does, never by overwriting.
 //!
 //! # Features
 //!
-//! `quantized` (off by default) reads quantised ggml files by way of candle-core. Without it they are refused.
+//! `quantized` (off by default) reads quantised ggml files by way of candle-core: q4_0, q4_1, q5_0,
+//! q5_1, q8_0 and the k-quants. Without it they are refused. Each read of a weight dequantises it
+//! to f32, so such a model saves disk, but not yet memory.
 
 mod config;
 pub mod ctranslate2;

@@ -16,7 +16,8 @@ pub(crate) struct SearchPaths {
 }
 
 impl SearchPaths {
-    /// The directories that the XDG base directory specification and `huggingface_hub` take from the environment.
+    /// The directories that the XDG base directory specification and `huggingface_hub` take from
+    /// the environment.
     pub fn from_environment() -> Self {
         let hub = variable("HF_HUB_CACHE")
             .or_else(|| variable("HF_HOME").map(|home| home.join("hub")))
@@ -90,8 +91,8 @@ impl SearchPaths {
     }
 }
 
-/// The directories for data files that the XDG base directory specification takes from the environment, the user's own
-/// first.
+/// The directories for data files that the XDG base directory specification takes from the
+/// environment, the user's own first.
 pub fn data_directories() -> Vec<PathBuf> {
     let mut data: Vec<PathBuf> = variable("XDG_DATA_HOME")
         .or_else(|| below_home(".local/share"))
@@ -137,7 +138,8 @@ fn snapshot(repository: &Path) -> Option<PathBuf> {
     is_hash.then(|| repository.join("snapshots").join(commit))
 }
 
-/// A file, or a directory with weights in it: caches and broken downloads leave directories without.
+/// A file, or a directory with weights in it: caches and broken downloads leave directories
+/// without.
 fn is_model(path: &Path) -> bool {
     let weights = [
         "model.safetensors",

@@ -27,15 +27,16 @@ impl Mapping {
             });
         }
         let file = File::open(path).map_err(io)?;
-        // SAFETY: the mapping is read-only and private to us; that the file must not change under it is this crate's
-        // documented contract. Bytes are only ever read as plain numbers.
+        // SAFETY: the mapping is read-only and private to us; that the file must not change under
+        // it is this crate's documented contract. Bytes are only ever read as plain numbers.
         unsafe { Mmap::map(&file) }.map(Mapping).map_err(io)
     }
 
     /// Gives back the memory of the pages that have been read. They can be read again.
     #[cfg(unix)]
     pub fn release(&self) {
-        // SAFETY: the mapping is read-only and of a file, so a page that is touched again is read again.
+        // SAFETY: the mapping is read-only and of a file, so a page that is touched again is read
+        // again.
         let advised = unsafe { self.0.unchecked_advise(memmap2::UncheckedAdvice::DontNeed) };
         // What cannot be given back is kept.
         drop(advised);

@@ -57,22 +57,24 @@ impl Model {
     /// `$XDG_DATA_DIRS`, then in the Hugging Face cache, then in the current directory.
     ///
     /// # Errors
-    /// [`ModelError::NotFound`] lists the directories; [`ModelError::Io`] names a path that does not exist.
+    /// [`ModelError::NotFound`] lists the directories; [`ModelError::Io`] names a path that does
+    /// not exist.
     pub fn find(spec: &str) -> Result<PathBuf, ModelError> {
         SearchPaths::from_environment().find(spec)
     }
 
-    /// Maps and checks the model in a directory or file. Takes milliseconds: headers and vocabulary are read, weights
-    /// are not.
+    /// Maps and checks the model in a directory or file. Takes milliseconds: headers and vocabulary
+    /// are read, weights are not.
     ///
     /// # Errors
-    /// The files cannot be read, are no Whisper model, contradict themselves, or are stored in a way that is not
-    /// implemented.
+    /// The files cannot be read, are no Whisper model, contradict themselves, or are stored in a
+    /// way that is not implemented.
     pub fn open(path: &Path) -> Result<Model, ModelError> {
         open::open(path)
     }
 
-    /// A weight by its canonical name, which is Hugging Face's: `model.encoder.layers.0.self_attn.q_proj.weight`.
+    /// A weight by its canonical name, which is Hugging Face's:
+    /// `model.encoder.layers.0.self_attn.q_proj.weight`.
     ///
     /// # Errors
     /// [`ModelError::NoWeight`] if the model has none of that name.

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Opens a model: recognises the format, collects the files that belong to it, and checks that they agree.
+//! Opens a model: recognises the format, collects the files that belong to it, and checks that they
+//! agree.
 
 use std::collections::HashMap;
 use std::fs::{self, File};
@@ -182,7 +183,8 @@ fn read_alignment_heads(path: &Path, config: &mut Config) -> Result<(), ModelErr
     Ok(())
 }
 
-/// The tokenizer from whichever vocabulary is there. CTranslate2's comes first: it was written with the weights.
+/// The tokenizer from whichever vocabulary is there. CTranslate2's comes first: it was written with
+/// the weights.
 fn read_tokenizer(directory: &Path, rows: usize) -> Result<Tokenizer, ModelError> {
     type Reader = fn(&[u8]) -> Result<Vocabulary, ParseError>;
     let readers: [(&str, Reader); 4] = [

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
 //! Quantised weights: candle-core turns ggml's blocks into numbers.
 //!
-//! A weight is dequantised whenever it is read, so a quantised model saves disk and transfer, not memory.
+//! A weight is dequantised whenever it is read. To keep it quantised in memory is a later step.
 
 use std::borrow::Cow;
 

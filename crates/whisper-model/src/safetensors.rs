@@ -51,7 +51,8 @@ fn header_length(bytes: &[u8]) -> Option<u64> {
         .map(|length| u64::from_le_bytes(*length))
 }
 
-/// The tensors of one file by canonical name (a model saved without its head lacks the leading `model.`).
+/// The tensors of one file by canonical name (a model saved without its head lacks the leading
+/// `model.`).
 ///
 /// # Errors
 /// The bytes are no safetensors file, or contradict themselves.
@@ -69,7 +70,8 @@ pub fn parse(bytes: &[u8]) -> Result<HashMap<String, Tensor>, ParseError> {
             Dtype::F32 => ElementType::F32,
             Dtype::F16 => ElementType::F16,
             Dtype::BF16 => ElementType::BF16,
-            // Nothing that Whisper needs has another type; should it, it will be reported as missing.
+            // Nothing that Whisper needs has another type; should it, it will be reported as
+            // missing.
             _ => continue,
         };
         let (start, end) = info.data_offsets;

@@ -69,7 +69,8 @@ pub struct Tensor {
 }
 
 impl Tensor {
-    /// A tensor at `offset` of its file, where `length` bytes are there for it: exactly what the shape needs.
+    /// A tensor at `offset` of its file, where `length` bytes are there for it: exactly what the
+    /// shape needs.
     pub(crate) fn new(
         element: ElementType,
         shape: Vec<usize>,
@@ -134,7 +135,8 @@ impl Tensor {
         Ok(self)
     }
 
-    /// Part `index` of `parts` equal parts along the first dimension: query, key and value of a stacked projection.
+    /// Part `index` of `parts` equal parts along the first dimension: query, key and value of a
+    /// stacked projection.
     pub(crate) fn part(&self, index: usize, parts: usize) -> Result<Self, ParseError> {
         let rows = self.shape.first().copied().unwrap_or(0);
         if parts == 0 || !rows.is_multiple_of(parts) || index >= parts {

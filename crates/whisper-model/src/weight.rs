@@ -11,8 +11,8 @@ use crate::quantized::BlockType;
 
 /// A weight, borrowed from the mapped model.
 ///
-/// Row-major: `[out, in]` for linear layers, `[out, in, kernel]` for convolutions, `[positions, d]` and `[vocab, d]` for
-/// embeddings.
+/// Row-major: `[out, in]` for linear layers, `[out, in, kernel]` for convolutions, `[positions, d]`
+/// and `[vocab, d]` for embeddings.
 #[derive(Clone, Debug)]
 pub struct Weight<'a> {
     /// Dimensions, the slowest first.
@@ -105,7 +105,8 @@ impl Weight<'_> {
     }
 }
 
-/// Half floats as f32, a block at a time: the blocks are aligned, so that `half` can use the CPU's own conversion.
+/// Half floats as f32, a block at a time: the blocks are aligned, so that `half` can use the CPU's
+/// own conversion.
 fn widen<T: Copy + Default>(
     bytes: &[u8],
     load: fn([u8; 2]) -> T,

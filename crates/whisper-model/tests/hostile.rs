@@ -93,8 +93,8 @@ fn a_sound_file_is_read_with_modest_allocations() {
 #[test]
 fn a_truncated_file_is_an_error_wherever_it_ends() {
     for (name, parse, bytes) in formats() {
-        // CTranslate2's list of aliases at the end is not needed; ggml may end between two tensors, where only the
-        // check for completeness finds it out.
+        // CTranslate2's list of aliases at the end is not needed; ggml may end between two tensors,
+        // where only the check for completeness finds it out.
         let end = bytes.len() - 64;
         let mut seed = 7;
         let some: Vec<usize> = (0..1000)
@@ -110,7 +110,8 @@ fn a_truncated_file_is_an_error_wherever_it_ends() {
     }
 }
 
-/// Where the sound file has its lengths, counts and names: not inside the large tensors, whose bytes mean nothing here.
+/// Where the sound file has its lengths, counts and names: not inside the large tensors, whose
+/// bytes mean nothing here.
 fn header_places(bytes: &[u8]) -> Vec<usize> {
     let near_name = |place: &usize| {
         let context = &bytes[place.saturating_sub(24)..(*place + 24).min(bytes.len())];

@@ -14,12 +14,13 @@ use crate::Samples;
 
 /// Streaming log-mel analysis of one run at a time.
 ///
-/// Each sample is read once from where it lies and multiplied into the FFT inputs of the frames that cover it; no raw
-/// sample is put aside. Once a frame's last sample is there, the frame is transformed and its row written at its final
-/// place in the ring. How a run is cut into pushes does not change a bit of the rows. Nothing is allocated after `new`.
+/// Each sample is read once from where it lies and multiplied into the FFT inputs of the frames
+/// that cover it; no raw sample is put aside. Once a frame's last sample is there, the frame is
+/// transformed and its row written at its final place in the ring. How a run is cut into pushes
+/// does not change a bit of the rows. Nothing is allocated after `new`.
 ///
-/// As in openai/whisper, the run's beginning is reflected (s[−n] = s[n]) and zeros follow its end: a run of N samples
-/// has ⌈N / 160⌉ rows. Row *i* is final once sample 160 *i* + 199 is there.
+/// As in openai/whisper, the run's beginning is reflected (s[−n] = s[n]) and zeros follow its end:
+/// a run of N samples has ⌈N / 160⌉ rows. Row *i* is final once sample 160 *i* + 199 is there.
 pub struct MelAnalyzer {
     frames: Frames,
     fft: Arc<dyn RealToComplex<f32>>,
@@ -53,8 +54,8 @@ impl MelAnalyzer {
         }
     }
 
-    /// Takes the run's next samples and completes rows. Returns how many samples were taken: fewer than there are
-    /// only if `ring` is full; go on with the rest when it is not.
+    /// Takes the run's next samples and completes rows. Returns how many samples were taken: fewer
+    /// than there are only if `ring` is full; go on with the rest when it is not.
     ///
     /// `ring` has this analyzer's number of bands.
     pub fn push(&mut self, samples: Samples<'_>, ring: &mut MelRing) -> usize {
@@ -80,8 +81,8 @@ impl MelAnalyzer {
 
     /// Ends the run: completes its last rows with zeros after the end.
     ///
-    /// True when all rows are there. False if `ring` is full: call again when rows are free (two always suffice).
-    /// Once true, only [`reset`](Self::reset) may follow.
+    /// True when all rows are there. False if `ring` is full: call again when rows are free (two
+    /// always suffice). Once true, only [`reset`](Self::reset) may follow.
     pub fn finish(&mut self, ring: &mut MelRing) -> bool {
         let rows = self.position.div_ceil(HOP as u64);
         let unpadded = rows.checked_sub(1).map_or(0, end_of);
@@ -102,7 +103,8 @@ impl MelAnalyzer {
         (completed(self.position + samples as u64) - completed(self.position)) as usize
     }
 
-    /// Samples that were read from buffers since `new`: as many as were taken, since each is read once.
+    /// Samples that were read from buffers since `new`: as many as were taken, since each is read
+    /// once.
     pub fn samples_read(&self) -> u64 {
         self.samples_read
     }

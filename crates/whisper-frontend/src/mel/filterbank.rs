@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MPL-2.0
 //! Triangular filters on Slaney's mel scale.
 //!
-//! Source: M. Slaney, "Auditory Toolbox", version 2, 1998 (Interval Research technical report 1998-010). Whisper's
-//! filters are those that librosa computes with `htk=False, norm="slaney"` for 0 to 8000 Hz.
+//! Source: M. Slaney, "Auditory Toolbox", version 2, 1998 (Interval Research technical report
+//! 1998-010). Whisper's filters are those that librosa computes with `htk=False, norm="slaney"` for
+//! 0 to 8000 Hz.
 
 use super::{N_FFT, SAMPLE_RATE};
 
@@ -18,7 +19,8 @@ pub(super) struct Filterbank {
     blocks: Vec<Block>,
 }
 
-/// Neighbouring bands, which together see adjacent bins: the zeros around those are not stored, those within are.
+/// Neighbouring bands, which together see adjacent bins: the zeros around those are not stored,
+/// those within are.
 struct Block {
     /// First bin with a weight in any band.
     first: usize,
@@ -79,7 +81,8 @@ impl Block {
     }
 }
 
-/// Weight at `bin` of a triangle from `low` to `high` Hz with its peak at `centre`, of area 1 (Slaney's norm).
+/// Weight at `bin` of a triangle from `low` to `high` Hz with its peak at `centre`, of area 1
+/// (Slaney's norm).
 fn triangle([low, centre, high]: [f64; 3], bin: usize) -> f64 {
     let hz = bin as f64 * f64::from(SAMPLE_RATE) / N_FFT as f64;
     let rising = (hz - low) / (centre - low);
@@ -87,8 +90,8 @@ fn triangle([low, centre, high]: [f64; 3], bin: usize) -> f64 {
     rising.min(falling).max(0.0) * 2.0 / (high - low)
 }
 
-/// `n_mels + 2` frequencies in Hz at equal distances on the mel scale, 0 to 8000 Hz: each band's lower edge, centre
-/// and upper edge are three in a row.
+/// `n_mels + 2` frequencies in Hz at equal distances on the mel scale, 0 to 8000 Hz: each band's
+/// lower edge, centre and upper edge are three in a row.
 fn edges(n_mels: usize) -> Vec<f64> {
     let top = hz_to_mel(f64::from(SAMPLE_RATE) / 2.0);
     let step = top / (n_mels + 1) as f64;

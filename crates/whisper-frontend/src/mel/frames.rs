@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MPL-2.0
 //! The frames in progress: every sample goes, times the window, into the frames that cover it.
 //!
-//! Frame i is centred on sample 160 i and covers samples [160 i − 200, 160 i + 200), so each sample lies in two or
-//! three frames. Which ones changes only at samples 40, 120, 200, … (every half hop): between two such edges a piece
-//! of samples meets the same frames, and one loop reads it once and writes all its products.
+//! Frame i is centred on sample 160 i and covers samples [160 i − 200, 160 i + 200), so each sample
+//! lies in two or three frames. Which ones changes only at samples 40, 120, 200, … (every half
+//! hop): between two such edges a piece of samples meets the same frames, and one loop reads it
+//! once and writes all its products.
 
 use std::iter::{self, Zip};
 use std::slice;
@@ -13,7 +14,8 @@ use crate::{Samples, decode_f32, decode_s16, scale_s16};
 
 /// Samples from a frame's centre to its end.
 const HALF: usize = N_FFT / 2;
-/// Samples from edge to edge: from a frame's end to the begin of a later one, and from there to the next end.
+/// Samples from edge to edge: from a frame's end to the begin of a later one, and from there to the
+/// next end.
 const STEP: usize = HOP / 2;
 /// The run's first edge: frame −1 would end here.
 const FIRST_EDGE: usize = HALF - HOP;
@@ -39,7 +41,8 @@ pub(super) fn until_edge(position: u64) -> usize {
 
 /// Windowed frames in progress; a frame's slot is its number modulo `OVERLAP`.
 ///
-/// No slot is cleared between two frames, since every place of a frame is written before it is complete.
+/// No slot is cleared between two frames, since every place of a frame is written before it is
+/// complete.
 pub(super) struct Frames {
     window: [f32; N_FFT],
     slots: [[f32; N_FFT]; OVERLAP],
@@ -58,8 +61,8 @@ impl Frames {
         self.slots = [[0.0; N_FFT]; OVERLAP];
     }
 
-    /// Adds a piece that starts at `position` and does not reach beyond the next edge.
-    /// Returns how many of its samples were no audio (NaN, infinite, implausibly large) and so count as 0.
+    /// Adds a piece that starts at `position` and does not reach beyond the next edge. Returns how
+    /// many of its samples were no audio (NaN, infinite, implausibly large) and so count as 0.
     pub fn add(&mut self, position: u64, piece: Samples<'_>) -> u64 {
         match piece {
             Samples::S16Le(bytes) => self.add_decoded(position, decode_s16(bytes)),
@@ -78,8 +81,9 @@ impl Frames {
         }
     }
 
-    /// Takes the run's first samples, which frame 1 also sees reflected: s[−n] = s[n]. (Frame 0's reflection comes
-    /// later, in `complete`.) Both frames begin with a sample whose window weight is 0; it is never written.
+    /// Takes the run's first samples, which frame 1 also sees reflected: s[−n] = s[n]. (Frame 0's
+    /// reflection comes later, in `complete`.) Both frames begin with a sample whose window weight
+    /// is 0; it is never written.
     fn open(&mut self, position: usize, piece: impl Iterator<Item = f32>) -> u64 {
         let [first, second, _] = &mut self.slots;
         let mut implausible = 0;

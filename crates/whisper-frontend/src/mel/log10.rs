@@ -22,7 +22,8 @@ pub(super) fn log10_floored(powers: &mut [f32]) {
 /// log10 of a normal positive number.
 ///
 /// With x = 2^e · m and √½ ≤ m < √2: log10 x = e · log10 2 + log10 e · 2 artanh((m − 1) / (m + 1)).
-/// The argument of artanh stays below 0.172, so five terms of its power series leave less than 1e-9.
+/// The argument of artanh stays below 0.172, so five terms of its power series leave less than
+/// 1e-9.
 #[inline(always)]
 fn log10(x: f32) -> f32 {
     let bits = x.to_bits() as i32;

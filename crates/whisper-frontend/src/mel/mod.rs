@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MPL-2.0
 //! Whisper's log-mel spectrogram (openai/whisper `audio.py`), computed as audio arrives.
 //!
-//! [`MelAnalyzer`] turns samples into rows of log10 powers, one every 10 ms, and writes each at its final place in a
-//! [`MelRing`]. [`MelRing::pack_window`] applies Whisper's normalisation, which depends on the whole window, on the way
-//! to the encoder. Overlapping windows thus share their rows: no frame is transformed twice.
+//! [`MelAnalyzer`] turns samples into rows of log10 powers, one every 10 ms, and writes each at its
+//! final place in a [`MelRing`]. [`MelRing::pack_window`] applies Whisper's normalisation, which
+//! depends on the whole window, on the way to the encoder. Overlapping windows thus share their
+//! rows: no frame is transformed twice.
 
 mod analyzer;
 mod filterbank;

@@ -6,11 +6,12 @@ use ndarray::ArrayView2;
 use crate::MelFrame;
 use crate::pool::Pooled;
 
-/// Raw log10 mel rows of one run: a ring over a pooled buffer, rows addressed by frame number from the run's start.
+/// Raw log10 mel rows of one run: a ring over a pooled buffer, rows addressed by frame number from
+/// the run's start.
 ///
-/// Time-major: row *r* is `n_mels` adjacent values at slot *r* modulo the ring's capacity, and never moves. Windows
-/// that overlap are views of the same rows. Beside each row lies the probability that it holds a voice, if a
-/// [`VoiceDetector`](crate::VoiceDetector) tells.
+/// Time-major: row *r* is `n_mels` adjacent values at slot *r* modulo the ring's capacity, and
+/// never moves. Windows that overlap are views of the same rows. Beside each row lies the
+/// probability that it holds a voice, if a [`VoiceDetector`](crate::VoiceDetector) tells.
 pub struct MelRing {
     memory: Pooled<MelRingMemory>,
     n_mels: usize,
@@ -29,7 +30,8 @@ const VOICE_AHEAD: usize = 4;
 pub struct MelRingMemory {
     /// `[rows, n_mels]`
     rows: Vec<f32>,
-    /// Probability of voice, a ring like that of the rows; a little longer, as voice may be known before its row is.
+    /// Probability of voice, a ring like that of the rows; a little longer, as voice may be known
+    /// before its row is.
     voice: Vec<f32>,
 }
 
@@ -116,7 +118,8 @@ impl MelRing {
         self.memory.voice[slot_of(frame, self.memory.voice.len())]
     }
 
-    /// The row after the last one whose voice is known, or [`end`](Self::end) where no detector tells.
+    /// The row after the last one whose voice is known, or [`end`](Self::end) where no detector
+    /// tells.
     pub fn voice_end(&self) -> MelFrame {
         if self.voice_end == MelFrame::ZERO {
             self.end
@@ -125,8 +128,8 @@ impl MelRing {
         }
     }
 
-    /// Rows `[from, from + frames)` as far as they are there, two views of `[rows, n_mels]`: the ring's end may part
-    /// them, else the second view has no rows.
+    /// Rows `[from, from + frames)` as far as they are there, two views of `[rows, n_mels]`: the
+    /// ring's end may part them, else the second view has no rows.
     pub fn views(
         &self,
         from: MelFrame,

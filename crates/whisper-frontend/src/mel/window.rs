@@ -10,13 +10,15 @@ use crate::MelFrame;
 const RANGE: f32 = 8.0;
 
 impl MelRing {
-    /// Packs rows `[from, from + frames)` into `out`, `[window frames, n_mels]`, as the encoder wants them: clamped to
-    /// at least the window's maximum − 8, then (x + 4) / 4, so that values end near ±1.
+    /// Packs rows `[from, from + frames)` into `out`, `[window frames, n_mels]`, as the encoder
+    /// wants them: clamped to at least the window's maximum − 8, then (x + 4) / 4, so that values
+    /// end near ±1.
     ///
-    /// What lies outside the rows that are there, or beyond `frames`, is digital silence, as in a window whose
-    /// waveform was padded with zeros. It takes part in the maximum.
+    /// What lies outside the rows that are there, or beyond `frames`, is digital silence, as in a
+    /// window whose waveform was padded with zeros. It takes part in the maximum.
     ///
-    /// Source: `log_mel_spectrogram` in openai/whisper `audio.py`, where the window is the whole input.
+    /// Source: `log_mel_spectrogram` in openai/whisper `audio.py`, where the window is the whole
+    /// input.
     pub fn pack_window(&self, from: MelFrame, frames: MelFrame, mut out: ArrayViewMut2<'_, f32>) {
         let window = MelFrame::from_usize(out.nrows());
         let (head, tail) = self.views(from, frames.min(window));
@@ -40,7 +42,8 @@ impl MelRing {
     }
 }
 
-/// The largest value, −∞ if there is none. In lanes, since a single running maximum cannot be vectorised.
+/// The largest value, −∞ if there is none. In lanes, since a single running maximum cannot be
+/// vectorised.
 fn maximum(rows: ArrayView2<'_, f32>) -> f32 {
     let (lanes, rest) = rows.to_slice().unwrap_or_default().as_chunks::<16>();
     let mut largest = [f32::NEG_INFINITY; 16];

@@ -3,12 +3,15 @@
 //!
 //! | network | weights | block | music |
 //! |---|---|---|---|
-//! | [Silero](https://github.com/snakers4/silero-vad), version 6 | a file, see [`SileroWeights::open`] | 512 samples, 32 ms | told from voice |
-//! | the crate [`earshot`](https://docs.rs/earshot) | built in | 256 samples, 16 ms | mostly taken for voice |
+//! | Silero, version 6 | a file: [`SileroWeights::open`] | 512 samples, 32 ms | told from voice |
+//! | `earshot` | built in | 256 samples, 16 ms | mostly taken for voice |
 //!
-//! Both take samples at 16 kHz and give one probability a block, which holds for the rows whose middle lies in the
-//! block. A detector decides nothing: where an utterance begins and ends, at which thresholds, is up to the reader of
-//! [`MelRing::voice`].
+//! Both take samples at 16 kHz and give one probability a block, which holds for the rows whose
+//! middle lies in the block. A detector decides nothing: where an utterance begins and ends, at
+//! which thresholds, is up to the reader of [`MelRing::voice`].
+//!
+//! Sources: [snakers4/silero-vad](https://github.com/snakers4/silero-vad) and the crate
+//! [earshot](https://docs.rs/earshot).
 
 mod silero;
 
@@ -22,9 +25,11 @@ use crate::{MelFrame, Samples};
 /// Samples that `earshot` takes at once, 16 ms.
 const EARSHOT_BLOCK: usize = 256;
 
-/// A voice activity detector beside the mel analysis, on the same samples. Allocates nothing once it is made.
+/// A voice activity detector beside the mel analysis, on the same samples. Allocates nothing once
+/// it is made.
 ///
-/// The front page of this [crate](crate#examples) shows it at work; the [module](self) compares the two networks.
+/// The front page of this [crate](crate#examples) shows it at work; the [module](self) compares the
+/// two networks.
 pub struct VoiceDetector {
     net: Net,
     /// Full scale ±1.
@@ -39,8 +44,9 @@ pub struct VoiceDetector {
     hint: bool,
 }
 
-/// What a hint from upstream adds to the probability. Detectors upstream take music for speech, so the hint only decides
-/// where ours is in doubt. Their silence says nothing: `level` never finds a voice.
+/// What a hint from upstream adds to the probability. Detectors upstream take music for speech, so
+/// the hint only decides where ours is in doubt. Their silence says nothing: `level` never finds a
+/// voice.
 const HINT: f32 = 0.2;
 
 enum Net {
@@ -72,7 +78,8 @@ impl Net {
 }
 
 impl VoiceDetector {
-    /// A detector with Silero's network, which tells music from voice. Detectors may share their weights.
+    /// A detector with Silero's network, which tells music from voice. Detectors may share their
+    /// weights.
     pub fn silero(weights: Arc<SileroWeights>) -> Self {
         Self::with(Net::Silero(weights, Box::new(silero::State::new())))
     }
@@ -102,13 +109,14 @@ impl VoiceDetector {
         }
     }
 
-    /// Says whether a detector upstream finds a voice in the samples that follow. That raises the probability a little.
+    /// Says whether a detector upstream finds a voice in the samples that follow. That raises the
+    /// probability a little.
     pub fn hint(&mut self, voice: bool) {
         self.hint = voice;
     }
 
-    /// Takes the run's next samples, and tells `ring` about the rows whose middle lies in complete blocks: up to 32 ms
-    /// behind the rows.
+    /// Takes the run's next samples, and tells `ring` about the rows whose middle lies in complete
+    /// blocks: up to 32 ms behind the rows.
     pub fn push(&mut self, samples: Samples<'_>, ring: &mut MelRing) {
         let length = self.net.block();
         let mut rest = samples;

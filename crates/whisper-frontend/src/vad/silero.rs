@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Silero's voice activity detector, version 6 at 16 kHz: a learnt Fourier transform, four convolutions, an LSTM.
+//! Silero's voice activity detector, version 6 at 16 kHz: a learnt Fourier transform, four
+//! convolutions, an LSTM.
 //!
-//! Source: snakers4/silero-vad. The weights are not part of this repository (MIT, Python package `silero-vad`,
-//! `silero_vad_16k.safetensors`).
+//! Source: snakers4/silero-vad. The weights are not part of this repository (MIT, Python package
+//! `silero-vad`, `silero_vad_16k.safetensors`).
 
 use std::fs::File;
 use std::io::Read;

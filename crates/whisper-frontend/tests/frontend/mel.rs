@@ -96,7 +96,8 @@ fn assert_every_feed_gives(expected: &Array2<f32>, signal: &[i16]) {
     }
 }
 
-/// Deterministic noise, −1 to 1 (the multiplicative congruential generator of Lehmer, 48271 mod 2³¹ − 1).
+/// Deterministic noise, −1 to 1 (the multiplicative congruential generator of Lehmer, 48271 mod 2³¹
+/// − 1).
 fn noise() -> impl FnMut() -> f64 {
     let mut state = 1u64;
     move || {
@@ -125,7 +126,8 @@ fn tone(len: usize) -> Vec<i16> {
         .collect()
 }
 
-/// Raw log10 mel rows by their definition, all in f64: reflection, periodic Hann window, plain DFT, dense triangles.
+/// Raw log10 mel rows by their definition, all in f64: reflection, periodic Hann window, plain DFT,
+/// dense triangles.
 fn defined_rows(signal: &[i16], n_mels: usize) -> Array2<f64> {
     let sample = |n: usize| signal.get(n).map_or(0.0, |&s| f64::from(s) / 32768.0);
     let mel = |hz: f64| match hz {

@@ -12,9 +12,9 @@ const PIECES: &str = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N
 
 /// Text tokens, and how text is put together from them.
 ///
-/// The number of a token is its rank: of two neighbours whose union is a token, the pair with the lowest number is
-/// joined first (as in tiktoken). That is exact for vocabularies that are numbered in the order of their merges, as
-/// GPT-2's and Whisper's are.
+/// The number of a token is its rank: of two neighbours whose union is a token, the pair with the
+/// lowest number is joined first (as in tiktoken). That is exact for vocabularies that are numbered
+/// in the order of their merges, as GPT-2's and Whisper's are.
 pub(super) struct Bpe {
     tokens: Vec<Box<[u8]>>,
     ranks: HashMap<Box<[u8]>, u32>,
@@ -22,7 +22,8 @@ pub(super) struct Bpe {
 }
 
 impl Bpe {
-    /// From the text tokens by number. Each single byte must be among them, so that every text has an encoding.
+    /// From the text tokens by number. Each single byte must be among them, so that every text has
+    /// an encoding.
     pub fn new(tokens: Vec<Box<[u8]>>) -> Result<Self, ParseError> {
         let mut ranks = HashMap::with_capacity(tokens.len());
         for (number, token) in (0..).zip(&tokens) {
@@ -58,8 +59,8 @@ impl Bpe {
     pub fn encode(&self, text: &str) -> Vec<u32> {
         let mut tokens = Vec::new();
         let mut encoded = 0;
-        // Each character belongs to a piece, so pieces follow each other without gaps. Should the expression give up
-        // (on white space without end), the rest is encoded as one piece.
+        // Each character belongs to a piece, so pieces follow each other without gaps. Should the
+        // expression give up (on white space without end), the rest is encoded as one piece.
         for piece in self.pieces.find_iter(text).map_while(Result::ok) {
             self.encode_piece(piece.as_str().as_bytes(), &mut tokens);
             encoded = piece.end();
@@ -68,7 +69,8 @@ impl Bpe {
         tokens
     }
 
-    /// Joins neighbours until no two make a token. Quadratic in the length of the piece, which is a word.
+    /// Joins neighbours until no two make a token. Quadratic in the length of the piece, which is a
+    /// word.
     fn encode_piece(&self, piece: &[u8], tokens: &mut Vec<u32>) {
         if let Some(token) = self.ranks.get(piece) {
             tokens.push(*token);

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MPL-2.0
 //! Whisper's languages.
 
-/// Codes in the order of their tokens (openai/whisper `tokenizer.py`); models before large-v3 lack the last.
+/// Codes in the order of their tokens (openai/whisper `tokenizer.py`); models before large-v3 lack
+/// the last.
 #[rustfmt::skip]
 const CODES: [&str; 100] = [
     "en", "zh", "de", "es", "ru", "ko", "fr", "ja", "pt", "tr", "pl", "ca", "nl", "ar", "sv", "it", "id", "hi", "fi", "vi",
@@ -13,10 +14,12 @@ const CODES: [&str; 100] = [
 
 pub(super) const COUNT: u32 = CODES.len() as u32;
 
-/// Other codes of these languages: ISO 639-2 in both of its forms, replaced codes, and members of a macrolanguage.
+/// Other codes of these languages: ISO 639-2 in both of its forms, replaced codes, and members of a
+/// macrolanguage.
 ///
-/// No crate has this relation: tables of ISO 639-3 know neither the bibliographic codes (`ger`) nor the replaced ones
-/// (`iw`), and Unicode's canonical forms (`jv`, `nb`) are not those of Whisper (`jw`, `no`).
+/// No crate has this relation: tables of ISO 639-3 know neither the bibliographic codes (`ger`) nor
+/// the replaced ones (`iw`), and Unicode's canonical forms (`jv`, `nb`) are not those of Whisper
+/// (`jw`, `no`).
 #[rustfmt::skip]
 const ALIASES: [(&str, &str); 72] = [
     ("eng", "en"), ("zho", "zh"), ("chi", "zh"), ("cmn", "zh"), ("deu", "de"), ("ger", "de"), ("spa", "es"), ("rus", "ru"),

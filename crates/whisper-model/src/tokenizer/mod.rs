@@ -13,8 +13,8 @@ use bpe::Bpe;
 pub use special::SpecialTokens;
 pub(super) use vocabulary::Vocabulary;
 
-/// GPT-2's text tokens (256 bytes and 50 000 merges). The English-only models keep them; the multilingual vocabulary
-/// has one more.
+/// GPT-2's text tokens (256 bytes and 50 000 merges). The English-only models keep them; the
+/// multilingual vocabulary has one more.
 const ENGLISH_TEXT_TOKENS: u32 = 50_256;
 
 /// A model's tokenizer: text to tokens and back.
@@ -45,7 +45,8 @@ impl Tokenizer {
         })
     }
 
-    /// From the bytes of each text token and the number of rows of the token embedding, which must agree.
+    /// From the bytes of each text token and the number of rows of the token embedding, which must
+    /// agree.
     ///
     /// # Errors
     /// The tokens are not Whisper's in number, or lack a byte.
@@ -53,7 +54,8 @@ impl Tokenizer {
         Self::new(Vocabulary::from_bytes(tokens), rows)
     }
 
-    /// Whether the model knows languages other than English, and so expects a language and a task in its prompt.
+    /// Whether the model knows languages other than English, and so expects a language and a task
+    /// in its prompt.
     pub fn is_multilingual(&self) -> bool {
         self.special.eot > ENGLISH_TEXT_TOKENS
     }
@@ -63,8 +65,8 @@ impl Tokenizer {
         &self.special
     }
 
-    /// The token's piece of UTF-8, which may begin or end inside a character. Empty for special tokens, timestamps
-    /// and numbers that are no token.
+    /// The token's piece of UTF-8, which may begin or end inside a character. Empty for special
+    /// tokens, timestamps and numbers that are no token.
     pub fn bytes(&self, token: u32) -> &[u8] {
         self.bpe.bytes(token)
     }
@@ -84,8 +86,8 @@ impl Tokenizer {
         self.bpe.encode(text)
     }
 
-    /// The token of a language, from a BCP 47 tag (`en`, `en-US`, `pt_BR`), an ISO 639-2 code (`deu`) or a former code
-    /// (`iw`). English-only models have English alone.
+    /// The token of a language, from a BCP 47 tag (`en`, `en-US`, `pt_BR`), an ISO 639-2 code
+    /// (`deu`) or a former code (`iw`). English-only models have English alone.
     pub fn language_token(&self, code: &str) -> Option<u32> {
         let index = language::index(code)?;
         let token = self.special.languages.start.checked_add(index)?;
@@ -102,8 +104,8 @@ impl Tokenizer {
         language::code(token - self.special.languages.start)
     }
 
-    /// Text tokens for what is not spoken (brackets, notes, speaker dashes), ascending; special tokens
-    /// are not among them.
+    /// Text tokens for what is not spoken (brackets, notes, speaker dashes), ascending; special
+    /// tokens are not among them.
     pub fn non_speech(&self) -> &[u32] {
         &self.non_speech
     }

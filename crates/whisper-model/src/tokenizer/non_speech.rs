@@ -26,12 +26,15 @@ const GROUPS: [&str; 20] = [
     "♪♪",
     "♪♪♪",
 ];
-/// Where these take several tokens, the first stands for all: they share the first two of their three bytes.
+/// Where these take several tokens, the first stands for all: they share the first two of their
+/// three bytes.
 const NOTES: &str = "♩♪♫♬♭♮♯";
-/// A dash or apostrophe that begins a word marks a speaker or a quotation; inside a word it is speech.
+/// A dash or apostrophe that begins a word marks a speaker or a quotation; inside a word it is
+/// speech.
 const LEADING: [&str; 2] = [" -", " '"];
 
-/// The tokens of these symbols, alone or after a space, as openai/whisper's `Tokenizer.non_speech_tokens` chooses them.
+/// The tokens of these symbols, alone or after a space, as openai/whisper's
+/// `Tokenizer.non_speech_tokens` chooses them.
 pub(super) fn tokens(encode: impl Fn(&str) -> Vec<u32>) -> Vec<u32> {
     let mut tokens = BTreeSet::new();
     tokens.extend(

@@ -9,8 +9,9 @@ use crate::error::ParseError;
 
 /// Numbers of the special tokens.
 ///
-/// All Whisper models have them in the same order behind the text tokens: end, start, languages, tasks and markers,
-/// then 1501 timestamps, 0.00 s to 30.00 s in steps of 20 ms (openai/whisper `tokenizer.py`).
+/// All Whisper models have them in the same order behind the text tokens: end, start, languages,
+/// tasks and markers, then 1501 timestamps, 0.00 s to 30.00 s in steps of 20 ms (openai/whisper
+/// `tokenizer.py`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SpecialTokens {
     /// End of text.
@@ -40,8 +41,8 @@ const TIMESTAMPS: u32 = 1501;
 const UNNUMBERED: u32 = 8;
 
 impl SpecialTokens {
-    /// The numbers that follow from the end token and the rows of the embedding, checked against the names that the
-    /// vocabulary has (ggml files name no special tokens).
+    /// The numbers that follow from the end token and the rows of the embedding, checked against
+    /// the names that the vocabulary has (ggml files name no special tokens).
     pub(super) fn derive(vocabulary: &Vocabulary, rows: usize) -> Result<Self, ParseError> {
         let mismatch = || {
             ParseError::malformed(format!(

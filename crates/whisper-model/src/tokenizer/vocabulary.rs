@@ -27,14 +27,16 @@ impl Vocabulary {
         Self::from_byte_level(tokens.iter().map(String::as_str))
     }
 
-    /// CTranslate2's `vocabulary.txt`: byte-level strings, one a line. A token may be empty, so that lines count.
+    /// CTranslate2's `vocabulary.txt`: byte-level strings, one a line. A token may be empty, so
+    /// that lines count.
     pub fn from_lines(text: &[u8]) -> Result<Self, ParseError> {
         let text = std::str::from_utf8(text).map_err(unexpected)?;
         let text = text.strip_suffix('\n').unwrap_or(text);
         Self::from_byte_level(text.split('\n'))
     }
 
-    /// `vocab.json` of a slow Hugging Face tokenizer: strings to numbers. The special tokens are elsewhere.
+    /// `vocab.json` of a slow Hugging Face tokenizer: strings to numbers. The special tokens are
+    /// elsewhere.
     pub fn from_vocab_json(json: &[u8]) -> Result<Self, ParseError> {
         Self::from_numbered(
             serde_json::from_slice(json).map_err(unexpected)?,
@@ -100,7 +102,8 @@ impl Vocabulary {
         self.tokens.len()
     }
 
-    /// Number of the end token, which follows the text tokens. Files that do not name it list text tokens only.
+    /// Number of the end token, which follows the text tokens. Files that do not name it list text
+    /// tokens only.
     pub fn end_of_text(&self) -> u32 {
         // There is one such name, near the end.
         let end = self
@@ -146,8 +149,9 @@ fn unexpected(error: impl std::fmt::Display) -> ParseError {
     ParseError::malformed(format!("not a vocabulary: {error}"))
 }
 
-/// GPT-2's printable stand-ins for bytes: Latin-1 characters that print stand for themselves, the others are numbered
-/// from U+0100 on in the order of their values (`bytes_to_unicode` of openai/gpt-2).
+/// GPT-2's printable stand-ins for bytes: Latin-1 characters that print stand for themselves, the
+/// others are numbered from U+0100 on in the order of their values (`bytes_to_unicode` of
+/// openai/gpt-2).
 fn byte_level_bytes() -> HashMap<char, u8> {
     let prints = |byte: &u8| matches!(byte, b'!'..=b'~' | 0xa1..=0xac | 0xae..=0xff);
     let themselves = (0..=255)

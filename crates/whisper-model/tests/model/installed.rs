@@ -138,7 +138,8 @@ fn text_in_many_scripts_survives() {
     }
 }
 
-/// For vocabularies of 51864 tokens, computed from the published vocabulary with openai/whisper's rule.
+/// For vocabularies of 51864 tokens, computed from the published vocabulary with openai/whisper's
+/// rule.
 #[rustfmt::skip]
 const ENGLISH_NON_SPEECH: [u32; 84] = [
     1, 2, 7, 8, 9, 10, 14, 25, 26, 27, 28, 29, 31, 58, 59, 60, 61, 62, 63, 90, 91, 92, 93, 357, 366, 438, 532, 685, 705, 796,

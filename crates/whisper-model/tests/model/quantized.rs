@@ -15,7 +15,8 @@ fn refusal(bytes: &[u8]) -> String {
     }
 }
 
-/// The synthetic model with another ggml type and shape in the header of the tensor `name`, a matrix.
+/// The synthetic model with another ggml type and shape in the header of the tensor `name`, a
+/// matrix.
 fn with_header(stored: Stored, name: &str, kind: u32, shape: [u32; 2]) -> Vec<u8> {
     let mut bytes = synthetic::ggml_bytes(&synthetic::tensors(), stored);
     let mut windows = bytes.windows(name.len());
@@ -93,7 +94,8 @@ mod read {
                     }
                 }
             }
-            // Four projections in the encoder, eight in the decoder, two pairs of layers, and the embedding.
+            // Four projections in the encoder, eight in the decoder, two pairs of layers, and the
+            // embedding.
             assert_eq!(quantised, 4 + 8 + 4 + 1);
         }
     }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
-//! ggml's blocks, quantised as its reference does (`quantize_row_q8_0_ref`, `quantize_row_q5_0_ref`).
+//! ggml's blocks, quantised as its reference does (`quantize_row_q8_0_ref`,
+//! `quantize_row_q5_0_ref`).
 
 use half::f16;
 

@@ -51,8 +51,8 @@ pub struct Tensor {
 /// Tensors by canonical name.
 pub type Tensors = BTreeMap<String, Tensor>;
 
-/// The tensors of the model. Their values differ from each other, and f32, f16 and int8 (with a scale
-/// for each row) hold them exactly: k / 128 with -127 <= k <= 127, and 127 / 128 in each row.
+/// The tensors of the model. Their values differ from each other, and f32, f16 and int8 (with a
+/// scale for each row) hold them exactly: k / 128 with -127 <= k <= 127, and 127 / 128 in each row.
 pub fn tensors() -> Tensors {
     let mut tensors = Tensors::new();
     let mut random = fastrand::Rng::with_seed(1);
