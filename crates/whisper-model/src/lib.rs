@@ -29,7 +29,7 @@
 //!
 //! let weight = model.weight("model.encoder.conv1.weight")?;
 //! assert_eq!(weight.shape, [model.config.audio_state, 80, 3]);
-//! assert_eq!(weight.to_f32().len(), weight.shape.iter().product());
+//! assert_eq!(weight.to_f32().len(), weight.shape.iter().product::<usize>());
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
