@@ -141,8 +141,8 @@ impl Layer {
     }
 
     fn forward(&self, x: &Tensor) -> candle_core::Result<Tensor> {
-        let x = &x.add(&self.attention(&self.attention_norm.forward(x)?)?)?;
-        x.add(&self.feed_forward.forward(&self.mlp_norm.forward(&x)?)?)
+        let x = x.add(&self.attention(&self.attention_norm.forward(x)?)?)?;
+        x.add(&self.mlp.forward(&self.mlp_norm.forward(&x)?)?)
     }
 
     fn attention(&self, x: &Tensor) -> candle_core::Result<Tensor> {
