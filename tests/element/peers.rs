@@ -9,7 +9,7 @@ use gst::ClockTime;
 use gst::prelude::*;
 
 use crate::pipelines::launch;
-use crate::support::{RATE, init, live_source, speak, speech};
+use crate::support::{PATIENCE, RATE, init, live_source, speak, speech};
 
 /// Registers the bins, which `scripts/peer-plugins` builds.
 fn register_peers() {
@@ -72,7 +72,7 @@ fn hear(pipeline: &gst::Pipeline, change: impl FnOnce()) {
     let position = speak(&source, &[0; RATE], ClockTime::ZERO);
     change();
     let mut position = speak(&source, speech.samples, position);
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let deadline = Instant::now() + Duration::from(PATIENCE);
     while !text.lock().expect("text").contains(speech.word) {
         position = speak(&source, &[0; RATE / 2], position);
         let bus = pipeline.bus().expect("bus");

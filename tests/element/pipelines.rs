@@ -20,13 +20,13 @@ pub fn recorded(pipeline: &gst::Pipeline) -> Arc<Mutex<Vec<Out>>> {
     record(&element.static_pad("src").expect("src pad"))
 }
 
-/// Waits for EOS; an error or a minute without it fails the test.
+/// Waits for EOS; an error, or too long without it, fails the test.
 pub fn run_to_end(pipeline: &gst::Pipeline) {
     let wanted = [gst::MessageType::Eos, gst::MessageType::Error];
     let message = pipeline
         .bus()
         .expect("bus")
-        .timed_pop_filtered(seconds(60), &wanted);
+        .timed_pop_filtered(PATIENCE, &wanted);
     let message = message.expect("the pipeline stalls");
     assert_eq!(message.type_(), gst::MessageType::Eos, "{message:?}");
 }

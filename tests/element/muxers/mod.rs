@@ -10,6 +10,7 @@ use std::sync::LazyLock;
 use gst::prelude::*;
 
 use crate::pipelines::launch;
+use crate::support::PATIENCE;
 
 /// Holds what a muxer must hold back until the first window of speech is recognised.
 const LARGE_QUEUE: &str = "queue max-size-buffers=0 max-size-bytes=0 max-size-time=60000000000";
@@ -43,22 +44,19 @@ fn speech() -> String {
     )
 }
 
-/// Plays to EOS; an error, or three minutes without an end, fail the test.
+/// Plays to EOS; an error, or too long without an end, fails the test.
 fn play(pipeline: &gst::Pipeline) {
     let bus = pipeline.bus().expect("a pipeline has a bus");
     // A failure to start is on the bus with its reason.
     let _ = pipeline.set_state(gst::State::Playing);
-    let last = bus.timed_pop_filtered(
-        gst::ClockTime::from_seconds(180),
-        &[gst::MessageType::Eos, gst::MessageType::Error],
-    );
+    let last = bus.timed_pop_filtered(PATIENCE, &[gst::MessageType::Eos, gst::MessageType::Error]);
     pipeline
         .set_state(gst::State::Null)
         .expect("a pipeline stops");
     match last.as_ref().map(|message| message.view()) {
         Some(gst::MessageView::Eos(_)) => {}
         Some(gst::MessageView::Error(error)) => panic!("{} ({:?})", error.error(), error.debug()),
-        _ => panic!("no end after three minutes"),
+        _ => panic!("no end after {PATIENCE}"),
     }
 }
 

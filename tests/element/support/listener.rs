@@ -8,7 +8,7 @@ use gst::ClockTime;
 use gst::prelude::*;
 use gst_check::Harness;
 
-use super::{AUDIO, Out, buffers, init, record};
+use super::{AUDIO, Out, PATIENCE, buffers, init, record};
 
 /// An element between a source and a sink of the test's, with upstream not live.
 pub struct Listener {
@@ -73,7 +73,7 @@ impl Listener {
 
     /// Waits until something comes out; gives all that came so far.
     pub fn wait_until(&self, what: &str, found: impl Fn(&Out) -> bool) -> Vec<Out> {
-        let deadline = Instant::now() + Duration::from_secs(60);
+        let deadline = Instant::now() + Duration::from(PATIENCE);
         loop {
             let out = self.out();
             if out.iter().any(&found) {
@@ -81,7 +81,7 @@ impl Listener {
             }
             assert!(
                 Instant::now() < deadline,
-                "no {what} within a minute, but {out:#?} and {:?}",
+                "no {what} within {PATIENCE}, but {out:#?} and {:?}",
                 self.messages()
             );
             std::thread::sleep(Duration::from_millis(5));

@@ -14,6 +14,8 @@ pub use listener::Listener;
 pub use output::{Out, Text, events, record, said, texts};
 
 pub const AUDIO: &str = "audio/x-raw, format=S16LE, rate=16000, channels=1, layout=interleaved";
+/// Longer than any test takes on a busy machine.
+pub const PATIENCE: ClockTime = ClockTime::from_seconds(180);
 pub const RATE: usize = test_support::SAMPLE_RATE;
 
 /// Initialises GStreamer with our plugin. Warnings of GLib and GStreamer fail the test, and so does a
