@@ -15,9 +15,9 @@ use crate::support::PATIENCE;
 /// Holds what a muxer must hold back until the first window of speech is recognised.
 const LARGE_QUEUE: &str = "queue max-size-buffers=0 max-size-bytes=0 max-size-time=60000000000";
 /// As long as the speech, at 10 frames a second.
-const FRAMES: usize = 220;
+const FRAMES: usize = 110;
 const VIDEO: &str =
-    "videotestsrc num-buffers=220 ! video/x-raw,width=320,height=240,framerate=10/1";
+    "videotestsrc num-buffers=110 ! video/x-raw,width=320,height=240,framerate=10/1";
 /// MP4 and Matroska store milliseconds; subtitle files print them.
 const TOLERANCE: gst::ClockTime = gst::ClockTime::from_mseconds(2);
 
@@ -28,19 +28,19 @@ struct Cue {
     text: String,
 }
 
-/// The clip twice in a row, 22 s, as a pipeline that ends in raw audio.
+/// The clip, 11 s, as a pipeline that ends in raw audio.
 fn speech() -> String {
-    static TWICE: LazyLock<PathBuf> = LazyLock::new(|| {
-        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("twice.wav");
+    static FILE: LazyLock<PathBuf> = LazyLock::new(|| {
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("clip.wav");
         let samples = &test_support::clip().samples;
         let file = tempfile::NamedTempFile::new_in(env!("CARGO_TARGET_TMPDIR")).expect("file");
-        test_support::wav(&file, samples, 2 * samples.len()).expect("samples");
+        test_support::wav(&file, samples, samples.len()).expect("samples");
         file.persist(&path).expect("the file takes its name");
         path
     });
     format!(
         "filesrc location={} ! wavparse ! audioconvert ! audioresample",
-        TWICE.display()
+        FILE.display()
     )
 }
 
@@ -150,10 +150,9 @@ fn spoken() -> &'static [Cue] {
             .join(" ")
             .to_lowercase();
         for words in ["fellow americans", "ask not", "for your country"] {
-            assert_eq!(
-                text.matches(words).count(),
-                2,
-                "{words:?} was said twice, but heard: {text:?}"
+            assert!(
+                text.contains(words),
+                "{words:?} was said, but not heard in {text:?}"
             );
         }
         spoken
@@ -162,7 +161,7 @@ fn spoken() -> &'static [Cue] {
 }
 
 fn assert_in_order(cues: &[Cue]) {
-    assert!(cues.len() >= 3, "two sentences make several cues: {cues:?}");
+    assert!(cues.len() >= 2, "two sentences make several cues: {cues:?}");
     assert!(
         cues.iter().all(|cue| cue.start < cue.end),
         "an empty cue in {cues:?}"
@@ -227,8 +226,8 @@ fn demux(demuxer: &str, file: &Path) -> Vec<Cue> {
     let timed = audio.iter().filter(|sample| buffer(sample).pts().is_some());
     let seconds = timed.map(time).max().map_or(0, |end| end.seconds());
     assert!(
-        (21..=22).contains(&seconds),
-        "22 s of audio end at {seconds} s"
+        (10..=11).contains(&seconds),
+        "11 s of audio end at {seconds} s"
     );
     cues(&format!(
         "filesrc location={file} ! {demuxer} name=demux demux.subtitle_0 ! appsink name=out"
