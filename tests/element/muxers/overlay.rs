@@ -95,7 +95,7 @@ fn textoverlay_shows_each_cue_and_stalls_no_video() {
 
 #[test]
 fn textoverlay_moves_live_text_only_up() {
-    let (frames, cues) = overlay("mode=live");
+    let (frames, cues) = overlay("mode=live max-line-length=20");
     assert_in_order(&cues);
     let words = spoken()
         .iter()
