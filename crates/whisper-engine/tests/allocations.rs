@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MPL-2.0
 //! A token allocates nothing: counted on all threads of the pool that decodes.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by a panic")]
+
 use test_support::allocations::{self, CountingAllocator};
 use whisper_engine::decoder::{DecodeSession, Decoder};
 use whisper_engine::encoder::AudioFeatures;

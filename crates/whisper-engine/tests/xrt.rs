@@ -2,6 +2,8 @@
 //! The NPU device on AMD's runtime. `scripts/test-npu` runs these tests with the real XRT and an
 //! emulated kernel driver (`dev/npu-driver`).
 
+#![allow(clippy::unwrap_used, reason = "a test fails by a panic")]
+
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 

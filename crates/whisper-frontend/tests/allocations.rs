@@ -3,6 +3,7 @@
 //!
 //! The binary holds one test, and each thread has a count, so that nothing else is counted.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by a panic")]
 #![allow(unsafe_code)] // The allocator that counts is.
 
 use std::alloc::{GlobalAlloc, Layout, System};

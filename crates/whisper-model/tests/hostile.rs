@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
 //! Damaged and hostile files: an error, never a panic nor memory beyond what the file is worth.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by a panic")]
 #![allow(unsafe_code)] // The allocator that watches is.
 
 use test_support::synthetic;

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MPL-2.0
 //! Recognition: the networks against their references, and words of real speech.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by a panic")]
+
 mod decoder;
 mod encoder;
 mod golden;

@@ -119,8 +119,8 @@ mod read {
             (8, [0, 31], "whole blocks"),
             // k-quants have blocks of 256 values.
             (12, [64, 64], "whole blocks"),
-            (14, [64, u32::MAX & !255], "ends early"),
-            (8, [u32::MAX, u32::MAX & !31], ""),
+            (14, [64, !255], "ends early"),
+            (8, [u32::MAX, !31], ""),
             (9, [64, 64], "q8_1"),
             (15, [64, 256], "q8_K"),
         ] {

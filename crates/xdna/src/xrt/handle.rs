@@ -151,8 +151,8 @@ impl Handle<RawBuffer> {
     pub fn map(&self) -> Result<NonNull<u8>, Failure> {
         let mut memory = std::ptr::null_mut();
         // SAFETY: see above.
-        self.bridge
-            .check(unsafe { (self.bridge.buffer_map)(self.raw(), &mut memory) })?;
+        let status = unsafe { (self.bridge.buffer_map)(self.raw(), &mut memory) };
+        self.bridge.check(status)?;
         NonNull::new(memory.cast()).ok_or_else(|| Failure {
             status: -1,
             code: 0,
