@@ -3,7 +3,7 @@
 //!
 //! The CPU encodes a window again if the device fails on it, and all windows after it until the
 //! device has been opened again in the background. The device's first window, and one in
-//! [`CHECK_INTERVAL`] after it, is encoded on both, and the results are compared. If the CPU fails
+//! `CHECK_INTERVAL` after it, is encoded on both, and the results are compared. If the CPU fails
 //! on such a window, the next one is compared instead.
 
 mod health;

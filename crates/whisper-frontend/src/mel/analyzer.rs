@@ -19,7 +19,7 @@ use crate::Samples;
 /// transformed and its row written at its final place in the ring. How a run is cut into pushes
 /// does not change a bit of the rows. Nothing is allocated after `new`.
 ///
-/// As in openai/whisper, the run's beginning is reflected (s[−n] = s[n]) and zeros follow its end:
+/// As in openai/whisper, the run's beginning is reflected (`s[−n] = s[n]`) and zeros follow its end:
 /// a run of N samples has ⌈N / 160⌉ rows. Row *i* is final once sample 160 *i* + 199 is there.
 pub struct MelAnalyzer {
     frames: Frames,
