@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use gst::prelude::*;
 
+use crate::bus::error;
 use crate::manifest::Clip;
 use crate::options::Options;
 
@@ -50,7 +51,7 @@ impl Listened {
 
 /// Plays a clip in real time. The model is loaded before the clock starts.
 pub fn listen(clip: &Clip, options: &Options) -> Result<Listened> {
-    let samples = clip.samples()?;
+    let samples = clip.bytes()?;
     let (pipeline, whisper) = pipeline("is-live=true", "", options)?;
     if clip.language != "-" {
         whisper.set_property("language-code", &clip.language);
@@ -103,7 +104,7 @@ fn play(pipeline: &gst::Pipeline, whisper: &gst::Element, samples: Vec<u8>) -> R
     let mut words = Vec::new();
     while !sink.is_eos() {
         if let Some(error) = error(pipeline) {
-            bail!(error);
+            return Err(error);
         }
         if began.elapsed() > Duration::from_secs_f64(seconds) + PATIENCE {
             bail!("no end {} s after the audio", PATIENCE.as_secs());
@@ -133,7 +134,7 @@ fn wait_for_model(whisper: &gst::Element, pipeline: &gst::Pipeline) -> Result<()
         .is_none()
     {
         if let Some(error) = error(pipeline) {
-            bail!(error);
+            return Err(error);
         }
         if began.elapsed() > PATIENCE {
             bail!("the model was not loaded within {} s", PATIENCE.as_secs());
@@ -172,14 +173,6 @@ pub fn heard(sample: &gst::Sample, at: f64) -> Result<Heard> {
         end: seconds(end),
         at,
     })
-}
-
-pub fn error(pipeline: &gst::Pipeline) -> Option<String> {
-    let message = pipeline.bus()?.pop_filtered(&[gst::MessageType::Error])?;
-    match message.view() {
-        gst::MessageView::Error(error) => Some(format!("{} ({:?})", error.error(), error.debug())),
-        _ => None,
-    }
 }
 
 /// All whole numbers of the element's statistics.

@@ -1,23 +1,32 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Measures how well and how fast the plugin transcribes a set of recordings: words wrong, delay of
-//! live words, speed, drift over hours.
+//! Measures how well and how fast the plugin transcribes a set of recordings: words wrong, utterances
+//! lost, words invented, delay of live words, speed, drift over hours.
 //!
 //! ```sh
 //! cargo run --release -p evaluate -- offline --model base
 //! ```
 //!
 //! A set is a directory with a `manifest.tsv` ([`manifest`]) and, for delays, gold times of words
-//! ([`timing`]). [`options::USAGE`] lists modes and options; `scripts/score` scores the text.
+//! ([`timing`]); or LibriSpeech ([`librispeech`]); or files with a text beside each ([`media`]).
+//! [`options::USAGE`] lists modes and options; `scripts/score` scores the text.
 
+mod bus;
 mod busy;
+mod decode;
+mod invented;
+mod librispeech;
 mod live;
+mod lost;
 mod manifest;
 mod marathon;
+mod media;
 mod offline;
 mod options;
 mod report;
+mod sets;
 mod simulate;
 mod timing;
+mod words;
 
 use std::io::Write;
 use std::process::Command;
@@ -34,21 +43,29 @@ fn main() -> Result<()> {
         Ok(options) => options,
         Err(error) => bail!("{error:#}\n\n{USAGE}"),
     };
-    let clips: Vec<_> = manifest::read(&options.speech)?
+    gst::init()?;
+    let (layout, clips) = sets::read(&options.speech, &options.language)?;
+    let clips: Vec<_> = clips
         .into_iter()
-        .filter(|clip| options.includes(clip))
+        .filter(|clip| options.includes(clip, layout))
         .collect();
     if clips.is_empty() {
         bail!("no such clip in {}", options.speech.display());
     }
-    gst::init()?;
     gstwhispernpu::plugin_register_static()?;
-    if options.mode == Mode::Marathon {
-        return marathon::run(&clips[0], &options);
-    }
     let results = match options.mode {
+        Mode::Manifest => {
+            manifest::print(&clips, &options.speech);
+            return Ok(());
+        }
+        Mode::Invented => return invented::run(&options, &clips),
         Mode::Live | Mode::Simulate => report::listen(&options, clips)?,
-        Mode::Offline | Mode::Multi | Mode::Marathon => transcribe(&options, clips)?,
+        Mode::Lost => match &options.wav {
+            Some(directory) => return lost::write(directory, &options, clips),
+            None => lost::run(&options, clips)?,
+        },
+        Mode::Marathon => return marathon::run(&clips[0], &options),
+        Mode::Offline | Mode::Multi => transcribe(&options, clips)?,
     };
     if options.mode == Mode::Multi {
         print_languages(&results);
@@ -58,7 +75,7 @@ fn main() -> Result<()> {
 }
 
 fn transcribe(options: &Options, clips: Vec<Clip>) -> Result<Vec<(Clip, Transcript)>> {
-    let transcriber = Transcriber::new(options)?;
+    let transcriber = Transcriber::new(options, clips.iter().all(Clip::is_flac))?;
     let mut results = Vec::with_capacity(clips.len());
     for clip in clips {
         let transcript = transcriber

@@ -4,6 +4,9 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use test_support::SAMPLE_RATE;
+
+use crate::decode;
 
 /// One recording.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,20 +28,47 @@ impl Clip {
         self.id.starts_with("sonnet-") || self.id == "de-simplicissimus"
     }
 
-    /// The clip as S16LE, 16 kHz mono.
-    pub fn samples(&self) -> Result<Vec<u8>> {
-        let path = || self.path.display().to_string();
-        let mut reader = claxon::FlacReader::open(&self.path).with_context(path)?;
-        let info = reader.streaminfo();
-        if (info.sample_rate, info.channels, info.bits_per_sample) != (16_000, 1, 16) {
-            bail!("{} is not 16-bit mono at 16 kHz", path());
-        }
-        let mut bytes = Vec::new();
-        for sample in reader.samples() {
-            bytes.extend((sample? as i16).to_le_bytes());
-        }
-        Ok(bytes)
+    /// Whether there is song in it, so that text is no fault.
+    pub fn is_song(&self) -> bool {
+        self.kind == "nonspeech" && self.id.starts_with("song")
     }
+
+    /// Whether the file is FLAC by its name.
+    pub fn is_flac(&self) -> bool {
+        self.path.extension().is_some_and(|name| name == "flac")
+    }
+
+    /// The clip's samples, 16 kHz mono.
+    pub fn samples(&self) -> Result<Vec<i16>> {
+        let samples = if self.is_flac() {
+            flac(&self.path)
+        } else {
+            decode::samples(&self.path)
+        };
+        samples.with_context(|| self.path.display().to_string())
+    }
+
+    /// The clip as S16LE, 16 kHz mono.
+    pub fn bytes(&self) -> Result<Vec<u8>> {
+        let samples = self.samples()?;
+        Ok(samples
+            .iter()
+            .flat_map(|sample| sample.to_le_bytes())
+            .collect())
+    }
+}
+
+/// The samples of a FLAC file; GStreamer converts what is not 16-bit mono at 16 kHz.
+fn flac(path: &Path) -> Result<Vec<i16>> {
+    let mut reader = claxon::FlacReader::open(path)?;
+    let info = reader.streaminfo();
+    if (info.sample_rate, info.channels, info.bits_per_sample) != (SAMPLE_RATE as u32, 1, 16) {
+        return decode::samples(path);
+    }
+    let samples = reader.samples();
+    Ok(samples
+        .map(|sample| sample.map(|sample| sample as i16))
+        .collect::<Result<_, _>>()?)
 }
 
 /// The clips of `DIR/manifest.tsv`, in its order.
@@ -84,6 +114,20 @@ fn parse(text: &str, speech: &Path) -> Result<Vec<Clip>> {
         });
     }
     Ok(clips)
+}
+
+/// The clips as `DIR/manifest.tsv` would have them.
+pub fn print(clips: &[Clip], directory: &Path) {
+    let root = directory
+        .canonicalize()
+        .unwrap_or_else(|_| directory.into());
+    println!("id\tfile\tlanguage\tseconds\tkind\treference");
+    for clip in clips {
+        let file = clip.path.strip_prefix(&root).unwrap_or(&clip.path);
+        let (file, seconds) = (file.display(), clip.seconds);
+        let (id, language, kind, said) = (&clip.id, &clip.language, &clip.kind, &clip.reference);
+        println!("{id}\t{file}\t{language}\t{seconds:.2}\t{kind}\t{said}");
+    }
 }
 
 #[cfg(test)]

@@ -7,10 +7,11 @@
 
 use std::thread;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use gst::prelude::*;
 use test_support::resident_mb;
 
+use crate::bus;
 use crate::live::{self, BUFFER, Heard, RATE, heard};
 use crate::manifest::Clip;
 use crate::options::Options;
@@ -30,7 +31,7 @@ pub fn run(clip: &Clip, options: &Options) -> Result<()> {
         clip,
         ["word", "start", "end"],
     )?;
-    let samples = clip.samples()?;
+    let samples = clip.bytes()?;
     let rounds = (options.hours * 3600.0 / clip.seconds).ceil() as u64;
     let source = "block=true max-bytes=320000";
     let (pipeline, _) = live::pipeline(source, "mode=live language-code=en", options)?;
@@ -68,8 +69,8 @@ pub fn run(clip: &Clip, options: &Options) -> Result<()> {
     }
     round.close(&gold);
     let holes = feeder.join().ok().context("the feeder panicked")??;
-    if let Some(error) = live::error(&pipeline) {
-        bail!(error);
+    if let Some(error) = bus::error(&pipeline) {
+        return Err(error);
     }
     pipeline.set_state(gst::State::Null)?;
     report(round, holes, rounds as f64 * length, (warm, peak))

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use gst::prelude::*;
 
+use crate::bus;
 use crate::manifest::Clip;
 use crate::options::{Mode, Options};
 
@@ -31,11 +32,17 @@ pub struct Transcriber {
 }
 
 impl Transcriber {
-    pub fn new(options: &Options) -> Result<Self> {
-        let pipeline = gst::parse::launch(
-            "filesrc name=source ! flacparse ! flacdec ! audioconvert ! audioresample \
+    /// For FLAC files alone or, if not `all_flac`, for whatever GStreamer decodes.
+    pub fn new(options: &Options, all_flac: bool) -> Result<Self> {
+        let decoder = if all_flac {
+            "flacparse ! flacdec !"
+        } else {
+            "decodebin name=decoder"
+        };
+        let pipeline = gst::parse::launch(&format!(
+            "filesrc name=source ! {decoder} audioconvert name=convert ! audioresample \
              ! whispernpu name=whisper ! text/x-raw, format=utf8 ! appsink name=sink sync=false",
-        )?;
+        ))?;
         let pipeline = pipeline
             .downcast::<gst::Pipeline>()
             .ok()
@@ -50,6 +57,9 @@ impl Transcriber {
             .downcast::<gst_app::AppSink>()
             .ok()
             .context("not an appsink")?;
+        if !all_flac {
+            link_first_sound(&element("decoder")?, &element("convert")?);
+        }
         whisper.set_property("model", &options.model);
         whisper.set_property_from_str("device", &options.device);
         whisper.set_property("threads", options.threads);
@@ -83,7 +93,7 @@ impl Transcriber {
         let begin = Instant::now();
         let transcript = match self.pipeline.set_state(gst::State::Playing) {
             Ok(_) => self.listen(),
-            Err(failure) => Err(self.error().unwrap_or(failure.into())),
+            Err(failure) => Err(bus::error(&self.pipeline).unwrap_or(failure.into())),
         };
         let wall = begin.elapsed();
         self.pipeline.set_state(gst::State::Null)?;
@@ -106,7 +116,7 @@ impl Transcriber {
             let ended = self.sink.is_eos();
             while let Some(message) = bus.pop_filtered(&wanted) {
                 match message.view() {
-                    gst::MessageView::Error(error) => bail!(described(error)),
+                    gst::MessageView::Error(error) => bail!(bus::described(error)),
                     gst::MessageView::Tag(tag) => {
                         let code = tag.tags().get::<gst::tags::LanguageCode>();
                         language = code.map(|code| code.get().to_owned()).or(language);
@@ -129,18 +139,20 @@ impl Transcriber {
             }
         }
     }
+}
 
-    /// The error that kept the pipeline from starting.
-    fn error(&self) -> Option<anyhow::Error> {
-        let message = self
-            .pipeline
-            .bus()?
-            .pop_filtered(&[gst::MessageType::Error])?;
-        match message.view() {
-            gst::MessageView::Error(error) => Some(anyhow::Error::msg(described(error))),
-            _ => None,
+/// Links what `decoder` finds for each file. A link that a description makes serves one file only.
+fn link_first_sound(decoder: &gst::Element, convert: &gst::Element) {
+    let convert = convert.downgrade();
+    decoder.connect_pad_added(move |_, pad| {
+        let sink = convert
+            .upgrade()
+            .and_then(|convert| convert.static_pad("sink"));
+        if let Some(sink) = sink.filter(|sink| !sink.is_linked()) {
+            // A picture does not fit, and is left alone.
+            let _ = pad.link(&sink);
         }
-    }
+    });
 }
 
 /// The text of a buffer on one line.
@@ -149,16 +161,4 @@ fn text_of(sample: &gst::Sample) -> Result<String> {
     let bytes = buffer.map_readable()?;
     let text = std::str::from_utf8(&bytes).context("text is not UTF-8")?;
     Ok(text.split_whitespace().collect::<Vec<_>>().join(" "))
-}
-
-fn described(error: &gst::message::Error) -> String {
-    let source = error
-        .src()
-        .map(|source| source.path_string().to_string())
-        .unwrap_or_default();
-    format!(
-        "{source}: {} ({})",
-        error.error(),
-        error.debug().unwrap_or_default()
-    )
 }

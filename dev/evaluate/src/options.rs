@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 
 use crate::manifest::Clip;
+use crate::sets::Layout;
 
 pub const USAGE: &str = "\
 Transcribes a set of recordings with a real pipeline, and scores the text.
@@ -18,23 +19,44 @@ Modes:
   live       each clip in real time, as a live stream of words through a pipeline; says how late they come
   simulate   the same as if computing took no time, as fast as it goes, through the live schedule alone: what the
              policy costs, the same in each run
+  lost       clips shorter than 13 s joined at random with pauses of 1.5 s up to 28.5 s, through the library: which
+             utterances are not in the transcript. One is lost if fewer than a quarter of its words came, by an
+             alignment of fewest edits; of one to four words that is none
+  invented   clips in which nobody speaks, without a prompt and with two, offline and through the live schedule, the
+             language to be detected: each text that comes, and how many words
+  manifest   prints manifest.tsv of a set that has none, for benches/peers
   marathon   one clip (--id) over and over for hours with holes in it, live but as fast as it goes: drift and memory
 
 Options:
   --model NAME    model, a name or a path (tiny.en; for multi: base)
-  --speech DIR    the set, with manifest.tsv (../shared/speech beside the repository)
-  --kind KIND     only clips of this kind, may be given often (offline: en-* but the sonnets;
-                  live: en-stream, nonspeech)
+  --speech DIR    the set (../shared/speech beside the repository): a directory with manifest.tsv; LibriSpeech as it
+                  is unpacked, or a part of it; or media files, each with its text in .txt or .srt beside
+  --language CODE what is spoken in such media files (en)
+  --kind KIND     only clips of this kind, may be given often (all; of a set with a manifest, offline: en-* but the sonnets;
+                  live: en-stream, nonspeech; lost: en-read, en-speech; invented: nonspeech but
+                  the songs)
   --id PREFIX     only clips whose id begins so, may be given often
   --device NAME   auto, npu or cpu (auto)
   --threads N     0 for all (0)
   --interval MS   update interval (live, simulate)
   --policy NAME   alignatt, agreement (simulate; what suits the model)
+  --seed N        what to draw, may be given often (lost; 1 2 3)
+  --recordings N  how many for each seed (lost; 40)
+  --wav DIR       write the recordings and what is said in them, and end (lost)
+  --texts FILE    judge another recogniser's text of these recordings: its columns id and hypothesis (lost)
+  --prompt TEXT   instead of none and two with names, may be given often (invented)
   --hours N       how long (marathon; 2)
   --streams N     play each clip in so many pipelines at once (live; 1)
   --busy N        so many busy processes from second 60 to 90 of each clip (live; 0)
   --out FILE      the transcripts (evaluate/MODE-MODEL.tsv in the build directory)
   --worst N       print the N clips with most errors";
+
+/// None, and two whose names nobody says.
+const PROMPTS: [&str; 3] = [
+    "",
+    "The assistant is called Jarvix.",
+    "Okonkwo, Kowalczyk and Szczecin talk about the Zhivago archive.",
+];
 
 /// What is done with the clips.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,17 +65,49 @@ pub enum Mode {
     Multi,
     Live,
     Simulate,
+    Lost,
+    Invented,
+    Manifest,
     Marathon,
 }
 
 impl Mode {
+    const ALL: [Self; 8] = [
+        Self::Offline,
+        Self::Multi,
+        Self::Live,
+        Self::Simulate,
+        Self::Lost,
+        Self::Invented,
+        Self::Manifest,
+        Self::Marathon,
+    ];
+
     fn name(self) -> &'static str {
         match self {
             Self::Offline => "offline",
             Self::Multi => "multi",
             Self::Live => "live",
             Self::Simulate => "simulate",
+            Self::Lost => "lost",
+            Self::Invented => "invented",
+            Self::Manifest => "manifest",
             Self::Marathon => "marathon",
+        }
+    }
+
+    /// Whether it is meant for the clip of a set with kinds.
+    fn suits(self, clip: &Clip) -> bool {
+        let kind = clip.kind.as_str();
+        match self {
+            Self::Offline => kind.starts_with("en-") && !clip.has_old_spelling(),
+            Self::Multi => kind == "multi",
+            Self::Live | Self::Simulate | Self::Marathon => {
+                kind == "en-stream" || kind == "nonspeech"
+            }
+            Self::Lost => kind == "en-read" || kind == "en-speech",
+            Self::Invented => kind == "nonspeech" && !clip.is_song(),
+            Self::Manifest => true,
         }
     }
 }
@@ -63,11 +117,23 @@ pub struct Options {
     pub mode: Mode,
     pub model: String,
     pub speech: PathBuf,
+    /// Spoken in a set that does not tell.
+    pub language: String,
     pub device: String,
     pub threads: u32,
     pub interval: Option<u32>,
     /// LocalAgreement-2 instead of what suits the model.
     pub agreement: bool,
+    /// What to draw at random.
+    pub seeds: Vec<u64>,
+    /// For each seed.
+    pub recordings: usize,
+    /// Where to write the recordings, instead of transcribing them.
+    pub wav: Option<PathBuf>,
+    /// Transcripts of another recogniser.
+    pub texts: Option<PathBuf>,
+    /// What to tell the model to expect.
+    pub prompts: Vec<String>,
     pub hours: f64,
     pub streams: usize,
     /// Processes that keep the machine busy for a while.
@@ -80,82 +146,95 @@ pub struct Options {
 
 impl Options {
     pub fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Self> {
-        let mode = match arguments.next().as_deref() {
-            Some("offline") => Mode::Offline,
-            Some("multi") => Mode::Multi,
-            Some("live") => Mode::Live,
-            Some("simulate") => Mode::Simulate,
-            Some("marathon") => Mode::Marathon,
-            Some(other) => bail!("unknown mode {other:?}"),
-            None => bail!("no mode"),
-        };
-        let mut model = if mode == Mode::Multi {
-            "base"
-        } else {
-            "tiny.en"
-        }
-        .to_owned();
-        let mut speech = repository().join("../shared/speech");
-        let (mut device, mut threads, mut out, mut worst) =
-            ("auto".to_owned(), 0, None, "0".to_owned());
-        let mut interval = None;
-        let (mut streams, mut busy, mut agreement, mut hours) = (1, 0, false, 2.0);
-        let (mut kinds, mut ids) = (Vec::new(), Vec::new());
+        let name = arguments.next().context("no mode")?;
+        let mode = Mode::ALL.into_iter().find(|mode| mode.name() == name);
+        let mut options = Self::of(mode.with_context(|| format!("unknown mode {name:?}"))?);
         while let Some(option) = arguments.next() {
-            let value = arguments
-                .next()
-                .with_context(|| format!("{option} needs a value"))?;
-            match option.as_str() {
-                "--model" => model = value,
-                "--speech" => speech = value.into(),
-                "--kind" => kinds.push(value),
-                "--id" => ids.push(value),
-                "--device" => device = value,
-                "--threads" => threads = value.parse().context("--threads")?,
-                "--interval" => interval = Some(value.parse().context("--interval")?),
-                "--policy" => {
-                    agreement = match value.as_str() {
-                        "agreement" => true,
-                        "alignatt" => false,
-                        _ => bail!("unknown policy {value:?}"),
-                    }
-                }
-                "--hours" => hours = value.parse().context("--hours")?,
-                "--streams" => streams = value.parse().context("--streams")?,
-                "--busy" => busy = value.parse().context("--busy")?,
-                "--out" => out = Some(PathBuf::from(value)),
-                "--worst" => worst = value,
-                _ => bail!("unknown option {option:?}"),
-            }
+            let value = arguments.next();
+            let value = value.with_context(|| format!("{option} needs a value"))?;
+            options
+                .set(&option, value)
+                .with_context(|| option.clone())?;
         }
-        let out = out.unwrap_or_else(|| default_out(mode, &model));
-        Ok(Self {
+        if options.seeds.is_empty() {
+            options.seeds = vec![1, 2, 3];
+        }
+        if options.prompts.is_empty() {
+            options.prompts = PROMPTS.map(String::from).to_vec();
+        }
+        if options.out.as_os_str().is_empty() {
+            options.out = default_out(options.mode, &options.model);
+        }
+        Ok(options)
+    }
+
+    fn of(mode: Mode) -> Self {
+        let model = match mode {
+            Mode::Multi => "base",
+            _ => "tiny.en",
+        };
+        Self {
             mode,
-            model,
-            speech,
-            device,
-            threads,
-            interval,
-            agreement,
-            hours,
-            streams,
-            busy,
-            out,
-            worst,
-            kinds,
-            ids,
-        })
+            model: model.into(),
+            language: "en".into(),
+            speech: repository().join("../shared/speech"),
+            device: "auto".into(),
+            threads: 0,
+            interval: None,
+            agreement: false,
+            seeds: Vec::new(),
+            recordings: 40,
+            wav: None,
+            texts: None,
+            prompts: Vec::new(),
+            hours: 2.0,
+            streams: 1,
+            busy: 0,
+            out: PathBuf::new(),
+            worst: "0".into(),
+            kinds: Vec::new(),
+            ids: Vec::new(),
+        }
+    }
+
+    fn set(&mut self, option: &str, value: String) -> Result<()> {
+        match option {
+            "--model" => self.model = value,
+            "--speech" => self.speech = value.into(),
+            "--language" => self.language = value,
+            "--kind" => self.kinds.push(value),
+            "--id" => self.ids.push(value),
+            "--device" => self.device = value,
+            "--threads" => self.threads = value.parse()?,
+            "--interval" => self.interval = Some(value.parse()?),
+            "--policy" => {
+                self.agreement = match value.as_str() {
+                    "agreement" => true,
+                    "alignatt" => false,
+                    _ => bail!("unknown policy {value:?}"),
+                }
+            }
+            "--seed" => self.seeds.push(value.parse()?),
+            "--recordings" => self.recordings = value.parse()?,
+            "--wav" => self.wav = Some(value.into()),
+            "--texts" => self.texts = Some(value.into()),
+            "--prompt" => self.prompts.push(value),
+            "--hours" => self.hours = value.parse()?,
+            "--streams" => self.streams = value.parse()?,
+            "--busy" => self.busy = value.parse()?,
+            "--out" => self.out = value.into(),
+            "--worst" => self.worst = value,
+            _ => bail!("unknown option"),
+        }
+        Ok(())
     }
 
     /// Whether the clip is to be transcribed.
-    pub fn includes(&self, clip: &Clip) -> bool {
-        let of_kind = match (self.kinds.is_empty(), self.mode) {
+    pub fn includes(&self, clip: &Clip, layout: Layout) -> bool {
+        let of_kind = match (self.kinds.is_empty(), layout) {
             (false, _) => self.kinds.contains(&clip.kind),
-            (true, Mode::Offline) => clip.kind.starts_with("en-") && !clip.has_old_spelling(),
-            (true, Mode::Multi) => clip.kind == "multi",
-            (true, Mode::Live | Mode::Simulate | Mode::Marathon) => {
-                clip.kind == "en-stream" || clip.kind == "nonspeech"
-            }
+            (true, Layout::Manifest) => self.mode.suits(clip),
+            (true, Layout::LibriSpeech | Layout::Media) => true,
         };
         of_kind && (self.ids.is_empty() || self.ids.iter().any(|id| clip.id.starts_with(id)))
     }
@@ -196,20 +275,67 @@ mod tests {
         }
     }
 
+    fn includes(options: &Options, clip: &Clip) -> bool {
+        options.includes(clip, Layout::Manifest)
+    }
+
+    #[test]
+    fn sets_without_kinds_are_taken_whole() {
+        let clip = clip("1-2-0000", "en-test-clean");
+        assert!(
+            parse("simulate")
+                .unwrap()
+                .includes(&clip, Layout::LibriSpeech)
+        );
+        let other = parse("offline --kind en-test-other").unwrap();
+        assert!(!other.includes(&clip, Layout::LibriSpeech));
+        assert!(
+            !parse("offline --id 7-")
+                .unwrap()
+                .includes(&clip, Layout::LibriSpeech)
+        );
+    }
+
     #[test]
     fn offline_takes_all_english_but_the_sonnets() {
         let options = parse("offline").unwrap();
         assert!(
-            options.includes(&clip("ls-1", "en-read")) && options.includes(&clip("x", "en-noisy"))
+            includes(&options, &clip("ls-1", "en-read"))
+                && includes(&options, &clip("x", "en-noisy"))
         );
         assert!(
-            !options.includes(&clip("sonnet-1", "en-read"))
-                && !options.includes(&clip("x", "multi"))
+            !includes(&options, &clip("sonnet-1", "en-read"))
+                && !includes(&options, &clip("x", "multi"))
         );
         let sonnets = parse("offline --kind en-read --id sonnet-").unwrap();
         assert!(
-            sonnets.includes(&clip("sonnet-1", "en-read"))
-                && !sonnets.includes(&clip("ls-1", "en-read"))
+            includes(&sonnets, &clip("sonnet-1", "en-read"))
+                && !includes(&sonnets, &clip("ls-1", "en-read"))
+        );
+    }
+
+    #[test]
+    fn lost_draws_three_times_from_english_clips() {
+        let options = parse("lost").unwrap();
+        assert_eq!(
+            (options.seeds.as_slice(), options.recordings),
+            (&[1, 2, 3][..], 40)
+        );
+        assert!(includes(&options, &clip("ls-1", "en-read")));
+        assert!(!includes(&options, &clip("x", "en-noisy")));
+        assert_eq!(parse("lost --seed 7 --seed 8").unwrap().seeds, [7, 8]);
+    }
+
+    #[test]
+    fn invented_takes_what_holds_no_voice() {
+        let options = parse("invented").unwrap();
+        assert!(includes(&options, &clip("whale", "nonspeech")));
+        assert!(!includes(&options, &clip("song-vocals-a", "nonspeech")));
+        assert!(!includes(&options, &clip("ls-1", "en-read")));
+        assert_eq!(options.prompts.len(), 3);
+        assert_eq!(
+            parse("invented --prompt Jarvix").unwrap().prompts,
+            ["Jarvix"]
         );
     }
 

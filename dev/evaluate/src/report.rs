@@ -85,7 +85,7 @@ impl Delays {
         self.starts.extend(timing::start_errors(&gold, words));
         self.finals
             .extend(timing::final_delays(&segments, &gold, words));
-        if !clip.id.starts_with("song") {
+        if !clip.is_song() {
             self.intruders += intruders.len();
         }
         Ok(())

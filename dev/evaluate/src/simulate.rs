@@ -16,13 +16,18 @@ use crate::options::Options;
 
 /// Plays a clip; the first one loads the model.
 pub fn listen(clip: &Clip, options: &Options) -> Result<Listened> {
-    let engine = Engine::builder()
-        .threads(options.threads as usize)
-        .open(&options.model)?;
     let request = TranscribeOptions {
         language: (clip.language != "-").then(|| clip.language.clone()),
         ..TranscribeOptions::default()
     };
+    listen_for(clip, request, options)
+}
+
+/// Plays a clip to a listener that is asked for this.
+pub fn listen_for(clip: &Clip, request: TranscribeOptions, options: &Options) -> Result<Listened> {
+    let engine = Engine::builder()
+        .threads(options.threads as usize)
+        .open(&options.model)?;
     let interval = options.interval.map(|ms| Duration::from_millis(ms.into()));
     let default = LiveOptions::default();
     let live = LiveOptions {
@@ -41,7 +46,7 @@ pub fn listen(clip: &Clip, options: &Options) -> Result<Listened> {
         preview: Preview::default(),
         counters: LiveCounters::default(),
     };
-    player.play(feed, &clip.samples()?)?;
+    player.play(feed, &clip.bytes()?)?;
     let counters = player
         .counters
         .iter()

@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 
 use crate::live::Heard;
 use crate::manifest::Clip;
+use crate::words::{align, plain};
 
 /// Words this close to the edge of a span without speech may belong to what is beside it, seconds.
 const EDGE: f64 = 0.5;
@@ -19,8 +20,11 @@ pub struct Span {
     pub text: String,
 }
 
-/// Gold words, or segments, of a clip.
+/// Gold words, or segments, of a clip; none if there is no such file.
 pub fn spans(file: &Path, clip: &Clip, columns: [&str; 3]) -> Result<Vec<Span>> {
+    if !file.exists() {
+        return Ok(Vec::new());
+    }
     let text = std::fs::read_to_string(file).with_context(|| file.display().to_string())?;
     parse(&text, &|path| clip.path.ends_with(path), columns)
         .with_context(|| file.display().to_string())
@@ -118,50 +122,6 @@ pub fn summary(mut values: Vec<f64>) -> String {
         quantile(0.5),
         quantile(0.95)
     )
-}
-
-fn plain(word: &str) -> String {
-    let letters = word.chars().filter(|c| c.is_alphanumeric());
-    letters.flat_map(char::to_lowercase).collect()
-}
-
-/// Indices of equal words on a path of fewest edits.
-fn align(said: &[String], came: &[String]) -> Vec<(usize, usize)> {
-    let width = came.len() + 1;
-    let mut costs = vec![0u32; (said.len() + 1) * width];
-    for i in 0..=said.len() {
-        for j in 0..=came.len() {
-            costs[i * width + j] = match (i, j) {
-                (0, _) => j as u32,
-                (_, 0) => i as u32,
-                _ => {
-                    let replaced =
-                        costs[(i - 1) * width + j - 1] + u32::from(said[i - 1] != came[j - 1]);
-                    replaced
-                        .min(costs[(i - 1) * width + j] + 1)
-                        .min(costs[i * width + j - 1] + 1)
-                }
-            };
-        }
-    }
-    let (mut i, mut j) = (said.len(), came.len());
-    let mut pairs = Vec::new();
-    while i > 0 && j > 0 {
-        let cost = costs[i * width + j];
-        let differs = said[i - 1] != came[j - 1];
-        if cost == costs[(i - 1) * width + j - 1] + u32::from(differs) {
-            (i, j) = (i - 1, j - 1);
-            if !differs {
-                pairs.push((i, j));
-            }
-        } else if cost == costs[(i - 1) * width + j] + 1 {
-            i -= 1;
-        } else {
-            j -= 1;
-        }
-    }
-    pairs.reverse();
-    pairs
 }
 
 #[cfg(test)]
