@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Words that come where nobody speaks: music, noise and silence, with and without a prompt.
+//! Words that come without speech: from music, noise and silence, with and without a prompt.
 //!
 //! Whisper writes what often stands under such sounds ("Thank you."), repeats a prompt, or loops. A
 //! clip is transcribed offline and through the live schedule, as an application would that does not
@@ -64,7 +64,7 @@ fn listen(
     })
 }
 
-/// Words that nobody said.
+/// Words without speech.
 #[derive(Debug, Default)]
 struct Tally {
     clips: usize,

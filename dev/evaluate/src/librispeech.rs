@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
-//! LibriSpeech as <https://www.openslr.org/12> has it: `SET/READER/CHAPTER/READER-CHAPTER.trans.txt`
-//! beside the FLAC files that its lines are about (Panayotov, Chen, Povey, Khudanpur, "LibriSpeech: an
-//! ASR corpus based on public domain audio books", 2015).
+//! LibriSpeech as <https://www.openslr.org/12> has it: beside the FLAC files is a
+//! `SET/READER/CHAPTER/READER-CHAPTER.trans.txt` with a line about each (Panayotov, Chen, Povey,
+//! Khudanpur, "LibriSpeech: an ASR corpus based on public domain audio books", 2015).
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Measures how well and how fast the plugin transcribes a set of recordings: words wrong, utterances
-//! lost, words invented, delay of live words, speed, drift over hours.
+//! Measures how well and how fast the plugin transcribes a set of recordings: words wrong,
+//! utterances lost, words invented, delay of live words, speed, drift over hours.
 //!
 //! ```sh
 //! cargo run --release -p evaluate -- offline --model base

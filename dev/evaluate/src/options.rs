@@ -22,8 +22,8 @@ Modes:
   lost       clips shorter than 13 s joined at random with pauses of 1.5 s up to 28.5 s, through the library: which
              utterances are not in the transcript. One is lost if fewer than a quarter of its words came, by an
              alignment of fewest edits; of one to four words that is none
-  invented   clips in which nobody speaks, without a prompt and with two, offline and through the live schedule, the
-             language to be detected: each text that comes, and how many words
+  invented   clips without speech, without a prompt and with two, offline and through the live schedule, the language
+             to be detected: each text that comes, and how many words
   manifest   prints manifest.tsv of a set that has none, for benches/peers
   marathon   one clip (--id) over and over for hours with holes in it, live but as fast as it goes: drift and memory
 
@@ -51,7 +51,7 @@ Options:
   --out FILE      the transcripts (evaluate/MODE-MODEL.tsv in the build directory)
   --worst N       print the N clips with most errors";
 
-/// None, and two whose names nobody says.
+/// None, and two whose names no clip has.
 const PROMPTS: [&str; 3] = [
     "",
     "The assistant is called Jarvix.",

@@ -23,7 +23,7 @@ use recordings::Recording;
 
 pub use recordings::write;
 
-/// Joins the clips, transcribes the recordings, prints each lost utterance and totals for each seed.
+/// Joins the clips and transcribes the recordings; prints each lost utterance, and totals.
 pub fn run(options: &Options, clips: Vec<Clip>) -> Result<Vec<(Clip, Transcript)>> {
     let clips = recordings::joinable(clips)?;
     let mut recogniser = Recogniser::new(options)?;
