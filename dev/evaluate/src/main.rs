@@ -14,12 +14,14 @@ mod bus;
 mod busy;
 mod decode;
 mod invented;
+mod lead_in;
 mod librispeech;
 mod live;
 mod lost;
 mod manifest;
 mod marathon;
 mod media;
+mod mode;
 mod offline;
 mod options;
 mod report;
@@ -35,8 +37,9 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 
 use manifest::Clip;
+use mode::Mode;
 use offline::{Transcriber, Transcript};
-use options::{Mode, Options, USAGE};
+use options::{Options, USAGE};
 
 fn main() -> Result<()> {
     let options = match Options::parse(std::env::args().skip(1)) {
@@ -64,6 +67,7 @@ fn main() -> Result<()> {
             Some(directory) => return lost::write(directory, &options, clips),
             None => lost::run(&options, clips)?,
         },
+        Mode::LeadIn => lead_in::run(&options, &clips)?,
         Mode::Marathon => return marathon::run(&clips[0], &options),
         Mode::Offline | Mode::Multi => transcribe(&options, clips)?,
     };

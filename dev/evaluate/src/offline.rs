@@ -8,18 +8,31 @@ use gst::prelude::*;
 
 use crate::bus;
 use crate::manifest::Clip;
-use crate::options::{Mode, Options};
+use crate::mode::Mode;
+use crate::options::Options;
 
 /// Without a word, an end or an error for so long, a pipeline hangs.
 const PATIENCE: Duration = Duration::from_secs(300);
 
 /// What came of a clip.
+#[derive(Default)]
 pub struct Transcript {
     pub text: String,
+    /// What the text was made of, each with its time in seconds from the clip's first sample.
+    pub parts: Vec<(f64, String)>,
     /// As the element's TAG names it, if it sent one.
     pub language: Option<String>,
     /// From the start of the pipeline to its end of stream.
     pub wall: Duration,
+}
+
+impl Transcript {
+    /// The parts that begin at that second or later.
+    pub fn text_from(&self, second: f64) -> String {
+        let parts = self.parts.iter().filter(|(start, _)| *start >= second);
+        let texts: Vec<&str> = parts.map(|(_, text)| text.as_str()).collect();
+        texts.join(" ")
+    }
 }
 
 /// One pipeline, used for all clips as an application would.
@@ -63,12 +76,15 @@ impl Transcriber {
         whisper.set_property("model", &options.model);
         whisper.set_property_from_str("device", &options.device);
         whisper.set_property("threads", options.threads);
+        if options.mode == Mode::LeadIn {
+            whisper.set_property_from_str("granularity", "word");
+        }
         Ok(Self {
             pipeline,
             source,
             whisper,
             sink,
-            detect: options.mode == Mode::Multi,
+            detect: matches!(options.mode, Mode::Multi | Mode::LeadIn),
         })
     }
 
@@ -97,19 +113,21 @@ impl Transcriber {
         };
         let wall = begin.elapsed();
         self.pipeline.set_state(gst::State::Null)?;
-        let (text, language) = transcript?;
-        Ok(Transcript {
-            text,
-            language,
+        let transcript = Transcript {
             wall,
+            ..transcript?
+        };
+        Ok(Transcript {
+            text: transcript.text_from(0.0),
+            ..transcript
         })
     }
 
-    /// The text up to the end of the stream, and its language.
-    fn listen(&self) -> Result<(String, Option<String>)> {
+    /// The parts up to the end of the stream, and their language.
+    fn listen(&self) -> Result<Transcript> {
         let bus = self.pipeline.bus().context("no bus")?;
         let wanted = [gst::MessageType::Error, gst::MessageType::Tag];
-        let (mut text, mut language) = (Vec::new(), None);
+        let mut transcript = Transcript::default();
         let mut heard = Instant::now();
         loop {
             // An error ends the stream as well: the messages up to its end are read before it counts.
@@ -119,19 +137,21 @@ impl Transcriber {
                     gst::MessageView::Error(error) => bail!(bus::described(error)),
                     gst::MessageView::Tag(tag) => {
                         let code = tag.tags().get::<gst::tags::LanguageCode>();
-                        language = code.map(|code| code.get().to_owned()).or(language);
+                        if let Some(code) = code {
+                            transcript.language = Some(code.get().to_owned());
+                        }
                     }
                     _ => {}
                 }
             }
             if ended {
-                return Ok((text.join(" "), language));
+                return Ok(transcript);
             }
             if let Some(sample) = self
                 .sink
                 .try_pull_sample(gst::ClockTime::from_mseconds(100))
             {
-                text.push(text_of(&sample)?);
+                transcript.parts.push(part(&sample)?);
                 heard = Instant::now();
             }
             if heard.elapsed() > PATIENCE {
@@ -155,10 +175,28 @@ fn link_first_sound(decoder: &gst::Element, convert: &gst::Element) {
     });
 }
 
-/// The text of a buffer on one line.
-fn text_of(sample: &gst::Sample) -> Result<String> {
+/// When a buffer begins, and its text on one line.
+fn part(sample: &gst::Sample) -> Result<(f64, String)> {
     let buffer = sample.buffer().context("a sample without a buffer")?;
+    let start = buffer.pts().context("a text without a PTS")?;
     let bytes = buffer.map_readable()?;
     let text = std::str::from_utf8(&bytes).context("text is not UTF-8")?;
-    Ok(text.split_whitespace().collect::<Vec<_>>().join(" "))
+    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    Ok((start.nseconds() as f64 / 1e9, line))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_from_a_second_leaves_out_what_came_before() {
+        let part = |start, text: &str| (start, text.to_owned());
+        let transcript = Transcript {
+            parts: vec![part(1.0, "Ask"), part(2.0, "not"), part(3.0, "what.")],
+            ..Transcript::default()
+        };
+        assert_eq!(transcript.text_from(2.0), "not what.");
+        assert_eq!(transcript.text_from(3.5), "");
+    }
 }

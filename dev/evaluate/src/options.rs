@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 
 use crate::manifest::Clip;
+use crate::mode::Mode;
 use crate::sets::Layout;
 
 pub const USAGE: &str = "\
@@ -16,6 +17,8 @@ Usage: cargo run --release -p evaluate -- MODE [OPTION]...
 Modes:
   offline    each clip as fast as it goes, its language told to the element
   multi      the same, the language to be detected
+  lead-in    clips in other languages after nothing, 40 s of silence, 25 s of music, and some English: the language that
+             is detected last, and the text from there on
   live       each clip in real time, as a live stream of words through a pipeline; says how late they come
   simulate   the same as if computing took no time, as fast as it goes, through the live schedule alone: what the
              policy costs, the same in each run
@@ -28,7 +31,7 @@ Modes:
   marathon   one clip (--id) over and over for hours with holes in it, live but as fast as it goes: drift and memory
 
 Options:
-  --model NAME    model, a name or a path (tiny.en; for multi: base)
+  --model NAME    model, a name or a path (tiny.en; for multi and lead-in: base)
   --speech DIR    the set (../shared/speech beside the repository): a directory with manifest.tsv; LibriSpeech as it
                   is unpacked, or a part of it; or media files, each with its text in .txt or .srt beside
   --language CODE what is spoken in such media files (en)
@@ -57,60 +60,6 @@ const PROMPTS: [&str; 3] = [
     "The assistant is called Jarvix.",
     "Okonkwo, Kowalczyk and Szczecin talk about the Zhivago archive.",
 ];
-
-/// What is done with the clips.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
-    Offline,
-    Multi,
-    Live,
-    Simulate,
-    Lost,
-    Invented,
-    Manifest,
-    Marathon,
-}
-
-impl Mode {
-    const ALL: [Self; 8] = [
-        Self::Offline,
-        Self::Multi,
-        Self::Live,
-        Self::Simulate,
-        Self::Lost,
-        Self::Invented,
-        Self::Manifest,
-        Self::Marathon,
-    ];
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::Offline => "offline",
-            Self::Multi => "multi",
-            Self::Live => "live",
-            Self::Simulate => "simulate",
-            Self::Lost => "lost",
-            Self::Invented => "invented",
-            Self::Manifest => "manifest",
-            Self::Marathon => "marathon",
-        }
-    }
-
-    /// Whether it is meant for the clip of a set with kinds.
-    fn suits(self, clip: &Clip) -> bool {
-        let kind = clip.kind.as_str();
-        match self {
-            Self::Offline => kind.starts_with("en-") && !clip.has_old_spelling(),
-            Self::Multi => kind == "multi",
-            Self::Live | Self::Simulate | Self::Marathon => {
-                kind == "en-stream" || kind == "nonspeech"
-            }
-            Self::Lost => kind == "en-read" || kind == "en-speech",
-            Self::Invented => kind == "nonspeech" && !clip.is_song(),
-            Self::Manifest => true,
-        }
-    }
-}
 
 /// The command line, with defaults for what it leaves out.
 pub struct Options {
@@ -170,7 +119,7 @@ impl Options {
 
     fn of(mode: Mode) -> Self {
         let model = match mode {
-            Mode::Multi => "base",
+            Mode::Multi | Mode::LeadIn => "base",
             _ => "tiny.en",
         };
         Self {
@@ -312,6 +261,20 @@ mod tests {
             includes(&sonnets, &clip("sonnet-1", "en-read"))
                 && !includes(&sonnets, &clip("ls-1", "en-read"))
         );
+    }
+
+    #[test]
+    fn lead_in_takes_what_comes_first_too() {
+        let options = parse("lead-in").unwrap();
+        assert_eq!(options.model, "base");
+        for (id, kind, taken) in [
+            ("de-pv", "multi", true),
+            ("de-simplicissimus", "multi", false),
+            ("music-vibe-ace", "nonspeech", true),
+            ("whale", "nonspeech", false),
+        ] {
+            assert_eq!(includes(&options, &clip(id, kind)), taken, "{id}");
+        }
     }
 
     #[test]

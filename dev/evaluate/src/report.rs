@@ -2,15 +2,15 @@
 //! How late the words of live clips came, and which of them nobody said.
 
 use std::thread;
-use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
 use crate::busy;
 use crate::live::{self, Heard, Listened};
 use crate::manifest::Clip;
+use crate::mode::Mode;
 use crate::offline::Transcript;
-use crate::options::{Mode, Options};
+use crate::options::Options;
 use crate::simulate;
 use crate::timing::{self, Span};
 
@@ -42,8 +42,7 @@ pub fn listen(options: &Options, clips: Vec<Clip>) -> Result<Vec<(Clip, Transcri
         }
         let transcript = Transcript {
             text: listened.first().map_or_else(String::new, Listened::text),
-            language: None,
-            wall: Duration::ZERO,
+            ..Transcript::default()
         };
         results.push((clip, transcript));
     }

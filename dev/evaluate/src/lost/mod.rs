@@ -94,8 +94,8 @@ impl Recogniser {
         };
         Ok(text.map(|text| Transcript {
             text,
-            language: None,
             wall: began.elapsed(),
+            ..Transcript::default()
         }))
     }
 
