@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn utterance_in_other_words_is_not_matched_by_its_neighbours() {
+    fn neighbours_do_not_match_a_lost_utterance() {
         let utterances = ["put this in a double boiler", "it is cold", "put it away"];
         let heard = judge(&utterances, "It is cold. Put it away.");
         let matched: Vec<usize> = heard.iter().map(|heard| heard.matched).collect();
