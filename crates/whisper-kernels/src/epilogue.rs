@@ -31,11 +31,21 @@ pub struct Identity;
 /// [`vecmath::gelu`]
 #[derive(Clone, Copy, Debug)]
 pub struct Gelu;
+/// max(x, 0)
+#[derive(Clone, Copy, Debug)]
+pub struct Relu;
 
 impl Activation for Identity {
     #[inline(always)]
     fn apply<K: SimdF32>(_: K, x: K::Vector) -> K::Vector {
         x
+    }
+}
+
+impl Activation for Relu {
+    #[inline(always)]
+    fn apply<K: SimdF32>(kernel: K, x: K::Vector) -> K::Vector {
+        kernel.max(x, kernel.splat(0.0))
     }
 }
 

@@ -167,40 +167,50 @@ unsafe fn multiply_row<K: GemmKernel>(
     mut sums: [[K::Vector; 2]; 2],
     panels: [Operands<K::Value, K::Value>; 2],
 ) -> [[K::Vector; 2]; 2] {
-    let Operands {
-        a,
-        b_stride,
-        k_groups,
-        ..
-    } = panels[0];
-    let b = panels.map(|panel| panel.b);
-    let add = |sums: &mut [[K::Vector; 2]; 2], group: usize| {
-        // SAFETY: within what the caller promises for this k-group.
-        let left = unsafe { kernel.broadcast_group(a.add(group * K::K_GROUP)) };
-        for (sums, b) in sums.iter_mut().zip(b) {
-            // SAFETY: within what the caller promises for this k-group of this panel.
-            let columns = unsafe {
-                let b = b.add(group * b_stride);
-                [
-                    kernel.load_groups(b),
-                    kernel.load_groups(b.add(K::LANES * K::K_GROUP)),
-                ]
-            };
-            sums[0] = kernel.dot(sums[0], left, columns[0]);
-            sums[1] = kernel.dot(sums[1], left, columns[1]);
-        }
-    };
+    let k_groups = panels[0].k_groups;
     // Even and odd k-groups are summed apart, for the same reason as the two panels.
     let mut odd = [[kernel.splat(0.0); 2]; 2];
     for group in (0..k_groups - k_groups % 2).step_by(2) {
-        add(&mut sums, group);
-        add(&mut odd, group + 1);
+        // SAFETY: the caller promises the same for these k-groups.
+        unsafe {
+            add_group(kernel, &mut sums, &panels, group);
+            add_group(kernel, &mut odd, &panels, group + 1);
+        }
     }
     if k_groups % 2 == 1 {
-        add(&mut sums, k_groups - 1);
+        // SAFETY: the caller promises the same for this k-group.
+        unsafe { add_group(kernel, &mut sums, &panels, k_groups - 1) };
     }
     for (sums, odd) in sums.iter_mut().zip(odd) {
         *sums = [kernel.add(sums[0], odd[0]), kernel.add(sums[1], odd[1])];
     }
     sums
+}
+
+/// Adds one k-group's products to the sums of two panels. No closure of [`multiply_row`]: the
+/// compiler may leave a closure out of line, where the instruction set is not enabled.
+///
+/// # Safety
+/// As for [`multiply_row`], for this k-group.
+#[inline(always)]
+unsafe fn add_group<K: GemmKernel>(
+    kernel: K,
+    sums: &mut [[K::Vector; 2]; 2],
+    panels: &[Operands<K::Value, K::Value>; 2],
+    group: usize,
+) {
+    // SAFETY: within what the caller promises for this k-group.
+    let left = unsafe { kernel.broadcast_group(panels[0].a.add(group * K::K_GROUP)) };
+    for (sums, panel) in sums.iter_mut().zip(panels) {
+        // SAFETY: within what the caller promises for this k-group of this panel.
+        let columns = unsafe {
+            let b = panel.b.add(group * panel.b_stride);
+            [
+                kernel.load_groups(b),
+                kernel.load_groups(b.add(K::LANES * K::K_GROUP)),
+            ]
+        };
+        sums[0] = kernel.dot(sums[0], left, columns[0]);
+        sums[1] = kernel.dot(sums[1], left, columns[1]);
+    }
 }

@@ -14,6 +14,7 @@ use crate::arch::{
     avx512::Avx512,
 };
 use crate::encoder_kernel::EncoderKernel;
+use crate::kernel::GemmKernel;
 
 /// The environment variable that overrides [`Isa::choose`], for tests and comparisons: the name of
 /// an [`Isa`].
@@ -163,7 +164,35 @@ pub trait ForKernel {
     fn run<K: EncoderKernel>(self, kernel: K) -> Self::Output;
 }
 
+/// Work that is generic over the kernel and whose matrices are f32 on every machine: what
+/// [`Detected::dispatch_f32`] runs.
+pub trait ForF32Kernel {
+    /// What the work returns.
+    type Output;
+    /// Does the work with `kernel`.
+    fn run<K: GemmKernel<Value = f32>>(self, kernel: K) -> Self::Output;
+}
+
 impl Detected {
+    /// Runs `work` with this machine's kernel for f32: small networks whose every digit counts.
+    pub fn dispatch_f32<W: ForF32Kernel>(self, work: W) -> W::Output {
+        match self.0 {
+            Kernel::Portable(kernel) => work.run(kernel),
+            #[cfg(target_arch = "x86_64")]
+            Kernel::Avx2(kernel) => work.run(kernel),
+            #[cfg(target_arch = "x86_64")]
+            Kernel::Avx2Vnni(kernel) => work.run(kernel.f32()),
+            #[cfg(target_arch = "x86_64")]
+            Kernel::Avx512(kernel) => work.run(kernel),
+            #[cfg(target_arch = "x86_64")]
+            Kernel::Avx512Bf16(kernel) => work.run(kernel.f32()),
+            #[cfg(target_arch = "x86_64")]
+            Kernel::Amx(kernel) => work.run(kernel.f32()),
+            #[cfg(target_arch = "aarch64")]
+            Kernel::Neon(kernel) => work.run(kernel),
+        }
+    }
+
     /// Runs `work` with this kernel: from here on the instruction set is a type.
     pub fn dispatch<W: ForKernel>(self, work: W) -> W::Output {
         match self.0 {

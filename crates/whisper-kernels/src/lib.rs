@@ -79,7 +79,7 @@
 //! | [`Isa`] | an enum of names | [`Isa::choose`] takes the fastest or what the environment names; [`Isa::detect`] proves it |
 //! | kernel | the types in [`arch`] | proves an instruction set and offers its operations: [`SimdF32`], [`DotI16`], [`GemmKernel`], [`DotI8`] |
 //! | [`EncoderKernel`] | every kernel | names the fastest formats for layers over long sequences |
-//! | [`ForKernel`] | callers | work that is generic over the kernel, entered once: loading a model, say |
+//! | [`ForKernel`], [`ForF32Kernel`] | callers | work that is generic over the kernel, entered once: loading a model, say |
 //! | [`SimdOp`] | [`gemm`], [`w8a16`], [`layer_norm`], attention, callers | a loop nest that [`GemmKernel::dispatch`] compiles for the kernel |
 //! | [`Epilogue`](gemm::Epilogue) | [`epilogue`], callers | takes each finished tile of a product |
 //!
@@ -131,7 +131,7 @@
 //! |---|---|
 //! | [`buffer`], [`element`], [`micro_kernel`] | aligned memory; memory of f32 or bf16, told apart at run time; the innermost loop |
 //! | [`arch`] | a file per instruction set, the portable twin among them |
-//! | [`vecmath`], [`layer_norm`] | 2^x and GELU with their error bounds; layer normalisation |
+//! | [`vecmath`], [`layer_norm`] | 2^x, GELU, sigmoid and tanh with their error bounds; layer normalisation |
 //! | [`pack`], [`gemm`], [`epilogue`] | products of values |
 //! | [`quantize`], [`w8a16`], [`w8a8`], [`linear`] | products of integers; a linear layer whatever its format |
 //! | [`decoder_attention`], [`encoder_attention`] | attention of few queries; of a whole sequence |
@@ -158,7 +158,7 @@ pub mod w8a8;
 
 pub use arch::portable::Portable;
 pub use encoder_kernel::EncoderKernel;
-pub use isa::{Detected, ForKernel, ISA_VARIABLE, Isa, UnknownIsa};
+pub use isa::{Detected, ForF32Kernel, ForKernel, ISA_VARIABLE, Isa, UnknownIsa};
 pub use kernel::{DotI8, GemmKernel, MAX_MR, MAX_NR, QUAD, QuadDot, ValueDot, mr};
 pub use simd::{DotI16, SimdF32, SimdOp};
 

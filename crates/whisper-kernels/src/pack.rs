@@ -57,6 +57,21 @@ impl<'a, K: GemmKernel> PackedBView<'a, K> {
         }
     }
 
+    /// The part of the product that sums over `range` of the depth: its ends are multiples of
+    /// [`GemmKernel::K_ALIGN`]. The bias is added all the same.
+    ///
+    /// # Panics
+    /// When the depth does not reach so far.
+    pub fn depths(self, range: Range<usize>) -> Self {
+        assert!(range.end <= self.depth && range.start.is_multiple_of(K::K_ALIGN));
+        let skipped = range.start / K::K_GROUP * self.group_stride;
+        Self {
+            values: &self.values[skipped..],
+            depth: range.len(),
+            ..self
+        }
+    }
+
     /// All columns side by side: `[k-group, column, place in the k-group]`, without bias. New rows
     /// of depth can be appended to this layout.
     pub fn side_by_side(values: &'a [K::Value], columns: usize, depth: usize) -> Self {

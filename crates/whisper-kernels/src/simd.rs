@@ -31,6 +31,8 @@ pub trait SimdF32: Copy + Send + Sync + 'static {
     fn sub(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
     /// `a b`
     fn mul(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
+    /// `a / b`
+    fn div(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
     /// `a b + c`, rounded once where the instruction set has a fused instruction, else twice.
     fn mul_add(self, a: Self::Vector, b: Self::Vector, c: Self::Vector) -> Self::Vector;
     /// The larger of `a` and `b`, lane by lane.

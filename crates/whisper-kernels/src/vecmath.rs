@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Elementary functions on vectors: 2^x, GELU, the largest number.
+//! Elementary functions on vectors: 2^x, GELU, sigmoid, tanh, the largest number.
 //!
 //! The coefficients are minimax fits (Lawson's iteratively reweighted least squares) made for this
 //! file. The tests check the error bounds on every instruction set.
+
+use std::f32::consts::LOG2_E;
 
 use crate::simd::SimdF32;
 
@@ -69,6 +71,25 @@ pub fn gelu<K: SimdF32>(kernel: K, x: K::Vector) -> K::Vector {
     let size = kernel.max(x, minus);
     let tail = exp2(kernel, polynomial(kernel, &LOG2_TAIL, size));
     kernel.mul_add(kernel.sub(zero, size), tail, kernel.max(x, zero))
+}
+
+/// Beyond it the sigmoid is 0 or 1 in f32, and its power of two would overflow.
+const SIGMOID_END: f32 = 60.0;
+
+/// 1 / (1 + e^-x), absolute error below 1.5e-6.
+#[inline(always)]
+pub fn sigmoid<K: SimdF32>(kernel: K, x: K::Vector) -> K::Vector {
+    let one = kernel.splat(1.0);
+    let x = kernel.max(x, kernel.splat(-SIGMOID_END));
+    let power = exp2(kernel, kernel.mul(x, kernel.splat(-LOG2_E)));
+    kernel.div(one, kernel.add(one, power))
+}
+
+/// tanh x as 2 sigmoid(2 x) - 1, absolute error below 3e-6.
+#[inline(always)]
+pub fn tanh<K: SimdF32>(kernel: K, x: K::Vector) -> K::Vector {
+    let share = sigmoid(kernel, kernel.add(x, x));
+    kernel.sub(kernel.add(share, share), kernel.splat(1.0))
 }
 
 /// The largest number of `row`, as far as it has whole vectors; -∞ where it has none.

@@ -26,6 +26,13 @@ impl Avx2<Fma> {
     }
 }
 
+impl<P> Avx2<P> {
+    /// The kernel of AVX2 and FMA alone, which this one's machine has.
+    pub fn f32(self) -> Avx2<Fma> {
+        Avx2(PhantomData)
+    }
+}
+
 /// How a machine multiplies integers.
 pub trait IntegerUnit: Copy + Send + Sync + 'static {
     /// [`GemmKernel::NAME`]
@@ -108,6 +115,12 @@ impl<P: Copy + Send + Sync + 'static> SimdF32 for Avx2<P> {
     fn mul(self, a: __m256, b: __m256) -> __m256 {
         // SAFETY: `self` proves that this machine has AVX2 and FMA.
         unsafe { _mm256_mul_ps(a, b) }
+    }
+
+    #[inline(always)]
+    fn div(self, a: __m256, b: __m256) -> __m256 {
+        // SAFETY: `self` proves that this machine has AVX2 and FMA.
+        unsafe { _mm256_div_ps(a, b) }
     }
 
     #[inline(always)]

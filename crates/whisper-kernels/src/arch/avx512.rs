@@ -27,6 +27,13 @@ impl Avx512<f32> {
     }
 }
 
+impl<V> Avx512<V> {
+    /// The kernel of matrices in f32, which this one's machine has.
+    pub fn f32(self) -> Avx512<f32> {
+        Avx512(PhantomData)
+    }
+}
+
 /// How a machine multiplies integers.
 pub trait IntegerUnit: Copy + Send + Sync + 'static {
     /// `sums` plus the dot products of pairs of 16-bit integers.
@@ -84,6 +91,12 @@ impl<V: Copy + Send + Sync + 'static> SimdF32 for Avx512<V> {
     fn mul(self, a: __m512, b: __m512) -> __m512 {
         // SAFETY: `self` proves that this machine has AVX-512 F, BW, DQ and VL.
         unsafe { _mm512_mul_ps(a, b) }
+    }
+
+    #[inline(always)]
+    fn div(self, a: __m512, b: __m512) -> __m512 {
+        // SAFETY: `self` proves that this machine has AVX-512 F, BW, DQ and VL.
+        unsafe { _mm512_div_ps(a, b) }
     }
 
     #[inline(always)]

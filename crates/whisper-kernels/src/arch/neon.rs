@@ -60,6 +60,12 @@ impl SimdF32 for Neon {
     }
 
     #[inline(always)]
+    fn div(self, a: float32x4_t, b: float32x4_t) -> float32x4_t {
+        // SAFETY: `self` proves that this machine has NEON.
+        unsafe { vdivq_f32(a, b) }
+    }
+
+    #[inline(always)]
     fn mul_add(self, a: float32x4_t, b: float32x4_t, c: float32x4_t) -> float32x4_t {
         // SAFETY: `self` proves that this machine has NEON.
         unsafe { vfmaq_f32(c, a, b) }

@@ -55,6 +55,11 @@ impl SimdF32 for Portable {
         from_fn(|i| a[i] * b[i])
     }
 
+    #[inline(always)]
+    fn div(self, a: Self::Vector, b: Self::Vector) -> Self::Vector {
+        from_fn(|i| a[i] / b[i])
+    }
+
     // Not `f32::mul_add`, which is a library call where there is no such instruction.
     #[inline(always)]
     fn mul_add(self, a: Self::Vector, b: Self::Vector, c: Self::Vector) -> Self::Vector {

@@ -3,7 +3,7 @@
 
 use super::vecmath::exact_gelu;
 use super::*;
-use crate::epilogue::{AddResidual, Gelu, GeluAddTable, Identity, StoreF32, StoreValues};
+use crate::epilogue::{AddResidual, Gelu, GeluAddTable, Identity, Relu, StoreF32, StoreValues};
 use crate::gemm::{Gemm, Rows};
 use crate::pack::PackedB;
 
@@ -94,6 +94,43 @@ fn gemm_of_any_size_and_stride_matches_plain_loops() {
     Multiplication.check_all();
 }
 
+/// A product whose depth is summed in two parts.
+struct Parts;
+
+impl KernelTest for Parts {
+    fn check<K: GemmKernel>(&self, kernel: K) {
+        let (rows, columns, depth) = (2 * mr::<K>(), 64, 5 * K::K_ALIGN);
+        let product = Product::new::<K>(rows, columns, depth, depth);
+        let packed = PackedB::<K>::new(&product.weight, &product.bias, depth, 1.0);
+        let left = values::<K>(&product.left);
+        let mut out = vec![0.0; rows * columns];
+        for range in [0..2 * K::K_ALIGN, 2 * K::K_ALIGN..depth] {
+            kernel.dispatch(Gemm {
+                left: Rows {
+                    values: &left[range.start..],
+                    stride: depth,
+                    count: rows,
+                },
+                right: packed.view().depths(range),
+                epilogue: AddResidual {
+                    out: &mut out,
+                    width: columns,
+                },
+            });
+        }
+        for (i, found) in out.iter().enumerate() {
+            let bias = f64::from(product.bias[i % columns]);
+            let expected = product.expected::<K>(i / columns, i % columns) + bias;
+            assert_close::<K>((*found).into(), expected, 2e-5, "the sum of the parts");
+        }
+    }
+}
+
+#[test]
+fn gemm_of_parts_of_the_depth_adds_up() {
+    Parts.check_all();
+}
+
 struct Epilogues;
 
 impl KernelTest for Epilogues {
@@ -104,10 +141,8 @@ impl KernelTest for Epilogues {
         let left = values::<K>(&product.left);
         let table = Random(5).floats(rows * columns);
         let (mut added, mut activated) = (table.clone(), vec![0.0; rows * columns]);
-        let (mut plain, mut gelu) = (
-            vec![K::Value::default(); rows * columns],
-            vec![K::Value::default(); rows * columns],
-        );
+        let [mut plain, mut gelu, mut relu] =
+            [(); 3].map(|()| vec![K::Value::default(); rows * columns]);
         let left = || Rows {
             values: &left,
             stride: depth,
@@ -142,6 +177,11 @@ impl KernelTest for Epilogues {
             right,
             epilogue: StoreValues::new(&mut gelu, width, Gelu),
         });
+        kernel.dispatch(Gemm {
+            left: left(),
+            right,
+            epilogue: StoreValues::new(&mut relu, width, Relu),
+        });
         for i in 0..rows * columns {
             let y = product.expected::<K>(i / columns, i % columns);
             let (table, activation) = (f64::from(table[i]), exact_gelu(y));
@@ -157,6 +197,12 @@ impl KernelTest for Epilogues {
                 y,
                 2e-5 + rounding::<K>(y.abs()),
                 "values",
+            );
+            assert_close::<K>(
+                f64::from(relu[i].into()),
+                y.max(0.0),
+                2e-5 + rounding::<K>(y.abs()),
+                "rectified values",
             );
             assert_close::<K>(
                 f64::from(gelu[i].into()),

@@ -28,6 +28,22 @@ trait Function {
 
 struct Exp2;
 struct ExactGelu;
+struct Sigmoid;
+struct Tanh;
+
+impl Function for Sigmoid {
+    #[inline(always)]
+    fn apply<L: SimdF32>(&self, lanes: L, x: L::Vector) -> L::Vector {
+        vecmath::sigmoid(lanes, x)
+    }
+}
+
+impl Function for Tanh {
+    #[inline(always)]
+    fn apply<L: SimdF32>(&self, lanes: L, x: L::Vector) -> L::Vector {
+        vecmath::tanh(lanes, x)
+    }
+}
 
 impl Function for Exp2 {
     #[inline(always)]
@@ -110,6 +126,34 @@ impl KernelTest for Functions {
 #[test]
 fn exp2_and_gelu_keep_their_error_bounds() {
     Functions.check_all();
+}
+
+struct Gates;
+
+impl KernelTest for Gates {
+    fn check<K: GemmKernel>(&self, kernel: K) {
+        let mut x: Vec<f32> = (-4000..4000).map(|i| i as f32 / 257.0).collect();
+        x.extend([-1e30, -100.0, -60.0, -40.0, 40.0, 60.0, 100.0, 1e30].repeat(2));
+        let (mut sigmoid, mut tanh) = (x.clone(), x.clone());
+        kernel.dispatch(Map {
+            x: &mut sigmoid,
+            function: Sigmoid,
+        });
+        kernel.dispatch(Map {
+            x: &mut tanh,
+            function: Tanh,
+        });
+        for (i, x) in x.iter().map(|x| f64::from(*x)).enumerate() {
+            let share = 1.0 / (1.0 + (-x).exp());
+            assert_close::<K>(sigmoid[i].into(), share, 1.5e-6, "sigmoid");
+            assert_close::<K>(tanh[i].into(), x.tanh(), 3e-6, "tanh");
+        }
+    }
+}
+
+#[test]
+fn sigmoid_and_tanh_keep_their_error_bounds() {
+    Gates.check_all();
 }
 
 struct Normalisation;
