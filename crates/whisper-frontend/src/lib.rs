@@ -50,6 +50,7 @@
 #![forbid(unsafe_code)]
 
 mod audio_run;
+mod fft;
 pub mod mel;
 pub mod pool;
 mod samples;

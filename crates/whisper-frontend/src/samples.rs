@@ -80,6 +80,23 @@ impl<'a> Samples<'a> {
         }
     }
 
+    /// Writes the first samples to `to`, as many as both have, the way [`get`](Self::get) gives
+    /// them.
+    pub(crate) fn copy_to(self, to: &mut [f32]) {
+        fn copy(from: impl Iterator<Item = f32>, to: &mut [f32]) {
+            for (to, from) in to.iter_mut().zip(from) {
+                *to = from;
+            }
+        }
+        match self {
+            Self::S16Le(bytes) => copy(decode_s16(bytes), to),
+            Self::F32Le(bytes) => copy(decode_f32(bytes), to),
+            Self::S16(samples) => copy(samples.iter().map(scale_s16), to),
+            Self::F32(samples) => copy(samples.iter().copied(), to),
+            Self::Silence(len) => copy(std::iter::repeat_n(0.0, len), to),
+        }
+    }
+
     /// All samples in order, as [`get`](Self::get) gives them.
     pub fn iter(self) -> impl ExactSizeIterator<Item = f32> + 'a {
         // `get` cannot fail below `len`.

@@ -8,10 +8,12 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
+use std::sync::Arc;
 
 use ndarray::Array2;
 use whisper_frontend::mel::{MelAnalyzer, MelRing, MelRingMemory};
 use whisper_frontend::pool::Pool;
+use whisper_frontend::vad::SileroWeights;
 use whisper_frontend::{MelFrame, Samples, VoiceDetector};
 
 thread_local! {
@@ -97,16 +99,20 @@ fn streaming_allocates_nothing_after_the_first_run() {
         "the counter counts"
     );
     let pool = Pool::new(1, || MelRingMemory::new(100, 80));
-    let mut analysis = (MelAnalyzer::new(80), VoiceDetector::earshot());
+    let weights = SileroWeights::from_bytes(&test_support::synthetic::silero_bytes(1));
+    let silero = VoiceDetector::silero(Arc::new(weights.unwrap()));
     let mut window = Array2::zeros((100, 80));
     let audio: Vec<u8> = (0..64_000u32)
         .map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8)
         .collect();
-    run(&mut analysis, &pool, &audio, &mut window);
-    for _ in 0..3 {
-        assert_eq!(
-            allocations_of(|| run(&mut analysis, &pool, &audio, &mut window)),
-            0
-        );
+    for detector in [VoiceDetector::earshot(), silero] {
+        let mut analysis = (MelAnalyzer::new(80), detector);
+        run(&mut analysis, &pool, &audio, &mut window);
+        for _ in 0..3 {
+            assert_eq!(
+                allocations_of(|| run(&mut analysis, &pool, &audio, &mut window)),
+                0
+            );
+        }
     }
 }

@@ -3,14 +3,14 @@
 
 use std::sync::Arc;
 
+use realfft::RealToComplex;
 use realfft::num_complex::Complex;
-use realfft::{RealFftPlanner, RealToComplex};
 
 use super::filterbank::{BINS, Filterbank};
 use super::frames::{Frames, completed, end_of, until_edge};
 use super::log10::log10_floored;
 use super::{HOP, MelRing, N_FFT};
-use crate::Samples;
+use crate::{Samples, fft};
 
 /// Streaming log-mel analysis of one run at a time.
 ///
@@ -39,7 +39,7 @@ pub struct MelAnalyzer {
 impl MelAnalyzer {
     /// An analyzer of `n_mels` bands over 0 to 8000 Hz: 80, or 128 for large-v3 and its kin.
     pub fn new(n_mels: usize) -> Self {
-        let fft = RealFftPlanner::new().plan_fft_forward(N_FFT);
+        let fft = fft::plan(N_FFT);
         Self {
             frames: Frames::new(),
             spectrum: fft.make_output_vec(),

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: MPL-2.0
-//! A complete but very small Whisper model (one layer, 64 columns), written in every format.
+//! A complete but very small Whisper model (one layer, 64 columns), written in every format, and the
+//! weights of a voice detector.
 
 mod blocks;
 mod ctranslate2;
 mod ggml;
 mod hugging_face;
+mod silero;
 
 use std::collections::BTreeMap;
 
@@ -14,6 +16,7 @@ pub use blocks::BLOCK;
 pub use ctranslate2::{ctranslate2_bytes, write_ctranslate2};
 pub use ggml::{ggml_bytes, write_ggml};
 pub use hugging_face::{config_json, safetensors_bytes, write_hugging_face, write_sharded};
+pub use silero::silero_bytes;
 
 /// Columns of every activation.
 pub const D: usize = 64;

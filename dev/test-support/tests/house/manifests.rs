@@ -32,7 +32,7 @@ const ALLOWED: [(&str, &[&str]); 7] = [
             "xdna",
         ],
     ),
-    ("whisper-frontend", &[]),
+    ("whisper-frontend", &["whisper-kernels"]),
     ("whisper-model", &[]),
     ("whisper-kernels", &[]),
     ("xdna", &["whisper-kernels"]),
