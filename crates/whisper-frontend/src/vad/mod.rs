@@ -6,18 +6,22 @@
 //! | Silero, version 6 | a file: [`SileroWeights::open`] | 512 samples, 32 ms | told from voice |
 //! | `earshot` | built in | 256 samples, 16 ms | mostly taken for voice |
 //!
-//! Both take samples at 16 kHz and give one probability a block, which holds for the rows whose middle lies in the block. A detector decides
+//! Both take samples at 16 kHz, quiet ones raised by a gain that follows their level, and give one
+//! probability a block, which holds for the rows whose middle lies in the block. A detector decides
 //! nothing: where an utterance begins and ends, at which thresholds, is up to the reader of
 //! [`MelRing::voice`].
 //!
 //! Sources: [snakers4/silero-vad](https://github.com/snakers4/silero-vad) and the crate
 //! [earshot](https://docs.rs/earshot).
 
+mod level;
 mod silero;
 
 pub use silero::{SileroError, SileroWeights};
 
 use std::sync::Arc;
+
+use level::Level;
 
 use crate::mel::{HOP, MelRing};
 use crate::{MelFrame, Samples};
@@ -37,6 +41,7 @@ const MAX_BLOCKS: usize = CAPACITY / EARSHOT_BLOCK;
 /// two networks.
 pub struct VoiceDetector {
     net: Net,
+    level: Level,
     /// Those that are not heard yet, full scale ±1.
     samples: Box<[f32; CAPACITY]>,
     filled: usize,
@@ -103,6 +108,7 @@ impl VoiceDetector {
 
     fn with(net: Net) -> Self {
         Self {
+            level: Level::new(net.block()),
             net,
             samples: Box::new([0.0; CAPACITY]),
             filled: 0,
@@ -158,7 +164,10 @@ impl VoiceDetector {
             return;
         }
         let (blocks, _) = self.samples.split_at(count * length);
-        let (gains, mut voices) = ([1.0; MAX_BLOCKS], [0.0; MAX_BLOCKS]);
+        let (mut gains, mut voices) = ([1.0; MAX_BLOCKS], [0.0; MAX_BLOCKS]);
+        for (gain, block) in gains.iter_mut().zip(blocks.chunks_exact(length)) {
+            *gain = self.level.gain(block);
+        }
         self.net
             .probabilities(blocks, &gains[..count], &mut voices[..count]);
         let hint = if self.hint { HINT } else { 0.0 };
@@ -179,6 +188,7 @@ impl VoiceDetector {
     /// Begins a new run.
     pub fn reset(&mut self) {
         self.net.reset();
+        self.level.reset();
         self.filled = 0;
         self.position = 0;
         self.told = MelFrame::ZERO;
