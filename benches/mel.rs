@@ -40,7 +40,7 @@ fn mel(criterion: &mut Criterion) {
     let mut window = Array2::zeros((WINDOW_FRAMES, N_MELS));
     criterion.bench_function("mel/pack", |bencher| {
         bencher.iter(|| {
-            black_box(&ring).pack_window(MelFrame::ZERO, WINDOW, window.view_mut());
+            black_box(&ring).pack_window(&[MelFrame::ZERO..WINDOW], window.view_mut());
         });
     });
 }

@@ -184,22 +184,23 @@ impl Engine {
 }
 
 impl Core {
-    /// Encodes rows of the run, and [`SILENCE_PADDING_ROWS`] after them or up to the end of a whole
-    /// window.
+    /// Encodes pieces of the run, one after the other, and [`SILENCE_PADDING_ROWS`] after them or up
+    /// to the end of a whole window.
     fn encode(
         &self,
         encoder: &mut dyn Encoder,
         run: &AudioRun,
-        rows: Range<MelFrame>,
+        pieces: &[Range<MelFrame>],
     ) -> Result<Pooled<AudioFeatures>, EncoderError> {
-        let frames = rows.end - rows.start;
+        let frames = pieces.iter().map(|piece| (piece.end - piece.start).get());
+        let frames = MelFrame::new(frames.sum());
         let context = (frames.to_encoder() + SILENCE_PADDING_ROWS).to_usize();
         let context = context.min(self.model.config.audio_ctx);
         let began = Instant::now();
         let mut features = self.features.acquire();
         let threads = self.encoder_threads.as_ref().unwrap_or(&self.threads);
         threads.install(|| {
-            run.read(|mel| mel.pack_window(rows.start, frames, encoder.input()));
+            run.read(|mel| mel.pack_window(pieces, encoder.input()));
             encoder.encode(context, &mut features)
         })?;
         add(&self.encoder_nanos, began.elapsed());

@@ -13,10 +13,9 @@ use parking_lot::FairMutexGuard;
 use super::{Core, Engine, EngineError, add};
 use crate::decoder::{
     AlignAttRequest, AlignAttResult, DecodeRequest, Decoder, DecoderError, EncodedWindow,
-    Hypothesis, Transcript,
+    Hypothesis, TimedText, Transcript,
 };
 use crate::encoder::Encoder;
-use captions::Word;
 use whisper_frontend::{AudioRun, EncoderFrame, MelFrame};
 
 type EncoderGuard<'a> = FairMutexGuard<'a, Box<dyn Encoder>>;
@@ -64,17 +63,17 @@ impl Engine {
 }
 
 impl<'a> EncoderTurn<'a> {
-    /// Encodes rows of the run, and goes on to the second step. An encoder that leaves the cores to
+    /// Encodes pieces of the run, put together, and goes on to the second step. An encoder that leaves the cores to
     /// others is free for the next stream from then on.
     ///
     /// # Errors
     /// The encoder fails, or has made what the decoder cannot take.
     pub fn encode(
         mut self,
-        rows: Range<MelFrame>,
+        pieces: &[Range<MelFrame>],
     ) -> Result<(EncodedWindow, DecoderTurn<'a>), EngineError> {
         let core = self.core;
-        let features = core.encode(self.encoder.as_mut(), self.run, rows)?;
+        let features = core.encode(self.encoder.as_mut(), self.run, pieces)?;
         let turn = DecoderTurn {
             core,
             decoder: core.decoder.lock(),
@@ -86,19 +85,24 @@ impl<'a> EncoderTurn<'a> {
 }
 
 impl DecoderTurn<'_> {
-    /// The language token that the window's audio suggests.
+    /// How likely the speech in some frames of a window is each language. See
+    /// [`Decoder::languages`].
     ///
     /// # Errors
     /// As for the other passes of the decoder: the window is another model's, or the tokens are too
     /// many.
-    pub fn detect_language(&self, window: &EncodedWindow) -> Result<u32, EngineError> {
-        self.run(|decoder| decoder.detect_language(window))
+    pub fn languages(
+        &self,
+        window: &EncodedWindow,
+        frames: Range<EncoderFrame>,
+    ) -> Result<Vec<f32>, EngineError> {
+        self.run(|decoder| decoder.languages(window, frames))
     }
 
     /// Decodes windows side by side. See [`Decoder::decode`].
     ///
     /// # Errors
-    /// See [`detect_language`](Self::detect_language).
+    /// See [`languages`](Self::languages).
     pub fn decode(&self, requests: &[DecodeRequest]) -> Result<Vec<Hypothesis>, EngineError> {
         self.run(|decoder| decoder.decode(requests))
     }
@@ -106,7 +110,7 @@ impl DecoderTurn<'_> {
     /// Continues the text of a window as far as its audio carries it. See [`Decoder::align_att`].
     ///
     /// # Errors
-    /// See [`detect_language`](Self::detect_language).
+    /// See [`languages`](Self::languages).
     pub fn align_att(
         &self,
         request: &AlignAttRequest,
@@ -119,13 +123,13 @@ impl DecoderTurn<'_> {
     /// [`Decoder::time_words`].
     ///
     /// # Errors
-    /// See [`detect_language`](Self::detect_language).
+    /// See [`languages`](Self::languages).
     pub fn time_words(
         &self,
         transcript: &Transcript,
         window: &EncodedWindow,
         content: EncoderFrame,
-    ) -> Result<Vec<Word>, EngineError> {
+    ) -> Result<TimedText, EngineError> {
         self.run(|decoder| decoder.time_words(transcript, window, content))
     }
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MPL-2.0
 //! Whisper's normalisation of a window, on the way from the ring to the encoder's input.
 
+use std::ops::Range;
+
 use ndarray::{ArrayView2, ArrayViewMut2, Axis, Zip};
 
 use super::{MelRing, SILENCE};
@@ -10,35 +12,63 @@ use crate::MelFrame;
 const RANGE: f32 = 8.0;
 
 impl MelRing {
-    /// Packs rows `[from, from + frames)` into `out`, `[window frames, n_mels]`, as the encoder
-    /// wants them: clamped to at least the window's maximum − 8, then (x + 4) / 4, so that values
-    /// end near ±1.
+    /// Packs pieces of the run, one after the other, into `out`, `[window frames, n_mels]`, as the
+    /// encoder wants them: clamped to at least the window's maximum − 8, then (x + 4) / 4, so that
+    /// values end near ±1.
     ///
-    /// What lies outside the rows that are there, or beyond `frames`, is digital silence, as in a
-    /// window whose waveform was padded with zeros. It takes part in the maximum.
+    /// What a piece has outside the rows that are there, and what follows the last piece, is digital
+    /// silence, as in a window whose waveform was padded with zeros. It takes part in the maximum.
     ///
     /// Source: `log_mel_spectrogram` in openai/whisper `audio.py`, where the window is the whole
     /// input.
-    pub fn pack_window(&self, from: MelFrame, frames: MelFrame, mut out: ArrayViewMut2<'_, f32>) {
-        let window = MelFrame::from_usize(out.nrows());
-        let (head, tail) = self.views(from, frames.min(window));
-        let silent_before = self.start().saturating_sub(from).min(window).to_usize();
-        let (before, rest) = out.view_mut().split_at(Axis(0), silent_before);
-        let (head_out, rest) = rest.split_at(Axis(0), head.nrows());
-        let (tail_out, after) = rest.split_at(Axis(0), tail.nrows());
-
-        let is_full = before.is_empty() && after.is_empty();
+    pub fn pack_window(&self, pieces: &[Range<MelFrame>], mut out: ArrayViewMut2<'_, f32>) {
+        let is_there = |piece: &Range<MelFrame>| {
+            self.start() <= piece.start && piece.end <= self.end() && piece.start <= piece.end
+        };
+        let rows: u64 = pieces
+            .iter()
+            .map(|piece| (piece.end - piece.start).get())
+            .sum();
+        let is_full = rows >= out.nrows() as u64 && pieces.iter().all(is_there);
         let floor = if is_full { f32::NEG_INFINITY } else { SILENCE };
-        let loudest = floor.max(maximum(head)).max(maximum(tail));
+        let mut room = MelFrame::from_usize(out.nrows());
+        let mut loudest = floor;
+        for piece in pieces {
+            let (head, tail) = self.views(piece.start, (piece.end - piece.start).min(room));
+            room -= (piece.end - piece.start).min(room);
+            loudest = loudest.max(maximum(head)).max(maximum(tail));
+        }
         let normalise = |x: f32| (x.max(loudest - RANGE) + 4.0) / 4.0;
+        let mut rest = out.view_mut();
+        for piece in pieces {
+            let frames = (piece.end - piece.start).to_usize().min(rest.nrows());
+            let (own, after) = rest.split_at(Axis(0), frames);
+            self.pack_piece(piece.start, own, normalise);
+            rest = after;
+        }
+        rest.fill(normalise(SILENCE));
+    }
+
+    /// The rows from `from` on, as many as `out` has.
+    fn pack_piece(
+        &self,
+        from: MelFrame,
+        out: ArrayViewMut2<'_, f32>,
+        normalise: impl Fn(f32) -> f32,
+    ) {
+        let frames = MelFrame::from_usize(out.nrows());
+        let (head, tail) = self.views(from, frames);
+        let silent_before = self.start().saturating_sub(from).min(frames).to_usize();
+        let (mut before, rest) = out.split_at(Axis(0), silent_before);
+        let (head_out, rest) = rest.split_at(Axis(0), head.nrows());
+        let (tail_out, mut after) = rest.split_at(Axis(0), tail.nrows());
         for (rows, out) in [(head, head_out), (tail, tail_out)] {
             Zip::from(out)
                 .and(rows)
                 .for_each(|out, &x| *out = normalise(x));
         }
-        for mut out in [before, after] {
-            out.fill(normalise(SILENCE));
-        }
+        before.fill(normalise(SILENCE));
+        after.fill(normalise(SILENCE));
     }
 }
 
@@ -68,7 +98,7 @@ mod tests {
     /// First band of the window that `ring` packs.
     fn packed(ring: &MelRing, from: u64, frames: u64, rows: usize) -> Vec<f32> {
         let mut out = Array2::from_elem((rows, ring.n_mels()), f32::NAN);
-        ring.pack_window(f(from), f(frames), out.view_mut());
+        ring.pack_window(&[f(from)..f(from + frames)], out.view_mut());
         assert!(
             out.rows()
                 .into_iter()
