@@ -5,6 +5,7 @@
 use std::array::from_fn;
 use std::ops::Range;
 
+use super::sampling::argmax;
 use whisper_frontend::EncoderFrame;
 
 /// Width of the median filter along time, in frames.
@@ -93,21 +94,37 @@ impl Attention {
     }
 }
 
-/// For each token of `tokens`, the frame at which the best monotonic path first reaches it. The
-/// first `content` frames hold audio.
+/// Where tokens were spoken.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct TokenFrames {
+    /// For each token, the frame at which the best monotonic path first reaches it.
+    pub first: Vec<EncoderFrame>,
+    /// For each token, the frame that it looks at most, wherever the others look.
+    pub attended: Vec<EncoderFrame>,
+}
+
+/// Where each token of `tokens` was spoken. The first `content` frames hold audio.
 pub fn token_frames(
     attention: &Attention,
     tokens: Range<usize>,
     content: EncoderFrame,
-) -> Vec<EncoderFrame> {
+) -> TokenFrames {
     let content = content.to_usize().min(attention.frames);
     if tokens.is_empty() || content == 0 {
-        return vec![EncoderFrame::ZERO; tokens.len()];
+        let zeros = vec![EncoderFrame::ZERO; tokens.len()];
+        return TokenFrames {
+            first: zeros.clone(),
+            attended: zeros,
+        };
     }
     let count = tokens.len();
     let matrix = attention.alignment_matrix(tokens, content);
-    let first = first_frames(&matrix, count, content);
-    first.into_iter().map(EncoderFrame::from_usize).collect()
+    let first = first_frames(&matrix, count, content).into_iter();
+    let attended = matrix.chunks_exact(content).map(argmax);
+    TokenFrames {
+        first: first.map(EncoderFrame::from_usize).collect(),
+        attended: attended.map(EncoderFrame::from_usize).collect(),
+    }
 }
 
 /// Standardises each column over the rows: how much more than usual a token attends to this frame.
@@ -269,7 +286,7 @@ mod tests {
     fn frames(peaks: &[usize], frames: usize, content: u64) -> Vec<u64> {
         let content = EncoderFrame::new(content);
         let found = token_frames(&attention(peaks, frames), 0..peaks.len(), content);
-        found.into_iter().map(EncoderFrame::get).collect()
+        found.first.into_iter().map(EncoderFrame::get).collect()
     }
 
     #[test]

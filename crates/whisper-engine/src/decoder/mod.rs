@@ -22,19 +22,20 @@ mod residual;
 mod sampling;
 mod session;
 mod suppress;
+mod terms;
 mod text_decoder;
 mod words;
 mod workspace;
 
 pub use align_att::{AlignAttRequest, AlignAttResult, Stop};
-pub use alignment::{Attention, token_frames};
+pub use alignment::{Attention, TokenFrames, token_frames};
 pub use error::DecoderError;
-pub use quality::{Decision, FallbackThresholds, compression_ratio, is_known_hallucination};
+pub use quality::{compression_ratio, is_known_hallucination};
 pub use sampling::{DecodeRequest, Hypothesis};
 pub use session::{DecodeSession, EncodedWindow};
 pub use suppress::TokenSuppressor;
 pub use text_decoder::{MAX_SEQUENCES, alignment_heads};
-pub use words::{Transcript, WordTokens, is_unspaced, split_words};
+pub use words::{TimedText, Transcript, WordTokens, is_unspaced, split_words};
 
 use std::sync::Arc;
 
@@ -120,6 +121,7 @@ impl Decoder {
             sequence: 0,
             tokens,
             window,
+            frames: None,
         };
         self.network.forward(tokens, session, attention)
     }

@@ -2,12 +2,14 @@
 //! From a prompt to a hypothesis, token by token (openai/whisper `decoding.py`, `GreedyDecoder`).
 
 use std::f32::consts::LOG2_E;
+use std::ops::Range;
 use std::slice::from_ref;
 
 use rayon::prelude::*;
 
 use super::text_decoder::SequenceTokens;
 use super::{DecodeSession, Decoder, DecoderError, EncodedWindow, MAX_SEQUENCES, TokenSuppressor};
+use whisper_frontend::EncoderFrame;
 use whisper_kernels::vecmath::exp2;
 use whisper_kernels::{Portable, SimdF32};
 
@@ -106,6 +108,7 @@ impl Decoder {
             sequence: index,
             tokens: prompt,
             window,
+            frames: None,
         };
         self.network.forward(tokens, session, None)?;
         let start = prompt.iter().rposition(|&token| token == special.sot);
@@ -117,20 +120,32 @@ impl Decoder {
         Ok(())
     }
 
-    /// The language token that the window's audio suggests, by one pass over the start of
-    /// transcript (openai/whisper `decoding.py`, `detect_language`).
+    /// How likely the speech in some frames of a window is each language, in the order of
+    /// [`SpecialTokens::languages`](whisper_model::SpecialTokens), by one pass over the start of
+    /// transcript (openai/whisper `decoding.py`, `detect_language`). Other frames are not looked at.
     ///
     /// # Errors
-    /// A window of another decoder.
-    pub fn detect_language(&self, window: &EncodedWindow) -> Result<u32, DecoderError> {
+    /// A window of another decoder, or frames that it does not have.
+    pub fn languages(
+        &self,
+        window: &EncodedWindow,
+        frames: Range<EncoderFrame>,
+    ) -> Result<Vec<f32>, DecoderError> {
         let special = self.tokenizer().special();
         let mut session = DecodeSession::default();
-        let logits = self.logits(&[special.sot], &mut session, window, None)?;
-        let best = special
-            .languages
-            .clone()
-            .max_by(|&a, &b| logits[a as usize].total_cmp(&logits[b as usize]));
-        Ok(best.unwrap_or(special.languages.start))
+        let tokens = SequenceTokens {
+            sequence: 0,
+            tokens: &[special.sot],
+            window,
+            frames: Some((frames.start.to_usize(), frames.end.to_usize())),
+        };
+        self.network.forward(tokens, &mut session, None)?;
+        let mut logits = Vec::new();
+        self.network.project(&mut session, 0..1, &mut logits)?;
+        let own = special.languages.start as usize..special.languages.end as usize;
+        let logits = logits.get(own).unwrap_or_default();
+        let total = log_sum_exp(logits, 1.0);
+        Ok(logits.iter().map(|logit| (logit - total).exp()).collect())
     }
 }
 
@@ -165,6 +180,7 @@ impl<'a> Sequence<'a> {
             sequence: index,
             tokens: from_ref(token),
             window: self.request.window,
+            frames: None,
         })
     }
 

@@ -2,6 +2,7 @@
 //! Which token may come next in text without timestamps (openai/whisper `decoding.py`,
 //! `SuppressBlank` and `SuppressTokens`).
 
+use super::terms::TermTrie;
 use whisper_model::Tokenizer;
 
 /// The tokens of a model that may not come next.
@@ -12,6 +13,8 @@ pub struct TokenSuppressor {
     blank: Vec<u32>,
     /// From this token on there are only timestamps.
     no_timestamps: u32,
+    /// What is expected.
+    terms: Option<TermTrie>,
 }
 
 impl TokenSuppressor {
@@ -34,7 +37,15 @@ impl TokenSuppressor {
             suppressed,
             blank,
             no_timestamps: special.no_timestamps,
+            terms: None,
         }
+    }
+
+    /// Makes some terms likelier, each as it is to be written.
+    pub fn with_terms(mut self, terms: &[String], tokenizer: &Tokenizer) -> Self {
+        let has_terms = terms.iter().any(|term| !term.trim().is_empty());
+        self.terms = has_terms.then(|| TermTrie::new(terms, tokenizer));
+        self
     }
 
     /// Allows everything.
@@ -44,12 +55,16 @@ impl TokenSuppressor {
             suppressed: Vec::new(),
             blank: Vec::new(),
             no_timestamps: u32::MAX,
+            terms: None,
         }
     }
 
-    /// Sets the logits of suppressed tokens to -∞. `sampled` are the tokens that follow the prompt
-    /// so far.
+    /// Raises the logits of what is expected, and sets those of suppressed tokens to -∞. `sampled`
+    /// are the tokens that follow the prompt so far.
     pub fn apply(&self, sampled: &[u32], logits: &mut [f32]) {
+        if let Some(terms) = &self.terms {
+            terms.apply(sampled, logits);
+        }
         suppress(logits, self.suppressed.iter().copied());
         if sampled.is_empty() {
             suppress(logits, self.blank.iter().copied());
@@ -78,6 +93,7 @@ mod tests {
             suppressed: vec![3, 5],
             blank: vec![0, 4],
             no_timestamps: 6,
+            terms: None,
         };
         let allowed = |sampled: &[u32]| {
             let mut logits = vec![0.0; 107];

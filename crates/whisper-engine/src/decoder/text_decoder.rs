@@ -23,6 +23,9 @@ pub(super) struct SequenceTokens<'a> {
     pub tokens: &'a [u32],
     /// What the sequence is decoded from.
     pub window: &'a EncodedWindow,
+    /// The frames of the window that tokens attend to; `None` for all. The first may be some frames
+    /// earlier, where keys begin that lie together.
+    pub frames: Option<(usize, usize)>,
 }
 
 /// The decoder's network (openai/whisper `model.py`, class `TextDecoder`).

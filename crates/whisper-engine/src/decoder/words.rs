@@ -5,7 +5,9 @@ use std::ops::Range;
 
 use captions::Word;
 
-use super::{Attention, DecodeSession, Decoder, DecoderError, EncodedWindow, token_frames};
+use super::{
+    Attention, DecodeSession, Decoder, DecoderError, EncodedWindow, TokenFrames, token_frames,
+};
 use whisper_frontend::EncoderFrame;
 use whisper_model::Tokenizer;
 
@@ -46,6 +48,17 @@ pub struct Transcript<'a> {
     pub unspaced: bool,
 }
 
+/// What was said in a window, timed.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct TimedText {
+    /// Words, their times counted from the window's start.
+    pub words: Vec<Word>,
+    /// The frame that each token of the text looks at most.
+    pub attended: Vec<EncoderFrame>,
+    /// The same of each word's first token.
+    pub word_attended: Vec<EncoderFrame>,
+}
+
 impl Decoder {
     /// Words with their times from the window's start, by one teacher-forced pass. The first
     /// `content` frames of the window hold audio.
@@ -57,10 +70,10 @@ impl Decoder {
         transcript: &Transcript,
         window: &EncodedWindow,
         content: EncoderFrame,
-    ) -> Result<Vec<Word>, DecoderError> {
+    ) -> Result<TimedText, DecoderError> {
         let Transcript { start, text, .. } = *transcript;
         if text.is_empty() {
-            return Ok(Vec::new());
+            return Ok(TimedText::default());
         }
         let no_timestamps = self.tokenizer().special().no_timestamps;
         let tokens = [start, &[no_timestamps], text].concat();
@@ -69,7 +82,11 @@ impl Decoder {
         self.forward(&tokens, &mut session, window, Some(&mut attention))?;
 
         // The row of a token says what it attended to in order to predict the next one.
-        let frames = token_frames(&attention, start.len()..tokens.len(), content);
+        let TokenFrames {
+            first: frames,
+            mut attended,
+        } = token_frames(&attention, start.len()..tokens.len(), content);
+        attended.truncate(text.len());
         let words = split_words(text, self.tokenizer(), transcript.unspaced);
         let times = words.iter().map(|word| {
             let Range { start, end } = word.tokens;
@@ -77,6 +94,9 @@ impl Decoder {
         });
         let mut times: Vec<_> = times.collect();
         limit_durations(&words, &mut times);
+        let looks = words.iter().map(|word| attended.get(word.tokens.start));
+        let word_attended = looks.map(|frame| frame.copied().unwrap_or_default());
+        let word_attended = word_attended.collect();
         let words = words.into_iter().zip(times).map(|(word, time)| {
             let own = &transcript.probabilities[word.tokens];
             Word {
@@ -87,7 +107,11 @@ impl Decoder {
                 probability: own.iter().sum::<f32>() / own.len().max(1) as f32,
             }
         });
-        Ok(words.collect())
+        Ok(TimedText {
+            words: words.collect(),
+            attended,
+            word_attended,
+        })
     }
 }
 

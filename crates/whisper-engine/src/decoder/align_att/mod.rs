@@ -270,7 +270,7 @@ impl AlignAttRequest<'_> {
     /// `until`.
     fn begins(&self, attention: &Attention, until: usize, count: usize) -> Vec<EncoderFrame> {
         let first_text = self.prompt.len() - self.committed - 1;
-        let mut begins = token_frames(attention, first_text..until, self.content);
+        let mut begins = token_frames(attention, first_text..until, self.content).first;
         begins.drain(..self.committed.min(begins.len()));
         begins.resize(count + 1, self.content);
         begins

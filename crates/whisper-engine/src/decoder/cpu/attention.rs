@@ -156,10 +156,11 @@ impl<K: GemmKernel> CpuTextDecoder<K> {
                     scratch,
                 };
                 for (batch, range) in with_rows(batches) {
-                    let at = (index * heads + number) * window_len..;
+                    let at = (index * heads + number) * window_len;
+                    let own = at + batch.window.first * head_width..at + window_len;
                     let attention = HeadAttention {
-                        keys: &batch.window.keys[at.clone()][..window_len],
-                        values: &batch.window.values[at][..window_len],
+                        keys: &batch.window.keys[own.clone()],
+                        values: &batch.window.values[own],
                         context: batch.window.frames,
                         past: None,
                     };

@@ -27,6 +27,8 @@ pub struct CrossKv<'a, K: GemmKernel> {
     pub keys: &'a [K::Value],
     /// As large.
     pub values: &'a [K::Value],
+    /// The first encoder frame that counts, a whole number of panels.
+    pub first: usize,
     /// Encoder frames that count.
     pub frames: usize,
 }

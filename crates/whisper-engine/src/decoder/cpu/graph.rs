@@ -110,6 +110,7 @@ impl<K: GemmKernel> CpuTextDecoder<K> {
             sequence,
             tokens,
             window,
+            frames,
         } = next;
         let (past, context) = (session.len(sequence), self.config.text_ctx);
         if past + tokens.len() > context {
@@ -121,6 +122,12 @@ impl<K: GemmKernel> CpuTextDecoder<K> {
         if let Some(token) = tokens.iter().find(|t| **t as usize >= self.config.vocab) {
             return Err(DecoderError::UnknownToken(*token));
         }
+        let (first, end) = frames.unwrap_or((0, window.frames()));
+        // Where a panel of keys begins.
+        let first = first - first % K::NR;
+        if first >= end || end > window.frames() {
+            return Err(DecoderError::Frames(end.saturating_sub(first)));
+        }
         let cross = window.cross(self.id)?;
         let (keys, values) = (cross.keys.as_slice(), cross.values.as_slice());
         Ok(TokenBatch {
@@ -130,7 +137,8 @@ impl<K: GemmKernel> CpuTextDecoder<K> {
             window: CrossKv {
                 keys: keys.ok_or(DecoderError::ForeignWindow)?,
                 values: values.ok_or(DecoderError::ForeignWindow)?,
-                frames: window.frames(),
+                first,
+                frames: end - first,
             },
         })
     }
