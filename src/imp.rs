@@ -61,7 +61,17 @@ pub struct WhisperNpu {
     #[property(
         name = "initial-prompt", type = Option<String>, member = initial_prompt,
         get, set = Self::set_initial_prompt, mutable_playing, nick = "Initial prompt",
-        blurb = "Names and terms to expect, as text in the language of the output; takes effect with the next buffer"
+        blurb = "What might have been said before, as text in the language of the output; takes effect with the next buffer"
+    )]
+    #[property(
+        name = "languages", type = Option<String>, member = languages,
+        get, set = Self::set_languages, mutable_playing, nick = "Languages",
+        blurb = "Codes of the languages that may be spoken, parted by commas; unset for all that the model knows; takes effect with the next buffer"
+    )]
+    #[property(
+        name = "terms", type = Option<String>, member = terms,
+        get, set = Self::set_terms, mutable_playing, nick = "Terms",
+        blurb = "Names and words to expect, as they are to be written, parted by commas or lines; takes effect with the next buffer"
     )]
     #[property(
         name = "mode", type = Mode, member = mode, get, set,
@@ -79,7 +89,7 @@ pub struct WhisperNpu {
         name = "vad-threshold", type = f32, member = vad_threshold, get, set,
         minimum = 0.0, maximum = 1.0, default = Settings::default().vad_threshold,
         mutable_ready, nick = "Voice threshold",
-        blurb = "Probability of voice from which on audio is speech, 0 = all audio is (live only)"
+        blurb = "Probability of voice from which on audio is speech, 0 = all audio is"
     )]
     #[property(
         name = "granularity", type = Granularity, member = granularity, get, set,

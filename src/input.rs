@@ -289,7 +289,7 @@ impl Input {
         if self.overloaded && !self.session.input_queue.is_idle() {
             return Ok(false);
         }
-        if let Some(detector) = self.detector.take_if(|_| self.session.wants_live_text()) {
+        if let Some(detector) = self.detector.take() {
             gst::info!(CAT, "listening for voice with {}", detector.description());
             self.audio.set_voice(detector);
         }

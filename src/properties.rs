@@ -36,6 +36,14 @@ impl WhisperNpu {
         self.change_request(|settings| settings.initial_prompt = not_blank(prompt));
     }
 
+    pub(super) fn set_languages(&self, languages: Option<String>) {
+        self.change_request(|settings| settings.languages = not_blank(languages));
+    }
+
+    pub(super) fn set_terms(&self, terms: Option<String>) {
+        self.change_request(|settings| settings.terms = not_blank(terms));
+    }
+
     pub(super) fn set_latency(&self, milliseconds: u32) {
         let before = std::mem::replace(&mut lock(&self.settings).latency, milliseconds);
         if before != milliseconds {
@@ -83,7 +91,9 @@ impl WhisperNpu {
         let recogniser = lock(&self.recogniser).clone();
         let playing = self.obj().current_state() >= gst::State::Paused;
         if let Some(recogniser) = recogniser.filter(|_| playing)
-            && let Err(problem) = recogniser.check_language(&after)
+            && let Err(problem) = recogniser
+                .check_language(&after)
+                .and_then(|()| recogniser.check_prompt(&after))
         {
             gst::element_imp_warning!(self, gst::LibraryError::Settings, ("{problem}"));
         }
@@ -132,7 +142,9 @@ mod tests {
         element.set_property("threads", 1024u32);
         element.set_property("language-code", "de");
         element.set_property_from_str("task", "translate");
+        element.set_property("languages", "de, en");
         element.set_property("initial-prompt", "GStreamer");
+        element.set_property("terms", "Okonkwo,Szczecin");
         element.set_property_from_str("mode", "offline");
         element.set_property("update-interval", 100u32);
         element.set_property("vad-threshold", 1f32);
@@ -147,7 +159,9 @@ mod tests {
             threads: 1024,
             language_code: Some("de".into()),
             task: Task::Translate,
+            languages: Some("de, en".into()),
             initial_prompt: Some("GStreamer".into()),
+            terms: Some("Okonkwo,Szczecin".into()),
             mode: crate::element::Mode::Offline,
             update_interval: 100,
             vad_threshold: 1.0,

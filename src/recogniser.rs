@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
-use crate::element::{Device, Mode};
+use crate::element::Device;
 use crate::settings::Settings;
 use whisper_engine::engine::{NpuError, find_npu};
 use whisper_engine::model::{Model, ModelError};
@@ -67,10 +67,10 @@ impl Recogniser {
         })
     }
 
-    /// Reads the voice detector's file, unless only offline text is wanted. After an error the
+    /// Reads the voice detector's file, unless all audio counts as speech. After an error the
     /// built-in detector listens, and the next change of state tries again.
     pub fn load_voice(&self, settings: &Settings) -> Result<(), VoiceError> {
-        if settings.mode != Mode::Offline && self.voice.get().is_none() {
+        if settings.vad_threshold > 0.0 && self.voice.get().is_none() {
             let voice = VoiceModel::installed()?;
             self.voice.get_or_init(|| voice);
         }
@@ -120,6 +120,17 @@ impl Recogniser {
         request
     }
 
+    /// For the user, if the model does not take all of the prompt.
+    pub fn check_prompt(&self, settings: &Settings) -> Result<(), String> {
+        if !asked(settings).is_prompt_cut(&self.model) {
+            return Ok(());
+        }
+        let most = self.model.config.text_ctx / 2 - 1;
+        Err(format!(
+            "initial-prompt is longer than the model takes: only its last {most} tokens count. Put names and words to expect into terms."
+        ))
+    }
+
     /// What is wrong with the language or the task for this model, in words for the user.
     pub fn check_language(&self, settings: &Settings) -> Result<(), String> {
         let name = &settings.model;
@@ -147,8 +158,18 @@ fn asked(settings: &Settings) -> TranscribeOptions {
     TranscribeOptions {
         language: settings.language_code.clone(),
         task: settings.task.into(),
+        languages: entries(settings.languages.as_deref()),
         initial_prompt: settings.initial_prompt.clone(),
+        terms: entries(settings.terms.as_deref()),
+        vad_threshold: settings.vad_threshold,
     }
+}
+
+/// What a property lists, one a line or parted by commas.
+fn entries(list: Option<&str>) -> Vec<String> {
+    let entries = list.unwrap_or_default().split([',', '\n']).map(str::trim);
+    let entries = entries.filter(|entry| !entry.is_empty());
+    entries.map(str::to_owned).collect()
 }
 
 /// ISO 639 code of a language in Whisper's naming, which has one of its own.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::element::{Device, Granularity, Mode, Task};
 use captions::Layout;
-use whisper_engine::LiveOptions;
+use whisper_engine::{LiveOptions, TranscribeOptions};
 
 /// A copy is taken wherever several values are read. The lock is never held for longer.
 #[derive(Clone, Debug, PartialEq)]
@@ -13,6 +13,8 @@ pub struct Settings {
     pub model: String,
     pub device: Device,
     pub language_code: Option<String>,
+    /// Parted by commas or lines.
+    pub languages: Option<String>,
     pub task: Task,
     /// Milliseconds.
     pub latency: u32,
@@ -22,6 +24,8 @@ pub struct Settings {
     pub max_line_length: u32,
     pub max_lines: u32,
     pub initial_prompt: Option<String>,
+    /// Parted by commas or lines.
+    pub terms: Option<String>,
     pub threads: u32,
     pub mode: Mode,
     /// Milliseconds.
@@ -35,6 +39,7 @@ impl Default for Settings {
             model: "tiny.en".into(),
             device: Device::Auto,
             language_code: None,
+            languages: None,
             task: Task::Transcribe,
             latency: 4000,
             lateness: 0,
@@ -42,10 +47,11 @@ impl Default for Settings {
             max_line_length: 42,
             max_lines: 2,
             initial_prompt: None,
+            terms: None,
             threads: 0,
             mode: Mode::Auto,
             update_interval: LiveOptions::default().interval.as_millis() as u32,
-            vad_threshold: LiveOptions::default().vad_threshold,
+            vad_threshold: TranscribeOptions::default().vad_threshold,
         }
     }
 }
@@ -63,7 +69,6 @@ impl Settings {
     pub fn live(&self, real_time: bool) -> LiveOptions {
         LiveOptions {
             interval: Duration::from_millis(self.update_interval.into()),
-            vad_threshold: self.vad_threshold,
             real_time,
             policy: None,
         }

@@ -29,6 +29,9 @@ impl WhisperNpu {
                         ("Cannot use the voice detector, live text may come from music: {error}")
                     );
                 }
+                if let Err(problem) = recogniser.check_prompt(&settings) {
+                    gst::element_imp_warning!(self, gst::LibraryError::Settings, ("{problem}"));
+                }
                 *lock(&self.recogniser) = Some(recogniser);
                 Ok(())
             }

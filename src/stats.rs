@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::element::lock;
 use whisper_engine::engine::{EngineCounters, NpuHealth, PoolCounters};
-use whisper_engine::{AudioRun, Engine, LiveCounters};
+use whisper_engine::{AudioRun, Engine, StreamCounters};
 
 /// What happened to the samples since the element went to PAUSED.
 #[derive(Default)]
@@ -28,7 +28,7 @@ pub struct Counters {
     busy: AtomicU64,
     /// Longest time from the end of a word to its way out, in milliseconds.
     max_delay: AtomicU64,
-    live: Mutex<LiveCounters>,
+    live: Mutex<StreamCounters>,
 }
 
 impl Counters {
@@ -40,7 +40,7 @@ impl Counters {
         self.busy.fetch_add(time.as_nanos() as u64, Relaxed);
     }
 
-    pub fn add_live(&self, live: LiveCounters) {
+    pub fn add_live(&self, live: StreamCounters) {
         *lock(&self.live) += live;
     }
 

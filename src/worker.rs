@@ -150,6 +150,21 @@ impl Worker {
         }
     }
 
+    /// Says on the bus that the speech does not sound like the language that was asked for.
+    fn warn_of_language(&self, spoken: &str) {
+        let asked = self.settings.language_code.as_deref().unwrap_or_default();
+        if let Some(element) = self.element.upgrade() {
+            gst::element_warning!(
+                element,
+                gst::StreamError::Decode,
+                (
+                    "The speech sounds like \"{}\", not \"{asked}\". Set language-code to what is spoken, or unset it to detect the language.",
+                    iso_639(spoken)
+                )
+            );
+        }
+    }
+
     /// Ends the stream with an error on the bus, unless nobody wants it any more.
     fn fail(&self, message: gst::ErrorMessage) {
         let wanted = !self.session.input_queue.is_closed();
@@ -209,6 +224,7 @@ impl Worker {
                 match event {
                     TranscriptEvent::Watermark(until) => watermark = until,
                     TranscriptEvent::EndOfUtterance => has_ended = self.session.wants_live_text(),
+                    TranscriptEvent::OtherLanguage(ref code) => self.warn_of_language(code),
                     _ => {}
                 }
                 put_text(event, base, translate, text_stream)?;
@@ -239,6 +255,8 @@ fn put_text(
     match event {
         // A translation is in English, whatever is spoken.
         TranscriptEvent::Language(_) if translate => {}
+        // The worker says so on the bus.
+        TranscriptEvent::OtherLanguage(_) => {}
         TranscriptEvent::Language(code) => text_stream.set_language(iso_639(&code))?,
         TranscriptEvent::Words(words) => text_stream.push_words(base, words),
         TranscriptEvent::Partial {

@@ -91,7 +91,7 @@ pub use engine::{Device, Engine, EngineBuilder, EngineCounters, EngineError};
 pub use feed::AudioFeed;
 pub use live_stream::{LiveStream, StreamFull, StreamOptions};
 pub use stream::{
-    Flush, LiveCounters, LiveOptions, LiveTranscriber, OfflineTranscriber, OptionsError, Policy,
+    Flush, LiveOptions, LiveTranscriber, OfflineTranscriber, OptionsError, Policy, StreamCounters,
     Task, TranscribeOptions, Transcriber, TranscriptEvent,
 };
 pub use transcript::Transcript;

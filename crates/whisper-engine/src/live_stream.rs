@@ -9,7 +9,7 @@ use crate::cancel::CancelToken;
 use crate::engine::{Engine, EngineError};
 use crate::feed::AudioFeed;
 use crate::stream::{
-    Flush, LiveCounters, LiveOptions, LiveTranscriber, TranscribeOptions, Transcriber,
+    Flush, LiveOptions, LiveTranscriber, StreamCounters, TranscribeOptions, Transcriber,
     TranscriptEvent,
 };
 use crate::voice::VoiceModel;
@@ -151,7 +151,7 @@ impl LiveStream {
     }
 
     /// What was done since the last call.
-    pub fn take_counters(&mut self) -> LiveCounters {
+    pub fn take_counters(&mut self) -> StreamCounters {
         self.transcriber.take_counters()
     }
 

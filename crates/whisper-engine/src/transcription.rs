@@ -9,6 +9,7 @@ use crate::engine::{Engine, EngineError};
 use crate::feed::AudioFeed;
 use crate::stream::{Flush, OfflineTranscriber, TranscribeOptions, Transcriber, TranscriptEvent};
 use crate::transcript::Transcript;
+use crate::voice::VoiceModel;
 use whisper_frontend::mel::SAMPLE_RATE;
 use whisper_frontend::{AudioRun, Samples, Wake};
 
@@ -55,6 +56,7 @@ pub struct Transcription<'a> {
     engine: &'a Engine,
     options: TranscribeOptions,
     token: CancelToken,
+    voice: Option<VoiceModel>,
     on_progress: Box<dyn FnMut(Progress) + Send + 'a>,
 }
 
@@ -84,6 +86,7 @@ impl Engine {
             engine: self,
             options,
             token: CancelToken::new(),
+            voice: None,
             on_progress: Box::new(|_| {}),
         }
     }
@@ -93,6 +96,12 @@ impl<'a> Transcription<'a> {
     /// Lets `token` cancel the transcription.
     pub fn cancel_token(mut self, token: &CancelToken) -> Self {
         self.token = token.clone();
+        self
+    }
+
+    /// What tells voice from other sound, instead of [`VoiceModel::installed`].
+    pub fn voice(mut self, voice: VoiceModel) -> Self {
+        self.voice = Some(voice);
         self
     }
 
@@ -118,7 +127,11 @@ impl<'a> Transcription<'a> {
             duration: total,
             ..Transcript::default()
         };
-        let mut source = Source::new(samples, model.config.n_mels);
+        let voice = match self.voice.take() {
+            Some(voice) => voice,
+            None => VoiceModel::installed()?,
+        };
+        let mut source = Source::new(samples, model.config.n_mels, &voice);
         self.token.attach(&source.run);
         let mut transcriber = OfflineTranscriber::new(self.engine, self.options.clone());
         loop {
@@ -154,7 +167,9 @@ impl Transcript {
                     self.language.get_or_insert(code);
                 }
                 TranscriptEvent::Watermark(until) => reached = until,
-                TranscriptEvent::Partial { .. } | TranscriptEvent::EndOfUtterance => {}
+                TranscriptEvent::OtherLanguage(_)
+                | TranscriptEvent::Partial { .. }
+                | TranscriptEvent::EndOfUtterance => {}
             }
         }
         reached
@@ -170,8 +185,8 @@ struct Source<'a> {
 }
 
 impl<'a> Source<'a> {
-    fn new(samples: Samples<'a>, n_mels: usize) -> Self {
-        let feed = AudioFeed::new(n_mels);
+    fn new(samples: Samples<'a>, n_mels: usize, voice: &VoiceModel) -> Self {
+        let feed = AudioFeed::new(n_mels).with_voice(voice.detector());
         Self {
             rest: samples,
             run: Arc::new(feed.new_run()),

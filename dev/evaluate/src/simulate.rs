@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use whisper_engine::{
-    AudioFeed, AudioRun, Engine, Flush, LiveCounters, LiveOptions, LiveTranscriber, Policy,
-    Samples, TranscribeOptions, Transcriber, TranscriptEvent, VoiceModel, Word,
+    AudioFeed, AudioRun, Engine, Flush, LiveOptions, LiveTranscriber, Policy, Samples,
+    StreamCounters, TranscribeOptions, Transcriber, TranscriptEvent, VoiceModel, Word,
 };
 
 use crate::live::{BUFFER, Heard, Listened, RATE};
@@ -44,7 +44,7 @@ pub fn listen_for(clip: &Clip, request: TranscribeOptions, options: &Options) ->
         computed: Duration::ZERO,
         words: Vec::new(),
         preview: Preview::default(),
-        counters: LiveCounters::default(),
+        counters: StreamCounters::default(),
     };
     player.play(feed, &clip.bytes()?)?;
     let counters = player
@@ -70,7 +70,7 @@ struct Player {
     computed: Duration,
     words: Vec<Heard>,
     preview: Preview,
-    counters: LiveCounters,
+    counters: StreamCounters,
 }
 
 /// What an application shows that shows what may come next, and how steady that is: words that were there once and had to be
@@ -125,6 +125,7 @@ impl Player {
                     said.clear();
                 }
                 TranscriptEvent::Language(_)
+                | TranscriptEvent::OtherLanguage(_)
                 | TranscriptEvent::EndOfUtterance
                 | TranscriptEvent::Watermark(_) => {}
             }

@@ -1,25 +1,25 @@
 // SPDX-License-Identifier: MPL-2.0
-//! What a live transcriber did, counted.
+//! What a transcriber did, counted.
 
 use std::ops::AddAssign;
 
 /// Lists each counter once: its field, and the name under which users see it.
 macro_rules! counters {
     ($(#[doc = $about:literal] $field:ident => $name:literal,)*) => {
-        /// What a live transcriber did, and what it kept from being printed.
+        /// What a transcriber did, and what it kept from being printed.
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-        pub struct LiveCounters {
+        pub struct StreamCounters {
             $(#[doc = $about] pub $field: u64,)*
         }
 
-        impl LiveCounters {
+        impl StreamCounters {
             /// Each counter under the name that users see.
             pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
                 [$(($name, self.$field)),*].into_iter()
             }
         }
 
-        impl AddAssign for LiveCounters {
+        impl AddAssign for StreamCounters {
             fn add_assign(&mut self, other: Self) {
                 $(self.$field += other.$field;)*
             }
@@ -52,6 +52,10 @@ counters! {
     rejected_tokens => "refused-tokens",
     /// Words rejected because there was no voice where they were.
     rejected_words => "refused-words",
+    /// Passages recognised again by themselves: their text could not be trusted, or was missing.
+    passages_again => "passages-again",
+    /// Passages with voice that became no words.
+    passages_lost => "passages-lost",
 }
 
 #[cfg(test)]
@@ -60,14 +64,14 @@ mod tests {
 
     #[test]
     fn counters_add_up_under_their_own_names() {
-        let mut sum = LiveCounters {
+        let mut sum = StreamCounters {
             updates: 1,
-            ..LiveCounters::default()
+            ..StreamCounters::default()
         };
-        sum += LiveCounters {
+        sum += StreamCounters {
             updates: 2,
             rejected_words: 5,
-            ..LiveCounters::default()
+            ..StreamCounters::default()
         };
         let counted: Vec<_> = sum.iter().filter(|(_, count)| *count > 0).collect();
         assert_eq!(counted, [("updates", 3), ("refused-words", 5)]);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MPL-2.0
-//! What is not printed although the model wrote it: hallucinations.
+//! What is not printed although the model wrote it: hallucinations, live and offline.
 
 use crate::decoder::{AlignAttResult, Stop, is_known_hallucination};
 use whisper_frontend::MelFrame;
@@ -12,10 +12,20 @@ const SHORT_NO_SPEECH: f32 = 0.45;
 const SHORT_LOGPROB_THRESHOLD: f32 = -0.7;
 /// An utterance with less voice is a short one.
 const SHORT: MelFrame = MelFrame::new(150);
+/// Voice that is clearly one, and what its guesses must be to count for silence.
+const CLEAR: f32 = 0.87;
+const CLEAR_LOGPROB_THRESHOLD: f32 = -1.5;
 /// A known hallucination needs at least so much voice and trust to be believed.
 const BOILERPLATE_NO_SPEECH: f32 = 0.3;
 const BOILERPLATE_VOICE: MelFrame = MelFrame::new(100);
 const BOILERPLATE_LOGPROB_THRESHOLD: f32 = -0.5;
+
+/// Letters that may be said in a moment, and in each second with voice: the fastest speakers say
+/// some 22.
+const LETTERS_AT_FIRST: u64 = 8;
+const LETTERS_PER_SECOND: u64 = 26;
+/// An ideograph takes as long as so many letters.
+const IDEOGRAPH: u64 = 2;
 
 /// Why an update was thrown away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,12 +56,80 @@ pub fn judge(result: &AlignAttResult, voiced: MelFrame, last: bool) -> Option<Re
     (guess || (last && voiced < SHORT && doubtful)).then_some(RejectReason::Silence)
 }
 
-/// Whether an utterance is to be rejected because all of it is a known hallucination.
-pub fn is_hallucination(text: &str, result: &AlignAttResult, voiced: MelFrame) -> bool {
-    is_known_hallucination(text)
-        && (result.no_speech > BOILERPLATE_NO_SPEECH
-            || voiced < BOILERPLATE_VOICE
-            || result.avg_logprob < BOILERPLATE_LOGPROB_THRESHOLD)
+/// What is known of a text and the voice that it is to stand for.
+#[derive(Clone, Copy, Debug)]
+pub struct Evidence {
+    /// Mean log-probability of the text.
+    pub avg_logprob: f32,
+    /// The probability of no speech, by the model.
+    pub no_speech: f32,
+    /// Frames with voice.
+    pub voiced: MelFrame,
+    /// How probable the voice is, by the detector; 0 where that is not known. A clear voice that
+    /// says a single word is hard to understand all the same.
+    pub clarity: f32,
+}
+
+impl Evidence {
+    /// Whether nobody speaks.
+    pub fn is_silent(self) -> bool {
+        let Self {
+            avg_logprob,
+            no_speech,
+            voiced,
+            clarity,
+        } = self;
+        if voiced < SHORT && clarity >= CLEAR {
+            return avg_logprob < CLEAR_LOGPROB_THRESHOLD && no_speech > NO_SPEECH;
+        }
+        let guess = avg_logprob < LOGPROB_THRESHOLD && no_speech > NO_SPEECH;
+        let doubtful = no_speech > SHORT_NO_SPEECH && avg_logprob < SHORT_LOGPROB_THRESHOLD;
+        guess || (voiced < SHORT && doubtful)
+    }
+
+    /// Whether a text is a phrase that models write over noise, and nothing speaks for it.
+    pub fn is_invented(self, text: &str) -> bool {
+        is_known_hallucination(text)
+            && (self.no_speech > BOILERPLATE_NO_SPEECH
+                || (self.voiced < BOILERPLATE_VOICE && self.clarity < CLEAR)
+                || self.avg_logprob < BOILERPLATE_LOGPROB_THRESHOLD)
+    }
+}
+
+/// Whether a text has more letters than can be said in so many frames with voice.
+pub fn is_too_fast(text: &str, voiced: MelFrame) -> bool {
+    let weight = |c: char| if is_ideographic(c) { IDEOGRAPH } else { 1 };
+    let letters: u64 = text
+        .chars()
+        .filter(|c| c.is_alphanumeric())
+        .map(weight)
+        .sum();
+    letters > LETTERS_AT_FIRST + LETTERS_PER_SECOND * voiced.get() / MelFrame::PER_SECOND
+}
+
+/// Whether a text is a part of what the model was told to have been said before. What was really
+/// said comes without having been told, too.
+pub fn is_echo(text: &str, prompt: &str) -> bool {
+    let (said, told) = (words(text), words(prompt));
+    let is_part = |from: &[String]| from == said;
+    !said.is_empty() && told.windows(said.len()).any(is_part)
+}
+
+/// Whether two words differ in nothing but case and punctuation.
+pub fn is_same(one: &str, other: &str) -> bool {
+    words(one) == words(other)
+}
+
+/// The words of a text, without case and punctuation.
+fn words(text: &str) -> Vec<String> {
+    let words = text.split(|c: char| !c.is_alphanumeric());
+    let words = words.filter(|word| !word.is_empty());
+    words.map(str::to_lowercase).collect()
+}
+
+/// Whether a character stands for a syllable or a word.
+fn is_ideographic(c: char) -> bool {
+    matches!(c, '\u{2e80}'..='\u{9fff}' | '\u{ac00}'..='\u{d7af}' | '\u{f900}'..='\u{faff}' | '\u{20000}'..='\u{3ffff}')
 }
 
 #[cfg(test)]
@@ -117,18 +195,63 @@ mod tests {
         );
     }
 
+    fn invented(text: &str, result: &AlignAttResult, voiced: MelFrame) -> bool {
+        evidence(result.avg_logprob, result.no_speech, voiced, 0.0).is_invented(text)
+    }
+
+    fn evidence(avg_logprob: f32, no_speech: f32, voiced: MelFrame, clarity: f32) -> Evidence {
+        Evidence {
+            avg_logprob,
+            no_speech,
+            voiced,
+            clarity,
+        }
+    }
+
+    #[test]
+    fn a_clear_voice_may_say_a_single_word() {
+        let short = MelFrame::new(31);
+        assert!(evidence(-1.2, 0.71, short, 0.7).is_silent());
+        assert!(!evidence(-1.2, 0.71, short, 0.9).is_silent());
+        assert!(evidence(-2.0, 0.9, short, 0.9).is_silent());
+        assert!(evidence(-0.2, 0.1, short, 0.7).is_invented(" Thank you."));
+        assert!(!evidence(-0.2, 0.1, short, 0.95).is_invented(" Thank you."));
+    }
+
     #[test]
     fn a_known_hallucination_is_rejected_unless_said_clearly() {
         let sure = result(Stop::EndOfText, -0.2, 0.05);
         let unsure = result(Stop::EndOfText, -0.2, 0.4);
-        assert!(is_hallucination(" Thank you.", &unsure, MelFrame::new(300)));
-        assert!(is_hallucination("Thank you!", &sure, MelFrame::new(60)));
-        assert!(!is_hallucination("Thank you.", &sure, MelFrame::new(130)));
-        assert!(!is_hallucination(
+        assert!(invented(" Thank you.", &unsure, MelFrame::new(300)));
+        assert!(invented("Thank you!", &sure, MelFrame::new(60)));
+        assert!(!invented("Thank you.", &sure, MelFrame::new(130)));
+        assert!(!invented(
             "Thank you, Mr. Hale.",
             &unsure,
             MelFrame::new(60)
         ));
-        assert!(!is_hallucination("", &unsure, MelFrame::new(60)));
+        assert!(!invented("", &unsure, MelFrame::new(60)));
+    }
+
+    #[test]
+    fn text_is_too_fast_beyond_what_is_said_in_the_time() {
+        let seconds = |seconds| MelFrame::from_secs(seconds);
+        let sentence = " He should make inquiries as to symptoms and the time.";
+        assert!(!is_too_fast(sentence, seconds(2)) && is_too_fast(sentence, seconds(1)));
+        assert!(!is_too_fast(" doctor", MelFrame::new(20)));
+        let chinese = "知识就是力量知识就是力量知识就是力量";
+        assert!(!is_too_fast(chinese, seconds(3)) && is_too_fast(chinese, seconds(1)));
+    }
+
+    #[test]
+    fn an_echo_is_a_part_of_the_prompt_and_nothing_else() {
+        let prompt = "The assistant is called Jarvix. Ask it anything.";
+        assert!(is_echo(" The assistant is called Jarvix.", prompt));
+        assert!(is_echo(" called jarvix!", prompt));
+        assert!(!is_echo(
+            " The assistant is called Jarvix, I think.",
+            prompt
+        ));
+        assert!(!is_echo("", prompt) && !is_echo(" Jarvix", ""));
     }
 }

@@ -8,17 +8,18 @@
 
 mod commit;
 mod gate;
-mod guards;
 mod interval;
+mod language;
 mod policy;
 mod utterance;
 mod word_timer;
 
 use std::time::Instant;
 
+use super::language::LanguageTracker;
 use super::prompt::PromptBuilder;
 use super::{
-    Flush, LiveCounters, LiveOptions, TranscribeOptions, Transcriber, TranscriptEvent, Word,
+    Flush, LiveOptions, StreamCounters, TranscribeOptions, Transcriber, TranscriptEvent, Word,
 };
 use crate::decoder::{AlignAttRequest, AlignAttResult, Stop, TokenSuppressor};
 use crate::engine::{Engine, EngineError};
@@ -40,8 +41,6 @@ const PAUSE: MelFrame = MelFrame::new(25);
 const MAX_GAP: MelFrame = MelFrame::new(300);
 /// What the encoder takes at once, less some room.
 const MAX_WINDOW: MelFrame = MelFrame::new(2900);
-/// Speech that is needed to tell its language.
-const LANGUAGE_SPEECH: MelFrame = MelFrame::new(200);
 /// Tokens that an update may add at first and with each second, more in scripts with many tokens a
 /// word.
 const TOKENS: u64 = 8;
@@ -53,6 +52,8 @@ const MAX_WORDLESS: MelFrame = MelFrame::new(200);
 pub struct LiveTranscriber {
     engine: Engine,
     prompt: PromptBuilder,
+    language: LanguageTracker,
+    suppressor: TokenSuppressor,
     policy: Policy,
     /// What an unsure word waits for.
     commit_delay: EncoderFrame,
@@ -66,7 +67,7 @@ pub struct LiveTranscriber {
     watermark: MelFrame,
     /// Where the last utterance ended.
     last_end: MelFrame,
-    counters: LiveCounters,
+    counters: StreamCounters,
 }
 
 /// An update that is to be made now.
@@ -82,18 +83,21 @@ impl LiveTranscriber {
     pub fn new(engine: &Engine, options: TranscribeOptions, live: LiveOptions) -> Self {
         let model = engine.model();
         Self {
-            prompt: PromptBuilder::new(options, model.clone()),
+            prompt: PromptBuilder::new(&options, model.clone()),
+            language: LanguageTracker::new(&options, model.tokenizer.clone()),
+            suppressor: TokenSuppressor::new(&model.tokenizer)
+                .with_terms(&options.terms, &model.tokenizer),
             policy: live.policy.unwrap_or(Policy::of(&model.config)),
             commit_delay: Policy::commit_delay(&model.config),
             engine: engine.clone(),
             real_time: live.real_time,
-            gate: SpeechGate::new(live.vad_threshold),
+            gate: SpeechGate::new(options.vad_threshold),
             interval: UpdateInterval::new(live.interval, live.real_time),
             utterance: None,
             previous: None,
             watermark: MelFrame::ZERO,
             last_end: MelFrame::ZERO,
-            counters: LiveCounters::default(),
+            counters: StreamCounters::default(),
         }
     }
 
@@ -175,7 +179,7 @@ impl LiveTranscriber {
             self.counters.coalesced += self.interval.coalesced(unheard);
             loop {
                 self.counters.updates += 1;
-                let Some(result) = self.decode(run, &utterance, due.why, events)? else {
+                let Some(result) = self.decode(run, &mut utterance, due, events)? else {
                     break;
                 };
                 let is_stuck = self.is_stuck(&utterance, &result);
@@ -210,29 +214,40 @@ impl LiveTranscriber {
     fn decode(
         &mut self,
         run: &AudioRun,
-        utterance: &Utterance,
-        why: Update,
+        utterance: &mut Utterance,
+        due: DueUpdate,
         events: &mut Vec<TranscriptEvent>,
     ) -> Result<Option<AlignAttResult>, EngineError> {
-        let end = self.gate.position();
-        let is_too_short = end - utterance.start < LANGUAGE_SPEECH && why == Update::Regular;
-        if is_too_short && self.prompt.must_detect_language() {
+        let (end, why) = (self.gate.position(), due.why);
+        if self.waits_for_language(utterance, why) {
             return Ok(None);
         }
         let engine = self.engine.clone();
         let Some(turn) = engine.turn(run) else {
             return Ok(None);
         };
-        let (window, turn) = turn.encode(utterance.start..end)?;
-        events.extend(self.prompt.detect_language(&turn, &window)?);
-        let prompt = self.prompt.prompt(&utterance.tokens);
-        let suppressor = TokenSuppressor::new(&engine.model().tokenizer);
+        let (mut window, mut turn) = turn.encode(&[utterance.start..end])?;
+        if self.must_tell_language(utterance, why) {
+            let before = utterance.start;
+            if !self.tell_language(utterance, due, (&turn, &window), events)? {
+                return Ok(None);
+            }
+            if utterance.start != before {
+                drop(turn);
+                let Some(again) = engine.turn(run) else {
+                    return Ok(None);
+                };
+                (window, turn) = again.encode(&[utterance.start..end])?;
+            }
+        }
+        let language = self.language.current();
+        let prompt = self.prompt.prompt(language, &utterance.tokens);
         let is_last = why != Update::Regular;
         let request = AlignAttRequest {
             prompt: &prompt,
             committed: utterance.tokens.len(),
             draft: &utterance.draft,
-            suppressor: &suppressor,
+            suppressor: &self.suppressor,
             content: (end - utterance.start).to_encoder(),
             margin: self.policy.margin(why),
             attended: utterance
@@ -246,7 +261,7 @@ impl LiveTranscriber {
 
     /// Tokens that can be said in the audio without words.
     fn max_tokens(&self, utterance: &Utterance) -> usize {
-        let per_second = if self.prompt.is_unspaced() {
+        let per_second = if self.prompt.is_unspaced(self.language.current()) {
             TOKENS_UNSPACED
         } else {
             TOKENS
@@ -308,7 +323,7 @@ impl Transcriber for LiveTranscriber {
         Ok(events)
     }
 
-    fn take_counters(&mut self) -> LiveCounters {
+    fn take_counters(&mut self) -> StreamCounters {
         std::mem::take(&mut self.counters)
     }
 }

@@ -4,6 +4,8 @@
 //! All times are offsets from the first sample of the run.
 
 mod counters;
+mod guards;
+mod language;
 mod live;
 mod offline;
 mod options;
@@ -12,19 +14,22 @@ mod prompt;
 use std::time::Duration;
 
 pub use captions::Word;
-pub use counters::LiveCounters;
+pub use counters::StreamCounters;
 pub use live::{LiveTranscriber, Policy};
 pub use offline::OfflineTranscriber;
 pub use options::{LiveOptions, OptionsError, Task, TranscribeOptions};
 
 use crate::engine::EngineError;
 use whisper_frontend::{AudioRun, MelFrame};
+use whisper_model::Model;
 
 /// What a transcriber found out, in the order in which a reader wants to know.
 #[derive(Clone, Debug, PartialEq)]
 pub enum TranscriptEvent {
     /// The language that was detected: ISO 639-1 code as Whisper names it, `en`, `yue`.
     Language(String),
+    /// Another language than the one that was asked for seems to be spoken: its code. Told once.
+    OtherLanguage(String),
     /// Final words: later events start no earlier, and never change them.
     Words(Vec<Word>),
     /// What may come after the words so far. It changes until it is final.
@@ -70,7 +75,13 @@ pub trait Transcriber: Send {
     fn step(&mut self, run: &AudioRun, flush: Flush) -> Result<Vec<TranscriptEvent>, EngineError>;
 
     /// What was done since the last call.
-    fn take_counters(&mut self) -> LiveCounters {
-        LiveCounters::default()
+    fn take_counters(&mut self) -> StreamCounters {
+        StreamCounters::default()
     }
+}
+
+/// What tells the language of the words that follow.
+fn language_event(model: &Model, language: Option<u32>) -> Option<TranscriptEvent> {
+    let code = model.tokenizer.language_code(language?)?;
+    Some(TranscriptEvent::Language(code.into()))
 }

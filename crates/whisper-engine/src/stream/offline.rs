@@ -1,262 +1,381 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Windows of up to 30 s over arbitrarily long audio, cut where it is quiet, each recognised by
-//! itself. All windows that are there are decoded side by side.
+//! Speech over arbitrarily long audio: found by the voice detector, put together to windows of up to
+//! 30 s, each recognised by itself. All windows that are there are decoded side by side.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | `passages`, `cut` | where speech is, parted by pauses |
+//! | `window` | passages side by side, without the silence between |
+//! | `reader`, `attempt` | windows to texts, and which can be trusted |
+//! | `coverage` | voice that became no words: it is recognised again, alone |
 //!
 //! In Whisper's own order each window starts where the timestamps of the one before end, and is
 //! prompted with its text (openai/whisper `transcribe.py`). That has one window wait for the other,
 //! and made as many errors (docs/performance.md).
 
+mod attempt;
+mod coverage;
 mod cut;
+mod passages;
+mod reader;
+mod window;
 
-use std::time::Duration;
+use std::collections::VecDeque;
 
-use super::prompt::PromptBuilder;
-use super::{Flush, TranscribeOptions, Transcriber, TranscriptEvent, Word};
-use crate::decoder::{
-    Decision, DecodeRequest, EncodedWindow, FallbackThresholds, Hypothesis, MAX_SEQUENCES,
-    TokenSuppressor, Transcript,
+use super::guards;
+use super::language::LanguageTracker;
+use super::{
+    Flush, StreamCounters, TranscribeOptions, Transcriber, TranscriptEvent, Word, language_event,
 };
-use crate::engine::{DecoderTurn, Engine, EngineError};
+use crate::decoder::MAX_SEQUENCES;
+use crate::engine::{Engine, EngineError};
+use attempt::{Attempt, Verdict};
+use passages::{Passage, PassageFinder};
+use reader::WindowReader;
 use whisper_frontend::mel::{MelRing, WINDOW};
 use whisper_frontend::{AudioRun, MelFrame};
+use window::{Encoded, Window};
 
-/// Temperatures that a window is tried at, until one is good enough.
-const TEMPERATURES: [f32; 6] = [0.0, 0.2, 0.4, 0.6, 0.8, 1.0];
-/// What a window may decode to, half of the decoder's context.
-const MAX_TOKENS: usize = 224;
-/// Audio shorter than this holds no word.
-const MIN_WINDOW: MelFrame = MelFrame::new(10);
-/// When upstream stalls, words that end this close to the end may go on.
-const STALL_MARGIN: Duration = Duration::from_secs(1);
+/// Passages that begin later after the first one belong to another window.
+const PATIENCE: MelFrame = MelFrame::from_secs(60);
+/// New audio that is worth a look.
+const LOOK: MelFrame = MelFrame::from_secs(1);
 
 /// Transcribes with the best accuracy, window by window.
 pub struct OfflineTranscriber {
     engine: Engine,
-    prompt: PromptBuilder,
-    /// Frame at which the next window starts.
-    seek: MelFrame,
+    reader: WindowReader,
+    language: LanguageTracker,
+    /// The language that was told last.
+    told: Option<u32>,
+    finder: PassageFinder,
+    /// Passages that were found and are not decoded yet.
+    passages: VecDeque<Passage>,
     /// End of the run when upstream last stalled.
     stalled_at: Option<MelFrame>,
-    thresholds: FallbackThresholds,
+    counters: StreamCounters,
 }
 
-/// Frames that are recognised together.
-#[derive(Clone, Copy)]
-struct Window {
-    start: MelFrame,
-    frames: MelFrame,
-    /// Words at its end may go on in audio that is still to come.
-    is_open: bool,
+/// Words of a window, and their language.
+struct WindowWords {
+    language: Option<u32>,
+    words: Vec<Word>,
 }
-
-impl Window {
-    fn end(&self) -> MelFrame {
-        self.start + self.frames
-    }
-}
-
-/// A window, and what the encoder made of it.
-type Encoded = (Window, EncodedWindow);
 
 impl OfflineTranscriber {
-    /// For one run.
+    /// For one run, whose rows have their probability of voice.
     pub fn new(engine: &Engine, options: TranscribeOptions) -> Self {
+        let language = LanguageTracker::new(&options, engine.model().tokenizer.clone());
         Self {
-            prompt: PromptBuilder::new(options, engine.model().clone()),
+            reader: WindowReader::new(engine, &options),
+            told: language.current(),
+            language,
             engine: engine.clone(),
-            seek: MelFrame::ZERO,
+            finder: PassageFinder::new(options.vad_threshold),
+            passages: VecDeque::new(),
             stalled_at: None,
-            thresholds: FallbackThresholds::default(),
+            counters: StreamCounters::default(),
         }
     }
 
-    /// Windows that can be recognised now: whole ones, and when flushing also what is left after
-    /// them.
-    fn windows(&mut self, mel: &MelRing, flush: Flush, is_finished: bool) -> Vec<Window> {
-        let (mut windows, mut start, end) = (Vec::new(), self.seek, mel.end());
-        while windows.len() < MAX_SEQUENCES && end - start >= WINDOW {
-            let frames = cut::window(mel, start);
-            windows.push(Window {
-                start,
-                frames,
-                is_open: false,
-            });
-            start += frames;
+    /// The next windows: those that are full, and when flushing all that is left. `is_last`: no
+    /// passage goes on in audio that is still to come.
+    fn windows(&mut self, mel: &MelRing, flush: Flush, is_last: bool) -> Vec<Window> {
+        while let Some(passage) = self.finder.next(mel, is_last) {
+            self.passages.push_back(passage);
         }
-        let has_rest = flush == Flush::All && windows.len() < MAX_SEQUENCES;
-        // A second stall at the same place: the reader gets all there is.
-        let is_open = !is_finished && self.stalled_at != Some(end);
-        self.stalled_at = has_rest.then_some(end);
-        if has_rest {
-            windows.push(Window {
-                start,
-                frames: end - start,
-                is_open,
-            });
+        let mut windows = Vec::new();
+        while windows.len() < MAX_SEQUENCES {
+            let count = self.fitting();
+            let Some(first) = self.passages.front().filter(|_| count > 0) else {
+                break;
+            };
+            let may_grow = self.finder.open_start() < first.span.start + PATIENCE;
+            if count == self.passages.len() && may_grow && flush == Flush::Wait {
+                break;
+            }
+            windows.push(Window::new(self.passages.drain(..count).collect()));
         }
         windows
     }
 
-    /// Encodes windows, one turn each; `None` once the run was cancelled.
+    /// How many of the passages fit into the next window. That does not depend on how much of the run
+    /// is there.
+    fn fitting(&self) -> usize {
+        let mut room = WINDOW;
+        let first = self.passages.front();
+        let last = first.map_or(MelFrame::ZERO, |first| first.span.start + PATIENCE);
+        let fits = |passage: &&Passage| {
+            let left = room.checked_sub(passage.frames());
+            room = left.unwrap_or(room);
+            left.is_some() && passage.span.start < last
+        };
+        self.passages.iter().take_while(fits).count()
+    }
+
+    /// Encodes windows, and tells the language of each. A window in which the language changes is
+    /// parted there. `None` once the run was cancelled.
     fn encode(
-        &self,
-        windows: &[Window],
+        &mut self,
+        windows: Vec<Window>,
         run: &AudioRun,
     ) -> Result<Option<Vec<Encoded>>, EngineError> {
-        let encode = |window: &Window| {
-            let Some(turn) = self.engine.turn(run) else {
-                return Ok(None);
-            };
-            let (encoded, _) = turn.encode(window.start..window.end())?;
-            Ok(Some((*window, encoded)))
+        let Some(mut encoded) = self.reader.encode(windows, run)? else {
+            return Ok(None);
         };
-        windows.iter().map(encode).collect()
+        let languages = self.languages(&encoded)?;
+        let mut done = Vec::new();
+        for ((mut window, features), languages) in encoded.drain(..).zip(languages) {
+            window.language = languages.first().copied().flatten();
+            let parts = window.parted(&languages);
+            if parts.len() == 1 {
+                done.push((window, features));
+                continue;
+            }
+            drop(features);
+            match self.reader.encode(parts, run)? {
+                Some(parts) => done.extend(parts),
+                None => return Ok(None),
+            }
+        }
+        Ok(Some(done))
     }
 
-    /// The words of each window; none where there is no speech.
-    fn recognise(
-        &mut self,
-        windows: &[Encoded],
-        run: &AudioRun,
-        events: &mut Vec<TranscriptEvent>,
-    ) -> Result<Vec<Vec<Word>>, EngineError> {
-        let Some((_, first)) = windows.first() else {
-            return Ok(Vec::new());
-        };
+    /// The language of each passage of each window.
+    fn languages(&mut self, windows: &[Encoded]) -> Result<Vec<Vec<Option<u32>>>, EngineError> {
+        let present = self.language.current();
+        let all = windows
+            .iter()
+            .map(|(window, _)| vec![present; window.passages.len()]);
+        let mut languages: Vec<Vec<_>> = all.collect();
+        if !self.language.listens() {
+            return Ok(languages);
+        }
         let engine = self.engine.clone();
         let turn = engine.decoder_turn();
-        events.extend(self.prompt.detect_language(&turn, first)?);
-        let texts = self.decode(windows, &turn, run)?;
-        let texts = texts.into_iter().zip(windows);
-        texts
-            .map(|(text, window)| match text {
-                Some(text) => self.time_words(&text, window, &turn),
-                None => Ok(Vec::new()),
-            })
-            .collect()
+        let mut said = Vec::new();
+        for (window, encoded) in windows {
+            for (passage, frames) in window.passages.iter().zip(window.parts()) {
+                said.push((turn.languages(encoded, frames)?, passage.voice()));
+            }
+        }
+        for (probabilities, voice) in &said {
+            self.language.listen(probabilities, *voice);
+        }
+        self.language.settle_for_likeliest();
+        let mut said = said.into_iter();
+        for language in languages.iter_mut().flatten() {
+            if let Some((probabilities, voice)) = said.next() {
+                *language = self.language.language_of(&probabilities, voice);
+            }
+        }
+        Ok(languages)
     }
 
-    /// Decodes windows at rising temperatures, each until its text is good enough; `None` where
-    /// there is no speech.
-    fn decode(
-        &self,
-        windows: &[Encoded],
-        turn: &DecoderTurn,
+    /// The words of windows, in their order. Texts that cannot be trusted, and voice that has no
+    /// words, are recognised again, passage by passage.
+    fn recognise(
+        &mut self,
+        windows: Vec<Window>,
         run: &AudioRun,
-    ) -> Result<Vec<Option<Hypothesis>>, EngineError> {
-        let tokenizer = &self.engine.model().tokenizer;
-        let suppressor = TokenSuppressor::new(tokenizer);
-        let prompt = self.prompt.prompt(&[]);
-        let mut texts = vec![None; windows.len()];
-        let mut undecided: Vec<usize> = (0..windows.len()).collect();
-        for temperature in TEMPERATURES {
-            if undecided.is_empty() || run.is_cancelled() {
-                break;
-            }
-            let request = |&index: &usize| {
-                let (span, window) = &windows[index];
-                DecodeRequest {
-                    window,
-                    prompt: &prompt,
-                    suppressor: &suppressor,
-                    temperature,
-                    max_tokens: MAX_TOKENS,
-                    seed: span.start.get(),
-                }
-            };
-            let requests: Vec<DecodeRequest> = undecided.iter().map(request).collect();
-            let decoded = turn.decode(&requests)?;
-            let tried = std::mem::take(&mut undecided);
-            for (index, text) in tried.into_iter().zip(decoded) {
-                let decision = self
-                    .thresholds
-                    .judge(&text, &tokenizer.decode(&text.tokens));
-                texts[index] = (decision != Decision::Silence).then_some(text);
-                if decision == Decision::Retry {
-                    undecided.push(index);
-                }
+    ) -> Result<Vec<WindowWords>, EngineError> {
+        let Some(encoded) = self.encode(windows, run)? else {
+            return Ok(Vec::new());
+        };
+        let attempts = self.reader.read(&encoded)?;
+        let (mut texts, mut again) = (Vec::new(), Vec::new());
+        for (number, ((window, _), attempt)) in encoded.iter().zip(attempts).enumerate() {
+            let (words, unheard) = judged(window, attempt);
+            let alone = |passage| (number, Window::alone(passage, window.language));
+            again.extend(unheard.into_iter().map(alone));
+            texts.push(WindowWords {
+                language: window.language,
+                words,
+            });
+        }
+        drop(encoded);
+        while !again.is_empty() {
+            let now = again.drain(..again.len().min(MAX_SEQUENCES));
+            let (numbers, windows): (Vec<_>, Vec<_>) = now.unzip();
+            self.counters.passages_again += windows.len() as u64;
+            for (number, words) in numbers.into_iter().zip(self.recognise_alone(windows, run)?) {
+                self.counters.passages_lost += u64::from(words.is_empty());
+                insert(&mut texts[number].words, words);
             }
         }
         Ok(texts)
     }
 
-    /// When each word of a window was said.
-    fn time_words(
+    /// The words of windows of one passage each.
+    fn recognise_alone(
         &self,
-        text: &Hypothesis,
-        (span, window): &Encoded,
-        turn: &DecoderTurn,
-    ) -> Result<Vec<Word>, EngineError> {
-        let transcript = Transcript {
-            start: &self.prompt.start(),
-            text: &text.tokens,
-            probabilities: &text.probabilities,
-            unspaced: self.prompt.is_unspaced(),
+        windows: Vec<Window>,
+        run: &AudioRun,
+    ) -> Result<Vec<Vec<Word>>, EngineError> {
+        let Some(encoded) = self.reader.encode(windows, run)? else {
+            return Ok(Vec::new());
         };
-        turn.time_words(&transcript, window, span.frames.to_encoder())
+        let attempts = self.reader.read_carefully(&encoded, run)?;
+        let words = encoded.iter().zip(attempts).map(|((window, _), attempt)| {
+            let words = window.place(&attempt.timed).into_iter();
+            let words = words.filter(|_| attempt.is_printed());
+            words.map(|word| word.word).collect()
+        });
+        Ok(words.collect())
     }
 
-    /// Adds the words of the next window, or says that there are none.
-    fn commit(&mut self, window: &Window, mut words: Vec<Word>, events: &mut Vec<TranscriptEvent>) {
-        self.seek = window.end();
-        let is_silent = words.is_empty();
-        if window.is_open && !is_silent {
-            self.seek = window.start + hold_back(&mut words, window.frames);
+    /// Says what was recognised.
+    fn tell(&mut self, text: WindowWords, events: &mut Vec<TranscriptEvent>) {
+        if text.language != self.told && !text.words.is_empty() {
+            self.told = text.language;
+            events.extend(language_event(self.engine.model(), text.language));
         }
-        let base = window.start.to_duration();
-        for word in &mut words {
-            word.start += base;
-            word.end += base;
+        if !text.words.is_empty() {
+            events.push(TranscriptEvent::Words(text.words));
         }
-        if !words.is_empty() {
-            events.push(TranscriptEvent::Words(words));
-        } else if is_silent {
-            events.push(TranscriptEvent::EndOfUtterance);
-        }
+        events.push(TranscriptEvent::EndOfUtterance);
+    }
+
+    /// No word that is still to come starts before.
+    fn watermark(&self) -> MelFrame {
+        let next = self.passages.front().map(|passage| passage.span.start);
+        next.unwrap_or(self.finder.open_start())
     }
 }
 
 impl Transcriber for OfflineTranscriber {
     fn next_frame(&self) -> MelFrame {
-        self.seek + WINDOW
+        (self.watermark() + WINDOW).max(self.finder.position() + LOOK)
     }
 
     fn step(&mut self, run: &AudioRun, flush: Flush) -> Result<Vec<TranscriptEvent>, EngineError> {
-        let is_finished = run.is_finished();
-        let (mut windows, end) = run.read(|mel| (self.windows(mel, flush, is_finished), mel.end()));
-        let is_open = windows.last().is_some_and(|window| window.is_open);
-        let too_short = windows.pop_if(|window| window.frames < MIN_WINDOW);
+        let (is_finished, end) = (run.is_finished(), run.read(|mel| mel.end()));
+        // A second stall at the same place: the reader gets all there is.
+        let is_last = flush == Flush::All && (is_finished || self.stalled_at == Some(end));
+        self.stalled_at = (flush == Flush::All).then_some(end);
         let mut events = Vec::new();
-        let Some(encoded) = self.encode(&windows, run)? else {
-            return Ok(events);
-        };
-        if !is_open && let Some(last) = windows.last() {
-            // Room for what comes while they are decoded.
-            run.release(last.end());
+        loop {
+            let windows = run.read(|mel| self.windows(mel, flush, is_last));
+            if windows.is_empty() || run.is_cancelled() {
+                break;
+            }
+            for text in self.recognise(windows, run)? {
+                self.tell(text, &mut events);
+            }
+            run.release(self.watermark());
+            if flush == Flush::Wait {
+                break;
+            }
         }
-        let words = self.recognise(&encoded, run, &mut events)?;
-        for (window, words) in windows.iter().zip(words) {
-            self.commit(window, words, &mut events);
-        }
-        if too_short.is_some() && !is_open {
-            self.seek = end;
-        }
-        if flush == Flush::All && !is_open && self.seek >= end {
-            events.push(TranscriptEvent::EndOfUtterance);
-        }
-        events.push(TranscriptEvent::Watermark(self.seek.to_duration()));
-        run.release(self.seek);
+        let mismatch = self.language.take_mismatch();
+        events.extend(mismatch.map(|code| TranscriptEvent::OtherLanguage(code.into())));
+        let reached = if is_last { end } else { self.watermark() };
+        events.push(TranscriptEvent::Watermark(reached.to_duration()));
+        run.release(reached);
         Ok(events)
+    }
+
+    fn take_counters(&mut self) -> StreamCounters {
+        std::mem::take(&mut self.counters)
     }
 }
 
-/// Keeps only the words that cannot go on in audio that is still to come; returns where the last
-/// one of them ends.
-fn hold_back(words: &mut Vec<Word>, frames: MelFrame) -> MelFrame {
-    let limit = frames.to_duration().saturating_sub(STALL_MARGIN);
-    let kept = words.iter().take_while(|word| word.end <= limit).count();
-    words.truncate(kept);
-    words
-        .last()
-        .map_or(MelFrame::ZERO, |word| MelFrame::from_duration(word.end))
+/// The words of an attempt, and the passages that are to be recognised again.
+fn judged(window: &Window, attempt: Attempt) -> (Vec<Word>, Vec<Passage>) {
+    match attempt.verdict {
+        Verdict::Sound => {
+            let words = window.place(&attempt.timed).into_iter();
+            (words.map(|word| word.word).collect(), attempt.unheard)
+        }
+        _ => (Vec::new(), window.passages.clone()),
+    }
+}
+
+/// Adds words that were missed to the others, in the order of time. What was heard of them before is
+/// replaced.
+fn insert(words: &mut Vec<Word>, more: Vec<Word>) {
+    let (Some(first), Some(last)) = (more.first(), more.last()) else {
+        return;
+    };
+    let (start, end) = (first.start, last.end);
+    let is_there = |word: &Word| {
+        more.iter()
+            .any(|other| guards::is_same(&word.text, &other.text))
+    };
+    let is_within = |word: &Word| start <= word.end && word.start <= end;
+    words.retain(|word| !(is_within(word) && is_there(word)));
+    let middle = |word: &Word| (word.start + word.end) / 2;
+    let at = words.partition_point(|word| middle(word) < (start + end) / 2);
+    for before in &mut words[..at] {
+        before.end = before.end.min(start).max(before.start.min(start));
+        before.start = before.start.min(start);
+    }
+    for after in &mut words[at..] {
+        after.start = after.start.max(end);
+        after.end = after.end.max(after.start);
+    }
+    words.splice(at..at, more);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    fn words(words: &[(&str, u64, u64)]) -> Vec<Word> {
+        let time = |tenths| Duration::from_millis(100 * tenths);
+        let words = words.iter().map(|&(text, start, end)| Word {
+            text: text.into(),
+            spaced: true,
+            start: time(start),
+            end: time(end),
+            probability: 1.0,
+        });
+        words.collect()
+    }
+
+    fn inserted(some: &[(&str, u64, u64)], more: &[(&str, u64, u64)]) -> Vec<(String, u64, u64)> {
+        let mut all = words(some);
+        insert(&mut all, words(more));
+        let tenths = |time: Duration| time.as_millis() as u64 / 100;
+        let all = all.into_iter();
+        all.map(|word| (word.text, tenths(word.start), tenths(word.end)))
+            .collect()
+    }
+
+    #[test]
+    fn words_that_were_missed_come_between_the_others() {
+        let found = inserted(
+            &[("one", 0, 10), ("two.", 10, 55), ("Five", 58, 90)],
+            &[("Three", 20, 30), ("four.", 30, 60)],
+        );
+        let text: Vec<&str> = found.iter().map(|(text, ..)| text.as_str()).collect();
+        assert_eq!(text, ["one", "two.", "Three", "four.", "Five"]);
+        assert!(
+            found.windows(2).all(|pair| pair[0].2 <= pair[1].1),
+            "{found:?}"
+        );
+    }
+
+    #[test]
+    fn words_that_are_heard_again_are_there_once() {
+        let found = inserted(
+            &[
+                ("one.", 0, 10),
+                ("three", 22, 28),
+                ("In", 29, 31),
+                ("five", 50, 60),
+            ],
+            &[("Two", 20, 22), ("three.", 22, 30)],
+        );
+        let text: Vec<&str> = found.iter().map(|(text, ..)| text.as_str()).collect();
+        assert_eq!(text, ["one.", "Two", "three.", "In", "five"]);
+    }
+
+    #[test]
+    fn words_of_a_passage_that_stays_silent_change_nothing() {
+        let some = [("one", 0, 10)];
+        assert_eq!(inserted(&some, &[]).len(), 1);
+        assert_eq!(inserted(&[], &some).len(), 1);
+    }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use whisper_model::Model;
 
 use super::Policy;
+use super::prompt::initial_tokens;
 
 /// What to make of the speech.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -18,14 +19,34 @@ pub enum Task {
 }
 
 /// What a transcript is to be like.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct TranscribeOptions {
     /// Code of the language that is spoken, such as `en`, `en-US` or `yue`; `None` detects it.
     pub language: Option<String>,
+    /// The languages that may be detected, as such codes; empty for all that the model knows.
+    pub languages: Vec<String>,
     /// Whether to transcribe or to translate.
     pub task: Task,
-    /// Names and terms to expect, as text in the language of the transcript.
+    /// What might have been said before, in the language of the transcript: it tells the model the
+    /// names, the topic and the style. Its last tokens count, half as many as the model's context.
     pub initial_prompt: Option<String>,
+    /// Names and words to expect, each as it is to be written.
+    pub terms: Vec<String>,
+    /// Probability from which on a frame is voice, 0 to 1; 0 takes everything for speech.
+    pub vad_threshold: f32,
+}
+
+impl Default for TranscribeOptions {
+    fn default() -> Self {
+        Self {
+            language: None,
+            languages: Vec::new(),
+            task: Task::default(),
+            initial_prompt: None,
+            terms: Vec::new(),
+            vad_threshold: 0.5,
+        }
+    }
 }
 
 /// What a model cannot do of what was asked.
@@ -49,6 +70,17 @@ impl TranscribeOptions {
     /// It cannot; says what.
     pub fn check(&self, model: &Model) -> Result<(), OptionsError> {
         let multilingual = model.tokenizer.is_multilingual();
+        let unknown = |code: &&String| match model.tokenizer.language_token(code) {
+            Some(token) => !multilingual && model.tokenizer.language_code(token) != Some("en"),
+            None => true,
+        };
+        if let Some(code) = self.languages.iter().find(unknown) {
+            return Err(if multilingual {
+                OptionsError::UnknownLanguage(code.clone())
+            } else {
+                OptionsError::EnglishOnly(code.clone())
+            });
+        }
         match self.language.as_deref() {
             Some(code) if self.known_language(model).is_none() => Err(if multilingual {
                 OptionsError::UnknownLanguage(code.to_owned())
@@ -60,6 +92,11 @@ impl TranscribeOptions {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Whether the initial prompt is longer than the model takes: its beginning will not count.
+    pub fn is_prompt_cut(&self, model: &Model) -> bool {
+        initial_tokens(self, model).1
     }
 
     /// Whisper's code of the language that is asked for, if the model knows it.
@@ -85,8 +122,6 @@ pub struct LiveOptions {
     /// From one update to the next during speech. Half as long costs twice the work and brings
     /// words 0.2 s earlier.
     pub interval: Duration,
-    /// Probability from which on a frame is voice, 0 to 1; 0 takes everything for speech.
-    pub vad_threshold: f32,
     /// Whether audio comes in real time: updates become rarer when they take long, and one update
     /// takes all audio that came meanwhile. Otherwise each update takes the audio that it would
     /// have had if it had taken no time.
@@ -99,7 +134,6 @@ impl Default for LiveOptions {
     fn default() -> Self {
         Self {
             interval: Duration::from_millis(900),
-            vad_threshold: 0.5,
             real_time: true,
             policy: None,
         }

@@ -7,74 +7,46 @@
 
 use std::sync::Arc;
 
-use super::{Task, TranscribeOptions, TranscriptEvent};
-use crate::decoder::{EncodedWindow, is_unspaced};
-use crate::engine::{DecoderTurn, EngineError};
+use super::{Task, TranscribeOptions};
+use crate::decoder::is_unspaced;
 use whisper_model::Model;
-
-/// Tokens of terms to expect: small models loop after longer prompts (whisper.cpp #2446).
-const MAX_INITIAL: usize = 64;
 
 /// Makes the prompt of each window.
 pub struct PromptBuilder {
     model: Arc<Model>,
     task: Task,
-    language: Option<u32>,
-    /// Terms to expect.
+    /// What might have been said before.
     initial: Vec<u32>,
 }
 
 impl PromptBuilder {
-    pub fn new(options: TranscribeOptions, model: Arc<Model>) -> Self {
-        let tokenizer = &model.tokenizer;
-        let code = options.language.as_deref();
-        let mut initial = match options.initial_prompt.as_deref().map(str::trim) {
-            Some(text) if !text.is_empty() => tokenizer.encode(&format!(" {text}")),
-            _ => Vec::new(),
-        };
-        initial.truncate(MAX_INITIAL);
+    pub fn new(options: &TranscribeOptions, model: Arc<Model>) -> Self {
         Self {
-            language: code.and_then(|code| tokenizer.language_token(code)),
             task: options.task,
-            initial,
+            initial: initial_tokens(options, &model).0,
             model,
         }
     }
 
-    /// Whether the language is still to be detected.
-    pub fn must_detect_language(&self) -> bool {
-        self.language.is_none() && self.model.tokenizer.is_multilingual()
+    /// The text that might have been said before, as far as it counts.
+    pub fn initial_text(&self) -> String {
+        self.model.tokenizer.decode(&self.initial)
     }
 
-    /// Takes the language that the window's audio suggests, unless it is known.
-    pub fn detect_language(
-        &mut self,
-        turn: &DecoderTurn,
-        window: &EncodedWindow,
-    ) -> Result<Option<TranscriptEvent>, EngineError> {
-        if !self.must_detect_language() {
-            return Ok(None);
-        }
-        let token = turn.detect_language(window)?;
-        self.language = Some(token);
-        let code = self.model.tokenizer.language_code(token);
-        Ok(code.map(|code| TranscriptEvent::Language(code.into())))
-    }
-
-    /// Whether the text is written without spaces between words.
-    pub fn is_unspaced(&self) -> bool {
-        self.language
+    /// Whether text in this language is written without spaces between words.
+    pub fn is_unspaced(&self, language: Option<u32>) -> bool {
+        language
             .and_then(|token| self.model.tokenizer.language_code(token))
             .is_some_and(|code| is_unspaced(code) && self.task != Task::Translate)
     }
 
     /// From the start of transcript to the task.
-    pub fn start(&self) -> Vec<u32> {
+    pub fn start(&self, language: Option<u32>) -> Vec<u32> {
         let tokenizer = &self.model.tokenizer;
         let special = tokenizer.special();
         let mut tokens = vec![special.sot];
         if tokenizer.is_multilingual() {
-            tokens.push(self.language.unwrap_or(special.languages.start));
+            tokens.push(language.unwrap_or(special.languages.start));
             tokens.push(match self.task {
                 Task::Translate => special.translate,
                 Task::Transcribe => special.transcribe,
@@ -84,16 +56,55 @@ impl PromptBuilder {
     }
 
     /// Everything that is fed before a window's next token, which follows `text`.
-    pub fn prompt(&self, text: &[u32]) -> Vec<u32> {
-        let special = self.model.tokenizer.special();
+    pub fn prompt(&self, language: Option<u32>, text: &[u32]) -> Vec<u32> {
         let mut tokens = Vec::new();
         if !self.initial.is_empty() {
-            tokens.push(special.sot_prev);
+            tokens.push(self.model.tokenizer.special().sot_prev);
             tokens.extend_from_slice(&self.initial);
         }
-        tokens.extend(self.start());
-        tokens.push(special.no_timestamps);
+        tokens.extend(self.bare_prompt(language, text));
+        tokens
+    }
+
+    /// The same without what might have been said before.
+    pub fn bare_prompt(&self, language: Option<u32>, text: &[u32]) -> Vec<u32> {
+        let mut tokens = self.start(language);
+        tokens.push(self.model.tokenizer.special().no_timestamps);
         tokens.extend_from_slice(text);
         tokens
     }
+
+    /// Whether there is a text that might have been said before.
+    pub fn has_initial(&self) -> bool {
+        !self.initial.is_empty()
+    }
+}
+
+/// The tokens of the initial prompt, as many as the model takes, the last ones; and whether that is
+/// not all of it.
+pub fn initial_tokens(options: &TranscribeOptions, model: &Model) -> (Vec<u32>, bool) {
+    // As many as openai/whisper takes: half of the context, less the token that they follow.
+    let most = model.config.text_ctx / 2 - 1;
+    let text = options.initial_prompt.as_deref().map_or("", str::trim);
+    let kept = tail(text, most);
+    let mut tokens = match kept {
+        "" => Vec::new(),
+        kept => model.tokenizer.encode(&format!(" {kept}")),
+    };
+    let surplus = tokens.len().saturating_sub(most);
+    tokens.drain(..surplus);
+    (tokens, surplus > 0 || kept.len() < text.len())
+}
+
+/// The end of a text that can hold `tokens` tokens: to merge byte pairs of a long text without a
+/// space takes time with its square. No token has more than some letters on average.
+fn tail(text: &str, tokens: usize) -> &str {
+    const LETTERS_PER_TOKEN: usize = 16;
+    let letters = tokens * LETTERS_PER_TOKEN;
+    let skipped = text.chars().count().saturating_sub(letters);
+    let at = text
+        .char_indices()
+        .nth(skipped)
+        .map_or(text.len(), |(at, _)| at);
+    &text[at..]
 }

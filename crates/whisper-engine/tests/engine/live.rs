@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use whisper_engine::{
-    AudioRun, Device, Engine, Flush, LiveCounters, LiveOptions, LiveTranscriber, Policy, Samples,
+    AudioRun, Device, Engine, Flush, LiveOptions, LiveTranscriber, Policy, Samples, StreamCounters,
     TranscribeOptions, Transcriber, TranscriptEvent, VoiceModel, Word,
 };
 use whisper_frontend::mel::MelAnalyzer;
@@ -17,7 +17,7 @@ struct Recorded {
     words: Vec<(Duration, Word)>,
     pauses: Vec<Duration>,
     watermark: Duration,
-    counters: LiveCounters,
+    counters: StreamCounters,
 }
 
 impl Recorded {
@@ -55,6 +55,20 @@ fn listen(samples: &[u8], model: &str, options: LiveOptions) -> Recorded {
 
 /// The same, where the detector of voice hears something else.
 fn listen_with(samples: &[u8], detected: &[u8], model: &str, options: LiveOptions) -> Recorded {
+    let request = TranscribeOptions {
+        language: Some("en".into()),
+        ..TranscribeOptions::default()
+    };
+    listen_for(samples, detected, (model, request), options)
+}
+
+/// The same, for a text that is asked for.
+fn listen_for(
+    samples: &[u8],
+    detected: &[u8],
+    (model, request): (&str, TranscribeOptions),
+    options: LiveOptions,
+) -> Recorded {
     let engine = Engine::builder().device(Device::Cpu).open(model);
     let engine = engine.unwrap_or_else(|error| panic!("{error}"));
     let run = AudioRun::new(engine.model().config.n_mels);
@@ -62,16 +76,12 @@ fn listen_with(samples: &[u8], detected: &[u8], model: &str, options: LiveOption
         MelAnalyzer::new(engine.model().config.n_mels),
         VoiceModel::installed().unwrap().detector(),
     );
-    let request = TranscribeOptions {
-        language: Some("en".into()),
-        ..TranscribeOptions::default()
-    };
     let mut live = LiveTranscriber::new(&engine, request, options);
     let mut recorded = Recorded {
         words: vec![],
         pauses: vec![],
         watermark: Duration::ZERO,
-        counters: LiveCounters::default(),
+        counters: StreamCounters::default(),
     };
     let mut now = Duration::ZERO;
     let mut keep = |outputs: Vec<TranscriptEvent>, now| {
@@ -85,7 +95,9 @@ fn listen_with(samples: &[u8], detected: &[u8], model: &str, options: LiveOption
                     assert!(until >= recorded.watermark, "the watermark goes back");
                     recorded.watermark = until;
                 }
-                TranscriptEvent::Language(_) | TranscriptEvent::Partial { .. } => {}
+                TranscriptEvent::Language(_)
+                | TranscriptEvent::OtherLanguage(_)
+                | TranscriptEvent::Partial { .. } => {}
             }
         }
     };
@@ -135,11 +147,12 @@ fn agreement_makes_words_final_while_they_are_said() {
 #[test]
 #[ignore = "needs ../shared"]
 fn guards_reject_most_hallucinations() {
-    let options = LiveOptions {
+    let request = TranscribeOptions {
+        language: Some("en".into()),
         vad_threshold: 0.0,
-        ..steady()
+        ..TranscribeOptions::default()
     };
-    let mut counters = LiveCounters::default();
+    let mut counters = StreamCounters::default();
     let (mut words, mut clips) = (0, 0);
     for name in [
         "music-vibe-ace",
@@ -151,7 +164,8 @@ fn guards_reject_most_hallucinations() {
         "pink-30db",
     ] {
         let samples = clip(&format!("nonspeech/{name}.flac"));
-        let recorded = listen(&samples, "tiny.en", options);
+        let request = ("tiny.en", request.clone());
+        let recorded = listen_for(&samples, &samples, request, steady());
         words += recorded.words.len();
         counters += recorded.counters;
         clips += 1;
@@ -280,6 +294,6 @@ fn nothing_is_printed_without_speech() {
 #[ignore = "needs the model tiny.en"]
 fn silence_is_never_encoded() {
     let recorded = listen(&vec![0; 32_000 * 10], "tiny.en", steady());
-    assert_eq!(recorded.counters, LiveCounters::default());
+    assert_eq!(recorded.counters, StreamCounters::default());
     assert!(recorded.watermark >= Duration::from_millis(9990));
 }

@@ -11,4 +11,5 @@ mod live;
 mod npu;
 mod npu_device;
 mod offline;
+mod trust;
 mod words;

@@ -2,12 +2,12 @@
 //! What becomes of what an update decoded: words that are final, a draft for the next update, or
 //! nothing.
 
-use super::guards::{self, RejectReason};
 use super::policy::{Update, UpdateText};
 use super::utterance::{CommittedWord, Utterance};
 use super::word_timer::WordTimer;
 use super::{AudioRun, DueUpdate, LiveTranscriber, MelFrame, TranscriptEvent, Word};
 use crate::decoder::{AlignAttResult, WordTokens, is_known_hallucination};
+use crate::stream::guards::{self, Evidence, RejectReason};
 
 /// After so many rejected updates the window is restarted.
 const MAX_REJECTED: u32 = 4;
@@ -28,7 +28,7 @@ impl LiveTranscriber {
             draft: &utterance.draft,
             content: (self.gate.position() - utterance.start).to_encoder(),
             tokenizer,
-            unspaced: self.prompt.is_unspaced(),
+            unspaced: self.prompt.is_unspaced(self.language.current()),
         };
         let words = self.policy.final_words(&text, self.commit_delay, due.why);
         let count = words.last().map_or(0, |word| word.tokens.end);
@@ -39,7 +39,13 @@ impl LiveTranscriber {
                 // It may be the beginning of something.
                 return Vec::new();
             }
-            if guards::is_hallucination(&text, &result, due.voiced) {
+            let evidence = Evidence {
+                avg_logprob: result.avg_logprob,
+                no_speech: result.no_speech,
+                voiced: due.voiced,
+                clarity: 0.0,
+            };
+            if evidence.is_invented(&text) {
                 rejected = Some(RejectReason::Boilerplate);
             }
         }

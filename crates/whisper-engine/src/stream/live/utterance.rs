@@ -31,6 +31,12 @@ pub struct Utterance {
     pub draft: Vec<u32>,
     /// Frame that the last committed token looked at.
     pub attended: Option<MelFrame>,
+    /// First frame of what is being said now; before it there may be what was said before a pause.
+    pub begin: MelFrame,
+    /// Frame up to which speech was listened to for its language.
+    pub language_to: MelFrame,
+    /// Whether the language is told.
+    pub has_language: bool,
     /// Frame up to which audio was decoded.
     pub decoded_to: MelFrame,
     /// Frame up to which all words were committed, because the speaker paused there.
@@ -45,6 +51,8 @@ impl Utterance {
     pub fn new(start: MelFrame) -> Self {
         Self {
             start,
+            begin: start,
+            language_to: start,
             decoded_to: start,
             flushed_to: start,
             ..Self::default()
@@ -91,6 +99,9 @@ impl Utterance {
         Self {
             draft: Vec::new(),
             attended: None,
+            begin: start,
+            language_to: start,
+            has_language: false,
             decoded_to: start,
             flushed_to: start,
             has_text: false,
