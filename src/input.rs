@@ -9,8 +9,9 @@ use gst_audio::AudioFormat;
 
 use crate::element::CAT;
 use crate::input_queue::{Item, QueuedRun, Refused};
+use crate::sample_format::{bytes_per_sample, fingerprint, samples};
 use crate::session::Session;
-use crate::timeline::{Placement, Timeline, time_of};
+use crate::timeline::{Arrival, Irregularities, Placement, RunTimes, Timeline, duration_of};
 use whisper_engine::{AudioFeed, AudioRun, SAMPLE_RATE, Samples, TranscribeOptions, VoiceDetector};
 
 pub struct Input {
@@ -25,12 +26,14 @@ pub struct Input {
     detector: Option<VoiceDetector>,
     /// The run that samples go into; it begins with the first of them.
     run: Option<Arc<AudioRun>>,
-    /// PTS of the first sample of the next run.
-    base: ClockTime,
+    /// Times of the next run.
+    times: RunTimes,
     /// Whether there is a hole, or nothing, before the next run.
     discont: bool,
     /// Whether samples are thrown away until the worker has nothing left to do.
     overloaded: bool,
+    /// Whether irregular time stamps were reported.
+    reported: bool,
 }
 
 /// What became of a buffer.
@@ -38,6 +41,8 @@ pub struct Input {
 pub struct Taken {
     /// Samples were thrown away for the first time since all was well.
     pub overloaded: bool,
+    /// Time stamps turned out to be irregular, for the first time.
+    pub irregular: Option<Irregularities>,
 }
 
 impl Input {
@@ -51,9 +56,10 @@ impl Input {
             audio,
             detector: Some(detector),
             run: None,
-            base: ClockTime::ZERO,
+            times: RunTimes::counted_from(ClockTime::ZERO),
             discont: true,
             overloaded: false,
+            reported: false,
         }
     }
 
@@ -136,7 +142,19 @@ impl Input {
         let level = buffer.meta::<gst_audio::AudioLevelMeta>();
         self.audio
             .hint_voice(level.is_some_and(|level| level.voice_activity()));
-        let placement = self.timeline.buffer(buffer.pts(), samples);
+        let placement = self.timeline.buffer(&Arrival {
+            pts: buffer.pts(),
+            samples,
+            discont: buffer.flags().contains(gst::BufferFlags::DISCONT),
+            fingerprint: fingerprint(&buffer),
+        });
+        let irregular = self.irregularities();
+        if placement == Placement::Repeat {
+            return Ok(Taken {
+                irregular,
+                ..Taken::default()
+            });
+        }
         let taken = self.place(placement, &request)?;
         let read = if buffer.flags().contains(gst::BufferFlags::GAP) {
             self.append(Samples::Silence(samples), &request)
@@ -153,6 +171,7 @@ impl Input {
             .store(self.audio.non_finite(), Relaxed);
         Ok(Taken {
             overloaded: read?.overloaded || taken.overloaded,
+            irregular,
         })
     }
 
@@ -166,8 +185,7 @@ impl Input {
         self.session.input_queue.flow()?;
         match self.timeline.gap(Some(pts), duration) {
             Placement::NewRun { base } => {
-                self.close_run();
-                self.base = base;
+                self.change_run(base);
                 self.discont = true;
                 Ok(true)
             }
@@ -183,8 +201,27 @@ impl Input {
     /// Ends the run: what comes next begins another.
     pub fn end_run(&mut self) {
         self.close_run();
-        let origin = self.timeline.end().unwrap_or(self.base);
-        self.timeline.reset(origin);
+        if let Some(times) = self.timeline.times_before_end(0) {
+            self.times = times;
+        }
+    }
+
+    /// Ends the run. Another one begins at `base`, where the timeline has begun it.
+    fn change_run(&mut self, base: ClockTime) {
+        gst::debug!(CAT, "another run, from {base}");
+        self.close_run();
+        if let Some(times) = self.timeline.times() {
+            self.times = times;
+        }
+    }
+
+    /// Counts what is wrong with time stamps. Gives it when it is worth a warning for the first
+    /// time: audio is missing or doubled, or jitter is no exception.
+    fn irregularities(&mut self) -> Option<Irregularities> {
+        let found = self.timeline.irregularities();
+        self.session.counters.set_irregularities(found);
+        let is_irregular = found.holes + found.repeated > 0 || found.off >= 3;
+        (is_irregular && !std::mem::replace(&mut self.reported, true)).then_some(found)
     }
 
     /// Reads the samples where they lie, memory by memory.
@@ -219,7 +256,7 @@ impl Input {
     fn skip(&mut self, buffer: &gst::BufferRef, sample_size: usize) -> Result<Taken, FlowError> {
         if let Some(pts) = buffer.pts() {
             let samples = (buffer.size() / sample_size) as u64;
-            let event = gst::event::Gap::new(pts, time_of(ClockTime::ZERO, samples));
+            let event = gst::event::Gap::new(pts, duration_of(samples));
             self.push(Item::Event {
                 event,
                 within: None,
@@ -234,13 +271,12 @@ impl Input {
         request: &impl Fn() -> TranscribeOptions,
     ) -> Result<Taken, FlowError> {
         match placement {
-            Placement::Continue => Ok(Taken::default()),
+            Placement::Continue | Placement::Repeat => Ok(Taken::default()),
             Placement::Fill(samples) => self.append(Samples::Silence(samples), request),
             Placement::NewRun { base } => {
                 // A run that ended here on purpose goes on without a hole.
                 self.discont |= self.run.is_some();
-                self.close_run();
-                self.base = base;
+                self.change_run(base);
                 Ok(Taken::default())
             }
         }
@@ -265,10 +301,9 @@ impl Input {
             if self.session.is_live() {
                 // The worker is minutes late: what comes waits in a run of its own.
                 self.close_run();
-                self.base = self
-                    .timeline
-                    .end()
-                    .map_or(self.base, |end| before(end, rest.len()));
+                if let Some(times) = self.timeline.times_before_end(rest.len()) {
+                    self.times = times;
+                }
                 if !self.open_run(request)? {
                     return Ok(self.give_up(rest.len()));
                 }
@@ -284,7 +319,7 @@ impl Input {
         Ok(Taken::default())
     }
 
-    /// Begins the run at `base`; false if the worker has too much to do.
+    /// Begins the next run; false if the worker has too much to do.
     fn open_run(&mut self, request: &impl Fn() -> TranscribeOptions) -> Result<bool, FlowError> {
         if self.overloaded && !self.session.input_queue.is_idle() {
             return Ok(false);
@@ -296,7 +331,7 @@ impl Input {
         let run = Arc::new(self.audio.new_run());
         let queued = QueuedRun {
             run: run.clone(),
-            base: self.base,
+            times: self.times.clone(),
             discont: self.discont,
             request: request(),
         };
@@ -335,6 +370,7 @@ impl Input {
         self.discont = true;
         Taken {
             overloaded: !std::mem::replace(&mut self.overloaded, true),
+            irregular: None,
         }
     }
 
@@ -345,26 +381,5 @@ impl Input {
             Err(Refused::Full) => Err(FlowError::Error),
             Err(Refused::Flow(error)) => Err(error),
         }
-    }
-}
-
-/// The time of the first of so many samples that end at `end`.
-fn before(end: ClockTime, samples: usize) -> ClockTime {
-    end.saturating_sub(time_of(ClockTime::ZERO, samples as u64))
-}
-
-fn bytes_per_sample(format: AudioFormat) -> Option<usize> {
-    match format {
-        AudioFormat::S16le => Some(2),
-        AudioFormat::F32le => Some(4),
-        _ => None,
-    }
-}
-
-fn samples(format: AudioFormat, bytes: &[u8]) -> Samples<'_> {
-    if format == AudioFormat::S16le {
-        Samples::S16Le(bytes)
-    } else {
-        Samples::F32Le(bytes)
     }
 }

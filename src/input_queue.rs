@@ -7,6 +7,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use gst::{ClockTime, FlowError};
 
 use crate::element::lock;
+use crate::timeline::RunTimes;
 use whisper_engine::{AudioRun, TranscribeOptions};
 
 /// Runs that may wait for the worker. Each holds up to two and a half minutes of mel rows: 5 MB,
@@ -21,8 +22,8 @@ const MAX_ITEMS: usize = 1024;
 /// A run of audio, and what the worker needs to know about it.
 pub struct QueuedRun {
     pub run: Arc<AudioRun>,
-    /// PTS of its first sample.
-    pub base: ClockTime,
+    /// PTS of its samples.
+    pub times: RunTimes,
     /// Whether it follows a hole, or nothing.
     pub discont: bool,
     /// Language, task and prompt for this run.
@@ -245,7 +246,7 @@ mod tests {
         let run = Arc::new(AudioRun::new(80));
         let queued = QueuedRun {
             run: run.clone(),
-            base: ClockTime::from_seconds(base),
+            times: RunTimes::counted_from(ClockTime::from_seconds(base)),
             discont: false,
             request: TranscribeOptions::default(),
         };

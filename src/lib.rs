@@ -40,6 +40,7 @@ mod plugin;
 mod properties;
 mod push_task;
 mod recogniser;
+mod sample_format;
 mod session;
 mod settings;
 mod sink_pad;

@@ -8,6 +8,7 @@ use gst::subclass::prelude::*;
 
 use crate::element::lock;
 use crate::imp::WhisperNpu;
+use crate::timeline::Irregularities;
 use whisper_engine::Engine;
 use whisper_engine::engine::StatusChange;
 
@@ -57,6 +58,30 @@ impl WhisperNpu {
                 details: details
             );
         }
+    }
+
+    /// Time stamps of the audio are irregular.
+    pub(super) fn announce_irregularities(&self, found: &Irregularities) {
+        let details = gst::Structure::builder("whispernpu/irregular-timestamps")
+            .field("timestamps-off", found.off)
+            .field("repeated-buffers", found.repeated)
+            .field("holes", found.holes)
+            .build();
+        let what = if found.repeated > 0 {
+            "buffers come twice, and are dropped once".to_owned()
+        } else if found.holes > 0 {
+            "buffers are missing".to_owned()
+        } else {
+            format!("they are off by up to {} ms", found.largest.mseconds())
+        };
+        gst::element_imp_warning!(
+            self,
+            gst::CoreError::Clock,
+            ("The time stamps of the audio are irregular: {what}. Words are timed by counting samples"),
+            ["Stamp buffers by the samples before them, not by when they arrive \
+              (with appsrc: do-timestamp=false), and look for what drops or doubles them upstream"],
+            details: details
+        );
     }
 
     /// Downstream refused the text: an error, unless the stream was flushed or downstream has

@@ -50,6 +50,9 @@ impl WhisperNpu {
                 ("Recognition cannot keep up with the live audio: some of it is left out (see stats)")
             );
         }
+        if let Some(found) = taken.irregular {
+            self.announce_irregularities(&found);
+        }
         Ok(gst::FlowSuccess::Ok)
     }
 

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use crate::element::lock;
+use crate::timeline::Irregularities;
 use whisper_engine::engine::{EngineCounters, NpuHealth, PoolCounters};
 use whisper_engine::{AudioRun, Engine, StreamCounters};
 
@@ -22,6 +23,7 @@ pub struct Counters {
     pub dropped: AtomicU64,
     /// Samples that were NaN or infinite.
     pub non_finite: AtomicU64,
+    irregularities: Mutex<Irregularities>,
     /// Audio that was recognised, in nanoseconds.
     recognised: AtomicU64,
     /// Time that it took, waiting for other streams' turns included, in nanoseconds.
@@ -42,6 +44,10 @@ impl Counters {
 
     pub fn add_live(&self, live: StreamCounters) {
         *lock(&self.live) += live;
+    }
+
+    pub fn set_irregularities(&self, irregularities: Irregularities) {
+        *lock(&self.irregularities) = irregularities;
     }
 
     /// A word goes out so long after it was said. True if none was that late before.
@@ -81,6 +87,11 @@ pub fn structure(counters: &Counters, n_mels: usize, engine: Option<&Engine>) ->
         )
         .field("real-time-factor", counters.real_time_factor());
     let mut structure = builder.build();
+    let irregularities = *lock(&counters.irregularities);
+    structure.set("timestamps-off", irregularities.off);
+    structure.set("repeated-buffers", irregularities.repeated);
+    structure.set("holes", irregularities.holes);
+    structure.set("time-corrections", irregularities.corrections);
     for (name, count) in lock(&counters.live).iter() {
         structure.set(name, count);
     }

@@ -12,6 +12,7 @@ use crate::input_queue::Epoch;
 use crate::output_queue::{Item, Stale};
 use crate::session::Session;
 use crate::settings::Settings;
+use crate::timeline::RunTimes;
 use captions::{Captioner, Word};
 
 /// A run that starts earlier than this before the end of the last one is a jump back.
@@ -82,11 +83,11 @@ impl<'a> TextStream<'a> {
         self.push_ready()
     }
 
-    /// Adds words of a run that starts at `base`.
-    pub fn push_words(&mut self, base: ClockTime, mut words: Vec<Word>) {
+    /// Adds words of a run, which are timed from its first sample.
+    pub fn push_words(&mut self, times: &RunTimes, mut words: Vec<Word>) {
         for word in &mut words {
-            word.start = after(base, word.start).into();
-            word.end = after(base, word.end).into();
+            word.start = times.pts(word.start).into();
+            word.end = times.pts(word.end).into();
         }
         self.captioner.push(&words);
     }
@@ -221,11 +222,6 @@ fn captioner(session: &Session, settings: &Settings) -> Captioner {
     }
 }
 
-/// `base + offset`; saturating, as times of a hostile upstream come near the end of a `ClockTime`.
-pub fn after(base: ClockTime, offset: Duration) -> ClockTime {
-    base.saturating_add(clock_time(offset))
-}
-
 /// `time` as a `ClockTime`; the last one there is for all later times.
 pub fn clock_time(time: Duration) -> ClockTime {
     ClockTime::try_from(time).unwrap_or(ClockTime::MAX)
@@ -261,7 +257,8 @@ mod tests {
             end: Duration::from_millis(second * 1000 + 400),
             probability: 1.0,
         };
-        stream.push_words(base, seconds.iter().map(word).collect());
+        let times = RunTimes::counted_from(base);
+        stream.push_words(&times, seconds.iter().map(word).collect());
     }
 
     /// The items in the output queue, each with its first second or millisecond; `*` is DISCONT.
@@ -335,7 +332,7 @@ mod tests {
         let mut stream = text_stream(&session);
         let queued = input_queue::QueuedRun {
             run: Arc::new(AudioRun::new(80)),
-            base: s(0),
+            times: RunTimes::counted_from(s(0)),
             discont: true,
             request: TranscribeOptions::default(),
         };

@@ -6,7 +6,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use gst::ClockTime;
 use gst::glib;
 use gst::prelude::*;
 use gst::subclass::prelude::*;
@@ -17,7 +16,8 @@ use crate::output_queue::Stale;
 use crate::recogniser::{Recogniser, iso_639, model_error, no_npu};
 use crate::session::Session;
 use crate::settings::Settings;
-use crate::text_stream::{TextStream, after};
+use crate::text_stream::TextStream;
+use crate::timeline::RunTimes;
 use whisper_engine::{
     Engine, EngineError, Flush, LiveTranscriber, OfflineTranscriber, Task, TranscribeOptions,
     Transcriber, TranscriptEvent, Wake,
@@ -191,10 +191,11 @@ impl Worker {
     ) -> Result<(), RunEnd> {
         let QueuedRun {
             run,
-            base,
+            times,
             discont,
             request,
         } = queued;
+        let base = times.pts(Duration::ZERO);
         gst::info!(CAT, "run from {base}, {request:?}");
         text_stream.begin_run(base, discont)?;
         if let Some(code) = self.recogniser.text_language(&request) {
@@ -227,7 +228,7 @@ impl Worker {
                     TranscriptEvent::OtherLanguage(ref code) => self.warn_of_language(code),
                     _ => {}
                 }
-                put_text(event, base, translate, text_stream)?;
+                put_text(event, &times, translate, text_stream)?;
             }
             counters.add_recognised(watermark.saturating_sub(before));
             text_stream.push_ready()?;
@@ -239,16 +240,16 @@ impl Worker {
                 text_stream.release()?;
             }
             if wake == Wake::Finished && (watermark >= end || watermark == before) {
-                return Ok(text_stream.end_run(after(base, end))?);
+                return Ok(text_stream.end_run(times.pts(end))?);
             }
         }
     }
 }
 
-/// Makes text of what the transcriber says about a run at `base`.
+/// Makes text of what the transcriber says about a run.
 fn put_text(
     event: TranscriptEvent,
-    base: ClockTime,
+    times: &RunTimes,
     translate: bool,
     text_stream: &mut TextStream,
 ) -> Result<(), Stale> {
@@ -258,17 +259,17 @@ fn put_text(
         // The worker says so on the bus.
         TranscriptEvent::OtherLanguage(_) => {}
         TranscriptEvent::Language(code) => text_stream.set_language(iso_639(&code))?,
-        TranscriptEvent::Words(words) => text_stream.push_words(base, words),
+        TranscriptEvent::Words(words) => text_stream.push_words(times, words),
         TranscriptEvent::Partial {
             stable,
             text,
             start,
         } => {
             text_stream.push_ready()?;
-            text_stream.push_partial(stable, text, after(base, start))?;
+            text_stream.push_partial(stable, text, times.pts(start))?;
         }
         TranscriptEvent::EndOfUtterance => text_stream.end_utterance(),
-        TranscriptEvent::Watermark(until) => text_stream.advance_watermark(after(base, until)),
+        TranscriptEvent::Watermark(until) => text_stream.advance_watermark(times.pts(until)),
     }
     Ok(())
 }

@@ -12,6 +12,7 @@ mod pipelines;
 mod shipped;
 mod stream;
 mod support;
+mod timestamps;
 mod voice;
 
 use test_support::allocations::CountingAllocator;
