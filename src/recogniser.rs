@@ -22,6 +22,27 @@ struct Plan {
     threads: usize,
 }
 
+/// Why the simple voice detector listens, which takes music for speech: a warning for the bus.
+#[derive(Debug, thiserror::Error)]
+pub enum NoVoiceDetector {
+    #[error(
+        "No voice detector is installed, text may come from music and noise. \
+         Install it with: scripts/fetch-model silero-vad"
+    )]
+    NotInstalled,
+    #[error("Cannot use the voice detector, text may come from music and noise: {0}")]
+    Unusable(#[from] VoiceError),
+}
+
+impl NoVoiceDetector {
+    pub fn code(&self) -> gst::ResourceError {
+        match self {
+            Self::NotInstalled => gst::ResourceError::NotFound,
+            Self::Unusable(_) => gst::ResourceError::OpenRead,
+        }
+    }
+}
+
 pub struct Recogniser {
     plan: Plan,
     model: Arc<Model>,
@@ -67,13 +88,17 @@ impl Recogniser {
         })
     }
 
-    /// Reads the voice detector's file, unless all audio counts as speech. After an error the
-    /// built-in detector listens, and the next change of state tries again.
-    pub fn load_voice(&self, settings: &Settings) -> Result<(), VoiceError> {
-        if settings.vad_threshold > 0.0 && self.voice.get().is_none() {
-            let voice = VoiceModel::installed()?;
-            self.voice.get_or_init(|| voice);
+    /// Reads the voice detector's file, unless `vad-threshold` switches the detector off. Without
+    /// one the built-in detector listens, and the next change of state looks again.
+    pub fn load_voice(&self, settings: &Settings) -> Result<(), NoVoiceDetector> {
+        if settings.vad_threshold <= 0.0 || self.voice.get().is_some() {
+            return Ok(());
         }
+        let voice = VoiceModel::installed()?;
+        if !voice.is_silero() {
+            return Err(NoVoiceDetector::NotInstalled);
+        }
+        self.voice.get_or_init(|| voice);
         Ok(())
     }
 

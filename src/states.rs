@@ -22,12 +22,8 @@ impl WhisperNpu {
         let current = lock(&self.recogniser).clone();
         match Recogniser::open(&settings, current) {
             Ok(recogniser) => {
-                if let Err(error) = recogniser.load_voice(&settings) {
-                    gst::element_imp_warning!(
-                        self,
-                        gst::ResourceError::OpenRead,
-                        ("Cannot use the voice detector, live text may come from music: {error}")
-                    );
+                if let Err(problem) = recogniser.load_voice(&settings) {
+                    gst::element_imp_warning!(self, problem.code(), ("{problem}"));
                 }
                 if let Err(problem) = recogniser.check_prompt(&settings) {
                     gst::element_imp_warning!(self, gst::LibraryError::Settings, ("{problem}"));

@@ -78,11 +78,17 @@ impl VoiceModel {
         }
     }
 
+    /// Whether this is Silero's network, which tells music from voice.
+    pub fn is_silero(&self) -> bool {
+        self.silero.is_some()
+    }
+
     /// What listens, for users: `silero` or `earshot`.
     pub fn description(&self) -> &'static str {
-        match self.silero {
-            Some(_) => "silero",
-            None => "earshot",
+        if self.is_silero() {
+            "silero"
+        } else {
+            "earshot"
         }
     }
 }
