@@ -102,9 +102,15 @@ fn printable(line: &[Word]) -> String {
     text
 }
 
-/// Whole hours, minutes, seconds and milliseconds. Rounded down, so that the order of times is
-/// kept.
+/// The nearest whole millisecond, as Matroska's muxers round. Times in order stay in order.
+fn to_nearest_millisecond(time: Duration) -> Duration {
+    let time = time.saturating_add(Duration::from_micros(500));
+    Duration::new(time.as_secs(), time.subsec_millis() * 1_000_000)
+}
+
+/// Whole hours, minutes, seconds and milliseconds.
 fn hms(time: Duration) -> (u64, u64, u64, u32) {
+    let time = to_nearest_millisecond(time);
     let seconds = time.as_secs();
     (
         seconds / 3600,

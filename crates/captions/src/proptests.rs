@@ -274,7 +274,8 @@ proptest! {
             head.unwrap_or_default() + &cues.iter().map(|cue| writer.write(cue)).collect::<String>()
         };
         let mut plain = Writer::new(Format::Utf8);
-        let shown: Vec<_> = cues.iter().map(|cue| (cue.start.as_millis() as u64, cue.end.as_millis() as u64, plain.write(cue))).collect();
+        let nearest = |time: Duration| ((time.as_nanos() + 500_000) / 1_000_000) as u64;
+        let shown: Vec<_> = cues.iter().map(|cue| (nearest(cue.start), nearest(cue.end), plain.write(cue))).collect();
         prop_assert_eq!(strict::subrip(&file(Format::SubRip)), Ok(shown.clone()));
         prop_assert_eq!(strict::webvtt(&file(Format::WebVtt)), Ok(shown.clone()));
         for (line, (start, end, text)) in file(Format::JsonLines).lines().zip(&shown) {

@@ -6,7 +6,7 @@
 //!  "words":[{"text":"Hi,","start":0.5,"end":0.9,"probability":0.98}]}
 //! ```
 //!
-//! All of it is on one line. Times are seconds, to the millisecond. `words` holds the words that
+//! All of it is on one line. Times are seconds, to the nearest millisecond. `words` holds the words that
 //! the cue is the first to show.
 
 use std::time::Duration;
@@ -33,7 +33,7 @@ struct WordObject<'a> {
 }
 
 fn seconds(time: Duration) -> f64 {
-    time.as_millis() as f64 / 1000.0
+    super::to_nearest_millisecond(time).as_millis() as f64 / 1000.0
 }
 
 fn word_objects(cue: &Cue) -> Vec<WordObject<'_>> {

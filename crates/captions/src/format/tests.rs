@@ -103,3 +103,59 @@ fn json_lists_only_new_words() {
     rolled.new_words = 0;
     assert_eq!(words_as_json(&rolled), "[]");
 }
+
+/// The same cue in the three formats that hold times, from start to end.
+fn times_of(start: Duration, end: Duration) -> [String; 3] {
+    let cue = Cue {
+        start,
+        end,
+        ..cue(&[&["x"]])
+    };
+    let subrip = Writer::new(Format::SubRip).write(&cue);
+    let webvtt = Writer::new(Format::WebVtt).write(&cue);
+    let json = Writer::new(Format::JsonLines).write(&cue);
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    [
+        subrip.lines().nth(1).unwrap().to_owned(),
+        webvtt.lines().nth(2).unwrap().to_owned(),
+        format!("{} {}", json["start"], json["end"]),
+    ]
+}
+
+#[test]
+fn times_are_rounded_to_the_nearest_millisecond() {
+    assert_eq!(
+        times_of(
+            Duration::from_nanos(619_999_999),
+            Duration::from_nanos(1_000_499_999)
+        ),
+        [
+            "00:00:00,620 --> 00:00:01,000",
+            "00:00:00.620 --> 00:00:01.000",
+            "0.62 1.0"
+        ]
+    );
+    // Rounding carries into seconds, minutes and hours.
+    assert_eq!(
+        times_of(
+            Duration::from_micros(59_999_500),
+            Duration::from_nanos(3_599_999_999_999)
+        ),
+        [
+            "00:01:00,000 --> 01:00:00,000",
+            "00:01:00.000 --> 01:00:00.000",
+            "60.0 3600.0"
+        ]
+    );
+}
+
+#[test]
+fn rounded_times_stay_in_order() {
+    let at = |nanos: u64| times_of(Duration::ZERO, Duration::from_nanos(nanos))[0].clone();
+    let times: Vec<_> = (0..4_000)
+        .map(|step| at(998_000_000 + step * 1_001))
+        .collect();
+    assert!(times.is_sorted());
+    // The last time there is does not overflow.
+    hms(Duration::MAX);
+}
