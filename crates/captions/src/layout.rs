@@ -12,6 +12,9 @@ pub const MIN_DURATION: Duration = Duration::from_millis(833);
 pub const MAX_DURATION: Duration = Duration::from_secs(7);
 /// A cue stays for as long after its last word (Netflix: up to 12 frames at 24 a second).
 pub const LINGER: Duration = Duration::from_millis(500);
+/// Live text stays for as long after its last word. With less, a slow speaker's phrases are each
+/// gone before the next one comes, and lines never roll up.
+pub const LIVE_LINGER: Duration = Duration::from_secs(3);
 
 /// Letters a second that a cue stays long enough for (Netflix, English: 17, later 20).
 pub const READING_SPEED_CPS: u64 = 17;

@@ -10,13 +10,16 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::breaks;
-use crate::layout::{LINGER, Lines, MAX_DURATION, MIN_DURATION, READING_SPEED_CPS, reading_time};
+use crate::layout::{LIVE_LINGER, Lines, MAX_DURATION, READING_SPEED_CPS, reading_time};
 use crate::sanitizer::{self, WordSanitizer};
 use crate::width::{HalfLetters, LETTER, WIDE, width};
 use crate::{Cue, Layout, Word, join};
 
 /// Words that start within this time appear together, and no screen is shown for less.
 const MIN_SCREEN: Duration = Duration::from_millis(100);
+/// While nothing is said, the screen is repeated in parts of at least this length: each is a cue,
+/// and a buffer.
+const MIN_HOLD: Duration = Duration::from_millis(500);
 /// Where the rest of a line is no longer than this, it may be left empty for a better break.
 const RAGGED: HalfLetters = 12 * LETTER;
 /// Width that the next word is expected to need, with its space.
@@ -24,11 +27,10 @@ const USUAL_WORD: HalfLetters = 6 * LETTER;
 
 /// Implements [`Captioner::roll_up`](crate::Captioner::roll_up).
 ///
-/// Each word appears at its own start, or at once if it comes in later than that. The text stays
-/// until it has been read: at [`READING_SPEED_CPS`] counted from when each word appeared, for
-/// [`MIN_DURATION`] after the last word appeared and [`LINGER`] after it was said, for
-/// [`MAX_DURATION`] at most. The next utterance begins its own line, below the lines that are
-/// still there.
+/// Each word appears at its own start, or at once if it comes in later than that. All lines stay
+/// for [`LIVE_LINGER`] after the last word was said and appeared, or until they have been read (at
+/// [`READING_SPEED_CPS`], counted from when each word appeared), for [`MAX_DURATION`] at most. A
+/// next utterance within that time begins its own line below them.
 #[derive(Debug)]
 pub struct RollUp {
     layout: Layout,
@@ -93,12 +95,12 @@ impl RollUp {
 
     pub fn pop(&mut self) -> Option<Cue> {
         let next = self.waiting.front().map(|(word, _)| word.start);
-        let until = match next {
-            Some(start) => start,
-            None if self.finished => Duration::MAX,
-            None => self.sanitizer.watermark()?,
+        let (until, shortest) = match next {
+            Some(start) => (start, Duration::ZERO),
+            None if self.finished => (Duration::MAX, Duration::ZERO),
+            None => (self.sanitizer.watermark()?, MIN_HOLD),
         };
-        if let Some(cue) = self.hold(until) {
+        if let Some(cue) = self.hold(until, shortest) {
             return Some(cue);
         }
         next.map(|start| self.show(start.max(self.shown_until.unwrap_or(start))))
@@ -118,11 +120,13 @@ impl RollUp {
             .is_some_and(|shown| shown < self.stays_until)
     }
 
-    /// The same text for longer: until `until`, or until it has been read.
-    fn hold(&mut self, until: Duration) -> Option<Cue> {
+    /// The same text for longer: until `until`, or until it leaves the screen. Waits for more than
+    /// is `shortest`, unless that is the end.
+    fn hold(&mut self, until: Duration, shortest: Duration) -> Option<Cue> {
         let start = self.shown_until.filter(|_| self.is_holding())?;
         let end = until.min(self.stays_until);
-        if end <= start {
+        let is_short = end < self.stays_until && end - start.min(end) < shortest;
+        if end <= start || is_short {
             return None;
         }
         self.shown_until = Some(end);
@@ -152,10 +156,9 @@ impl RollUp {
                 .read
                 .max(start)
                 .saturating_add(reading_time(width(&word.text) + LETTER, READING_SPEED_CPS));
-            let lingers = word.end.saturating_add(LINGER);
+            let lingers = word.end.max(start).saturating_add(LIVE_LINGER);
             self.stays_until = lingers
                 .max(self.read)
-                .max(start.saturating_add(MIN_DURATION))
                 .min(start.saturating_add(MAX_DURATION));
             self.place(word, begins_line);
             new_words += 1;
