@@ -7,14 +7,16 @@
 //! word lists are English; in other languages punctuation alone decides.
 //!
 //! In Chinese and Japanese no line begins with a closing mark or ends with an opening one: kinsoku,
-//! JIS X 4051.
+//! JIS X 4051. Lines break between the words of a dictionary, in Japanese rather before a word that
+//! begins with a kanji or katakana: what begins with hiragana is mostly a particle or an ending.
 
 use crate::Word;
+use crate::dictionary;
 
 /// Cost of a line that begins or ends with a mark that must not be there.
 const KINSOKU: f32 = 10.0;
-/// Cost of a break inside a word of a script that puts spaces between words.
-const INSIDE_WORD: f32 = 6.0;
+/// Cost of a break inside a word.
+pub const INSIDE_WORD: f32 = 6.0;
 /// Cost of a break between two words that belong together.
 pub const INSIDE_PAIR: f32 = 3.0;
 /// Cost of a break after the end of a sentence.
@@ -90,6 +92,31 @@ pub fn cost(left: &Word, right: &Word) -> f32 {
         cost += BEFORE_LINK;
     }
     cost
+}
+
+/// Whether only a dictionary tells how good a place between the two is.
+pub fn runs_on(left: &Word, right: &Word) -> bool {
+    !right.spaced
+        && left.text.ends_with(dictionary::knows)
+        && right.text.starts_with(dictionary::knows)
+}
+
+/// Cost of a break before each of the words, which all run on; the one before the first is 0. A
+/// place near the end may be judged otherwise once the next words are known.
+pub fn costs_in_run(run: &[&Word]) -> Vec<f32> {
+    let texts: Vec<_> = run.iter().map(|word| word.text.as_str()).collect();
+    let begins = dictionary::begins_words(&texts);
+    let between = |(pair, begins_word): (&[&Word], &bool)| {
+        let plain = cost(pair[0], pair[1]);
+        let belongs = pair[1].text.starts_with(dictionary::is_hiragana);
+        plain.max(match (begins_word, belongs) {
+            (false, _) => INSIDE_WORD,
+            (true, true) => INSIDE_PAIR,
+            (true, false) => 0.0,
+        })
+    };
+    let costs = run.windows(2).zip(begins.iter().skip(1)).map(between);
+    std::iter::once(0.0).chain(costs).take(run.len()).collect()
 }
 
 /// Whether the two look like one: a mark and its word, or two parts of a word.
@@ -222,6 +249,47 @@ mod tests {
         assert_eq!(between("「", "今日", false), KINSOKU);
         assert_eq!(between("カ", "ー", false), KINSOKU);
         assert_eq!(between("今日", "は", false), 0.0);
+    }
+
+    #[test]
+    fn cost_in_a_run_is_least_before_a_phrase() {
+        let words = |texts: &[&str]| -> Vec<Word> {
+            let word = |text: &&str| Word {
+                text: (*text).into(),
+                spaced: false,
+                start: Duration::ZERO,
+                end: Duration::ZERO,
+                probability: 1.0,
+            };
+            texts.iter().map(word).collect()
+        };
+        let costs = |texts: &[&str]| {
+            let words = words(texts);
+            assert!(words.windows(2).all(|pair| runs_on(&pair[0], &pair[1])));
+            costs_in_run(&words.iter().collect::<Vec<_>>())
+        };
+        assert_eq!(
+            costs(&["知", "識", "を", "深", "め", "る", "大", "切"]),
+            [
+                0.0,
+                INSIDE_WORD,
+                INSIDE_PAIR,
+                0.0,
+                INSIDE_WORD,
+                INSIDE_WORD,
+                0.0,
+                INSIDE_WORD
+            ]
+        );
+        assert_eq!(costs(&["技", "术", "正在"]), [0.0, INSIDE_WORD, 0.0]);
+        assert_eq!(costs(&["データ", "ー"])[1], KINSOKU);
+        let [mark, spaced] = [words(&["今日。", "良い"]), words(&["今日", "良い"])];
+        assert!(!runs_on(&mark[0], &mark[1]));
+        let spaced_right = Word {
+            spaced: true,
+            ..spaced[1].clone()
+        };
+        assert!(!runs_on(&spaced[0], &spaced_right));
     }
 
     #[test]

@@ -57,6 +57,7 @@
 mod breaks;
 mod captioner;
 mod cue_builder;
+mod dictionary;
 mod format;
 mod layout;
 mod paragraph;
@@ -64,6 +65,8 @@ mod paragraph;
 mod proptests;
 mod roll_up;
 mod sanitizer;
+#[cfg(test)]
+mod unspaced;
 mod width;
 mod word_cues;
 

@@ -44,6 +44,11 @@ const EMPTY: f32 = 4.0;
 /// Cost of each second of silence at a cue's end. A second is as good as a sentence end.
 const SILENCE: f32 = -4.0;
 
+/// Words of Chinese or Japanese, up to the newest, that a dictionary looks at together.
+const RUN: usize = 32;
+/// How many of them it may judge otherwise than before.
+const REVIEWED: usize = 8;
+
 /// A word and its place on a line without end.
 #[derive(Debug)]
 struct Placed {
@@ -112,15 +117,42 @@ impl Paragraph {
             from = last.to + if word.spaced { LETTER } else { 0 };
             break_cost = breaks::cost(&last.word, &word);
         }
-        let (to, next) = (from + width(&word.text), word.start);
+        let to = from + width(&word.text);
         self.words.push(Placed {
             word,
             from,
             to,
             break_cost,
         });
-        let path = self.path_to(self.words.len() - 1, Some(next));
-        self.paths.push(path);
+        let changed = self.review_breaks();
+        self.paths.truncate(changed);
+        for place in changed..self.words.len() {
+            let path = self.path_to(place, Some(self.words[place].word.start));
+            self.paths.push(path);
+        }
+    }
+
+    /// Judges the places between the last words by a dictionary, where the script needs one. Gives
+    /// the first word before which a break costs something else now, or the newest.
+    fn review_breaks(&mut self) -> usize {
+        let end = self.words.len();
+        let runs_on =
+            |&place: &usize| breaks::runs_on(&self.words[place - 1].word, &self.words[place].word);
+        let places = (1..end).rev().take(RUN - 1).take_while(runs_on);
+        let first = places.last().map_or(end, |place| place - 1);
+        let run: Vec<_> = self.words[first..]
+            .iter()
+            .map(|placed| &placed.word)
+            .collect();
+        let costs = breaks::costs_in_run(&run);
+        let mut changed = end - 1;
+        for place in (first + 1..end).rev().take(REVIEWED) {
+            let cost = costs[place - first];
+            if std::mem::replace(&mut self.words[place].break_cost, cost) != cost {
+                changed = place;
+            }
+        }
+        changed
     }
 
     /// The first cue, if all paths that stay open begin with it, or if too many words wait.

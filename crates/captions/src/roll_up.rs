@@ -24,6 +24,18 @@ const MIN_HOLD: Duration = Duration::from_millis(500);
 const RAGGED: HalfLetters = 12 * LETTER;
 /// Width that the next word is expected to need, with its space.
 const USUAL_WORD: HalfLetters = 6 * LETTER;
+/// Width that a word of Chinese or Japanese is expected to need.
+const USUAL_WIDE_WORD: HalfLetters = 2 * WIDE;
+/// Words behind the next one that are looked at to tell where its phrase ends.
+const LOOK_AHEAD: usize = 8;
+
+/// Words of Chinese or Japanese that should stay on one line.
+#[derive(Clone, Copy)]
+struct Phrase {
+    /// Cost of a break before it.
+    cost_before: f32,
+    width: HalfLetters,
+}
 
 /// Implements [`Captioner::roll_up`](crate::Captioner::roll_up).
 ///
@@ -191,15 +203,62 @@ impl RollUp {
         if needed > limit {
             return false;
         }
-        let before = breaks::cost(last, word);
-        if filled + RAGGED < limit || before > breaks::INSIDE_PAIR {
+        let phrase = breaks::runs_on(last, word).then(|| self.phrase(bottom, word));
+        let before = phrase.map_or_else(|| breaks::cost(last, word), |phrase| phrase.cost_before);
+        if before > breaks::INSIDE_PAIR {
+            return true;
+        }
+        // Where no space parts words, a mark may follow that must not begin a line.
+        if phrase.is_some_and(|phrase| filled + phrase.width + WIDE > limit) {
+            return false;
+        }
+        if filled + RAGGED < limit {
             return true;
         }
         let is_last = needed + USUAL_WORD > limit;
         let bad_end = is_last && breaks::leads_on(&word.text) && before < breaks::INSIDE_PAIR;
-        // Where no space parts words, a mark may follow that must not begin a line.
         let fits_mark = word.spaced || needed + WIDE <= limit;
         before >= 0.0 && !bad_end && fits_mark
+    }
+
+    /// The phrase that begins with `word`, which runs on from the bottom line, as far as its words
+    /// are known.
+    fn phrase(&self, bottom: &[Word], word: &Word) -> Phrase {
+        let on_line = bottom.windows(2).rev();
+        let on_line = on_line
+            .take_while(|pair| breaks::runs_on(&pair[0], &pair[1]))
+            .count();
+        let mut run: Vec<_> = bottom[bottom.len() - 1 - on_line..].iter().collect();
+        let at = run.len();
+        run.push(word);
+        let mut is_open = true;
+        for (next, begins_line) in &self.waiting {
+            is_open = !begins_line && breaks::runs_on(run[run.len() - 1], next);
+            if !is_open || run.len() > at + LOOK_AHEAD {
+                break;
+            }
+            run.push(next);
+        }
+        let costs = breaks::costs_in_run(&run);
+        let end_before = |cost: f32| {
+            let end = (at + 1..run.len()).find(|&place| costs[place] < cost);
+            let words = &run[at..end.unwrap_or(run.len())];
+            let width: HalfLetters = words.iter().map(|word| width(&word.text)).sum();
+            match end {
+                None if is_open => width.max(USUAL_WIDE_WORD),
+                _ => width,
+            }
+        };
+        // Particles go with their word, unless the two are long.
+        let with_particles = end_before(breaks::INSIDE_PAIR);
+        Phrase {
+            cost_before: costs[at],
+            width: if with_particles <= RAGGED {
+                with_particles
+            } else {
+                end_before(breaks::INSIDE_WORD)
+            },
+        }
     }
 
     /// Adds the word to the screen. The top line goes when there are too many.
