@@ -26,14 +26,23 @@ pub enum Item {
         end: ClockTime,
     },
     /// Words that may come next, for a message to applications.
-    Partial {
-        stable: String,
-        text: String,
-        pts: ClockTime,
-    },
+    Partial(Partial),
     /// ISO 639 code of the text's language, for a tag.
     Language(String),
     Event(gst::Event),
+}
+
+/// Live text as it stands.
+#[derive(Debug)]
+pub struct Partial {
+    /// Words that have become final since the last one.
+    pub new_words: String,
+    /// What is final of the utterance.
+    pub stable: String,
+    /// What may follow.
+    pub text: String,
+    /// Where that would start.
+    pub pts: ClockTime,
 }
 
 /// The item was made of audio from before a flush.

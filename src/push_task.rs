@@ -12,7 +12,7 @@ use gst::{ClockTime, FlowError, FlowSuccess};
 use crate::caps;
 use crate::element::{CAT, WhisperNpu};
 use crate::items;
-use crate::output_queue::Item;
+use crate::output_queue::{Item, Partial};
 use crate::session::Session;
 use crate::text_stream::clock_time;
 use captions::{Cue, Format, Writer};
@@ -62,8 +62,8 @@ impl PushTask {
                 self.push_language(pad, &code);
                 Ok(FlowSuccess::Ok)
             }
-            Item::Partial { stable, text, pts } => {
-                self.post_partial(stable, text, pts);
+            Item::Partial(partial) => {
+                self.post_partial(partial);
                 Ok(FlowSuccess::Ok)
             }
             Item::Gap { start, end } => {
@@ -135,14 +135,15 @@ impl PushTask {
         pad.push(buffer)
     }
 
-    fn post_partial(&self, stable: String, text: String, pts: ClockTime) {
+    fn post_partial(&self, partial: Partial) {
         let Some(element) = self.element.upgrade() else {
             return;
         };
         let structure = gst::Structure::builder("whispernpu/partial")
-            .field("text", text)
-            .field("stable-prefix", stable)
-            .field("running-time", self.segment.to_running_time(pts))
+            .field("text", partial.text)
+            .field("stable-prefix", partial.stable)
+            .field("new-words", partial.new_words)
+            .field("running-time", self.segment.to_running_time(partial.pts))
             .build();
         let message = gst::message::Element::builder(structure)
             .src(&element)

@@ -9,11 +9,11 @@ use gst::ClockTime;
 
 use crate::element::Granularity;
 use crate::input_queue::Epoch;
-use crate::output_queue::{Item, Stale};
+use crate::output_queue::{Item, Partial, Stale};
 use crate::session::Session;
 use crate::settings::Settings;
 use crate::timeline::RunTimes;
-use captions::{Captioner, Word};
+use captions::{Captioner, Cue, Word};
 
 /// A run that starts earlier than this before the end of the last one is a jump back.
 const JITTER: ClockTime = ClockTime::from_mseconds(100);
@@ -28,12 +28,15 @@ pub struct TextStream<'a> {
     position: Option<ClockTime>,
     /// PTS of the end of the last run or gap.
     audio_end: ClockTime,
-    /// End of the segment.
-    stop: Option<ClockTime>,
+    segment: gst::FormattedSegment<ClockTime>,
+    /// PTS at which the next segment's first text could start, while this one is being finished.
+    next_segment: Option<ClockTime>,
     /// Ends of holes in the audio that no cue has followed yet.
     holes: Vec<ClockTime>,
     /// The language in the last tag.
     language: Option<String>,
+    /// Live: final words that no partial has reported yet.
+    unreported: String,
 }
 
 impl<'a> TextStream<'a> {
@@ -45,9 +48,11 @@ impl<'a> TextStream<'a> {
             settings,
             position: None,
             audio_end: ClockTime::ZERO,
-            stop: None,
+            segment: gst::FormattedSegment::new(),
+            next_segment: None,
             holes: vec![ClockTime::ZERO],
             language: None,
+            unreported: String::new(),
         }
     }
 
@@ -88,6 +93,10 @@ impl<'a> TextStream<'a> {
         for word in &mut words {
             word.start = times.pts(word.start).into();
             word.end = times.pts(word.end).into();
+            if self.session.wants_live_text() {
+                self.unreported += if word.spaced { " " } else { "" };
+                self.unreported += &word.text;
+            }
         }
         self.captioner.push(&words);
     }
@@ -120,7 +129,7 @@ impl<'a> TextStream<'a> {
     /// then.
     pub fn push_ready(&mut self) -> Result<(), Stale> {
         while let Some(mut cue) = self.captioner.pop() {
-            cue.end = self.stop.map_or(cue.end, |stop| cue.end.min(stop.into()));
+            cue.end = self.end_of(&cue);
             if cue.end <= cue.start {
                 continue;
             }
@@ -132,10 +141,21 @@ impl<'a> TextStream<'a> {
             let discont = self.holes.len() < holes;
             self.push(Item::Cue { cue, discont })?;
         }
-        match self.watermark() {
-            Some(time) => self.push_gap_until(self.stop.map_or(time, |stop| time.min(stop))),
+        let ends = [self.watermark(), self.segment.stop(), self.next_segment];
+        match self.watermark().and(ends.into_iter().flatten().min()) {
+            Some(end) => self.push_gap_until(end),
             None => Ok(()),
         }
+    }
+
+    /// When the cue leaves the screen: at the latest with its segment, and as the next one begins.
+    fn end_of(&self, cue: &Cue) -> Duration {
+        let next = self.next_segment.map(Duration::from);
+        // A word that is that late is shown all the same.
+        let next = next.filter(|next| *next > cue.start || cue.new_words == 0);
+        let stop = self.segment.stop().map(Duration::from);
+        let ends = [Some(cue.end), stop, next];
+        ends.into_iter().flatten().min().unwrap_or(cue.end)
     }
 
     /// Queues the text of all words so far, ready or not. More may follow at any time.
@@ -150,6 +170,20 @@ impl<'a> TextStream<'a> {
         self.push_ready()
     }
 
+    /// As [`finish`](Self::finish), with no text left on the screen once `next` begins: buffers of
+    /// one stream must not overlap in running time.
+    fn finish_before(
+        &mut self,
+        next: Option<&gst::FormattedSegment<ClockTime>>,
+    ) -> Result<(), Stale> {
+        let begin = next.and_then(|next| next.to_running_time(next.start()));
+        let begin = begin.and_then(|time| self.segment.position_from_running_time(time));
+        self.next_segment = begin.map(|begin| begin.max(self.audio_end));
+        let done = self.finish();
+        self.next_segment = None;
+        done
+    }
+
     /// Queues the text of all words so far, and the event with which gst-plugins-rs' transcribers
     /// end an utterance.
     pub fn push_final_transcript(&mut self) -> Result<(), Stale> {
@@ -158,9 +192,20 @@ impl<'a> TextStream<'a> {
         self.push(Item::Event(gst::event::CustomDownstream::new(structure)))
     }
 
-    /// Queues a message with words that may come next.
-    pub fn push_partial(&self, stable: String, text: String, pts: ClockTime) -> Result<(), Stale> {
-        self.push(Item::Partial { stable, text, pts })
+    /// Queues a message with words that may come next, and those that are new and final.
+    pub fn push_partial(
+        &mut self,
+        stable: String,
+        text: String,
+        pts: ClockTime,
+    ) -> Result<(), Stale> {
+        let new_words = std::mem::take(&mut self.unreported);
+        self.push(Item::Partial(Partial {
+            new_words,
+            stable,
+            text,
+            pts,
+        }))
     }
 
     /// Queues an event from between two runs.
@@ -174,8 +219,9 @@ impl<'a> TextStream<'a> {
                 return self.end_run(start.saturating_add(duration.unwrap_or(ClockTime::ZERO)));
             }
             EventView::Segment(segment) => {
-                self.finish()?;
-                self.begin_segment(segment.segment().downcast_ref());
+                let next = segment.segment().downcast_ref();
+                self.finish_before(next)?;
+                self.begin_segment(next);
             }
             EventView::StreamStart(_) => {
                 self.finish()?;
@@ -192,8 +238,8 @@ impl<'a> TextStream<'a> {
         self.captioner = captioner(self.session, &self.settings);
         self.holes = vec![ClockTime::ZERO];
         self.audio_end = ClockTime::ZERO;
+        self.segment = segment.cloned().unwrap_or_default();
         self.position = segment.and_then(|segment| segment.start());
-        self.stop = segment.and_then(|segment| segment.stop());
     }
 
     fn push_gap_until(&mut self, end: ClockTime) -> Result<(), Stale> {
@@ -228,151 +274,4 @@ pub fn clock_time(time: Duration) -> ClockTime {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use super::*;
-    use crate::{element::Mode, input_queue};
-    use whisper_engine::{AudioRun, TranscribeOptions};
-
-    fn s(seconds: u64) -> ClockTime {
-        ClockTime::from_seconds(seconds)
-    }
-
-    fn text_stream(session: &Session) -> TextStream<'_> {
-        gst::init().expect("GStreamer");
-        let settings = Settings {
-            granularity: Granularity::Word,
-            ..Settings::default()
-        };
-        TextStream::new(session, 0, settings)
-    }
-
-    /// A word at each of these seconds of the run.
-    fn say(stream: &mut TextStream, base: ClockTime, seconds: &[u64]) {
-        let word = |&second: &u64| Word {
-            text: "word".into(),
-            spaced: true,
-            start: Duration::from_secs(second),
-            end: Duration::from_millis(second * 1000 + 400),
-            probability: 1.0,
-        };
-        let times = RunTimes::counted_from(base);
-        stream.push_words(&times, seconds.iter().map(word).collect());
-    }
-
-    /// The items in the output queue, each with its first second or millisecond; `*` is DISCONT.
-    fn queued_items(session: &Session) -> Vec<String> {
-        let end = "end".to_owned();
-        session
-            .output_queue
-            .push(0, Item::Language(end.clone()))
-            .unwrap();
-        let item = || match session.output_queue.pop()? {
-            Item::Cue { cue, discont } => Some(format!(
-                "word {}{}",
-                cue.start.as_secs(),
-                if discont { "*" } else { "" }
-            )),
-            Item::Gap { start, .. } => Some(format!("gap {}", start.mseconds())),
-            Item::Event(event) => Some(event.type_().to_string()),
-            Item::Partial { text, .. } => Some(text),
-            Item::Language(code) => (code != end).then_some(code),
-        };
-        std::iter::from_fn(item).collect()
-    }
-
-    #[test]
-    fn discont_is_on_the_cue_after_a_hole() {
-        let session = Session::new(Mode::Auto);
-        let mut stream = text_stream(&session);
-        stream.begin_run(s(0), true).unwrap();
-        say(&mut stream, s(0), &[1]);
-        stream.end_run(ClockTime::from_mseconds(1300)).unwrap();
-        stream.begin_run(s(60), true).unwrap();
-        say(&mut stream, s(60), &[1]);
-        stream.release().unwrap();
-        assert_eq!(
-            queued_items(&session),
-            ["gap 0", "word 1*", "gap 1400", "gap 60000", "word 61*"]
-        );
-    }
-
-    #[test]
-    fn run_within_the_last_cue_follows_it_or_jumps_back() {
-        let session = Session::new(Mode::Auto);
-        let mut stream = text_stream(&session);
-        stream.begin_run(s(10), true).unwrap();
-        say(&mut stream, s(10), &[1]);
-        stream.end_run(ClockTime::from_mseconds(11_300)).unwrap();
-        stream.release().unwrap();
-        stream
-            .begin_run(ClockTime::from_mseconds(11_300), false)
-            .unwrap();
-        say(&mut stream, s(11), &[1]);
-        stream.end_run(s(13)).unwrap();
-        stream.begin_run(s(2), true).unwrap();
-        say(&mut stream, s(2), &[1]);
-        stream.release().unwrap();
-        let expected = [
-            "gap 10000",
-            "word 11*",
-            "gap 11400",
-            "word 12",
-            "gap 12400",
-            "gap 2000",
-            "word 3*",
-        ];
-        assert_eq!(queued_items(&session), expected);
-    }
-
-    #[test]
-    fn event_within_a_run_precedes_the_cue_after_it() {
-        let session = Session::new(Mode::Auto);
-        let mut stream = text_stream(&session);
-        let queued = input_queue::QueuedRun {
-            run: Arc::new(AudioRun::new(80)),
-            times: RunTimes::counted_from(s(0)),
-            discont: true,
-            request: TranscribeOptions::default(),
-        };
-        session
-            .input_queue
-            .push(input_queue::Item::Run(queued), true)
-            .unwrap();
-        let event = gst::event::CustomDownstream::new(gst::Structure::new_empty("mark"));
-        let mark = input_queue::Item::Event {
-            event,
-            within: Some(s(2)),
-        };
-        session.input_queue.push(mark, true).unwrap();
-        session.input_queue.pop().unwrap();
-        stream.begin_run(s(0), true).unwrap();
-        say(&mut stream, s(0), &[1, 3]);
-        stream.release().unwrap();
-        let expected = [
-            "gap 0",
-            "word 1*",
-            "gap 1400",
-            "custom-downstream",
-            "word 3",
-        ];
-        assert_eq!(queued_items(&session), expected);
-    }
-
-    #[test]
-    fn text_ends_with_the_segment() {
-        let session = Session::new(Mode::Auto);
-        let mut stream = text_stream(&session);
-        let mut segment = gst::FormattedSegment::<ClockTime>::new();
-        segment.set_stop(ClockTime::from_mseconds(1200));
-        stream
-            .push_event(gst::event::Segment::new(&segment))
-            .unwrap();
-        stream.begin_run(s(0), true).unwrap();
-        say(&mut stream, s(0), &[1, 2]);
-        stream.release().unwrap();
-        assert_eq!(stream.position, segment.stop());
-        assert_eq!(queued_items(&session), ["segment", "gap 0", "word 1*"]);
-    }
-}
+mod tests;

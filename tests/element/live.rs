@@ -207,6 +207,33 @@ fn offline_words_reach_metas_and_upstream_once() {
     check_items("mode=offline granularity=word");
 }
 
+/// The window of a long utterance loses words at its start: none may be reported again for that.
+#[test]
+fn live_words_are_reported_once_in_messages() {
+    let speech = speech();
+    let mut listener = Listener::new("mode=live", TEXT);
+    listener.segment(seconds(0));
+    let mut at = seconds(0);
+    while at < seconds(45) {
+        listener.push_samples(speech.samples, at);
+        at += speech.duration();
+    }
+    let out = listener.finish();
+    let texts = texts(&out);
+    let shown = texts.iter().flat_map(|text| &text.items);
+    let shown: Vec<_> = shown.map(|shown| item(shown).0).collect();
+    let messages = listener.messages();
+    let reported: String = messages.iter().filter_map(new_words).collect();
+    assert_eq!(reported.trim(), shown.join(" "));
+    assert!(shown.len() > 40, "{shown:?}");
+}
+
+fn new_words(message: &gst::Message) -> Option<String> {
+    let structure = message.structure()?;
+    (structure.name() == "whispernpu/partial")
+        .then(|| structure.get("new-words").expect("new-words is a string"))
+}
+
 fn language(event: &gst::Event) -> Option<String> {
     let gst::EventView::Tag(tags) = event.view() else {
         return None;
