@@ -8,7 +8,7 @@ use gst::glib;
 use gst::prelude::*;
 use gst::subclass::prelude::*;
 
-use crate::element::{CAT, Device, Granularity, Mode, Task};
+use crate::element::{CAT, Device, Granularity, Mode, Task, lock};
 use crate::input::Input;
 use crate::recogniser::Recogniser;
 use crate::session::Session;
@@ -29,7 +29,7 @@ pub struct WhisperNpu {
     #[property(
         name = "model", type = Option<String>, get = Self::model, set = Self::set_model,
         default = Settings::default().model.as_str(), mutable_ready, nick = "Model",
-        blurb = "Name of a Whisper model (tiny.en, base, …) or path of its file or directory"
+        blurb = "Name of a Whisper model (tiny.en, base, …), path of its file or directory, or its repository in the Hugging Face cache"
     )]
     #[property(
         name = "device", type = Device, member = device, get, set,
@@ -187,7 +187,12 @@ impl ObjectImpl for WhisperNpu {
     }
 
     fn set_property(&self, id: usize, value: &glib::Value, spec: &glib::ParamSpec) {
+        let before = lock(&self.settings).clone();
         self.derived_set_property(id, value, spec);
+        let changed = *lock(&self.settings) != before;
+        if changed && !spec.flags().contains(gst::PARAM_FLAG_MUTABLE_PLAYING) {
+            self.warn_of_late_change(spec.name());
+        }
     }
 
     fn constructed(&self) {

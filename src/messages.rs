@@ -13,6 +13,18 @@ use whisper_engine::Engine;
 use whisper_engine::engine::StatusChange;
 
 impl WhisperNpu {
+    /// A property was changed that is read on the way to PAUSED.
+    pub(super) fn warn_of_late_change(&self, property: &str) {
+        if self.obj().current_state() >= gst::State::Paused {
+            gst::element_imp_warning!(
+                self,
+                gst::LibraryError::Settings,
+                ("The change of {property} takes effect the next time that the element goes from \
+                     READY to PAUSED")
+            );
+        }
+    }
+
     /// The engine was loaded.
     pub(super) fn announce_device(&self, engine: &Engine) {
         self.obj().notify("active-device");

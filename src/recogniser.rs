@@ -17,6 +17,8 @@ use whisper_engine::{
 /// state.
 #[derive(Clone, Debug, PartialEq)]
 struct Plan {
+    /// The model as the user calls it.
+    name: String,
     path: PathBuf,
     device: whisper_engine::Device,
     threads: usize,
@@ -64,9 +66,10 @@ impl Recogniser {
         }
         let path = Model::find(&settings.model).map_err(|error| model_error(&error))?;
         let plan = Plan {
+            name: settings.model.clone(),
             path,
             device: settings.device.into(),
-            threads: settings.threads as usize,
+            threads: usable_threads(settings),
         };
         let recogniser = match current.filter(|current| current.plan == plan) {
             Some(current) => current,
@@ -76,6 +79,26 @@ impl Recogniser {
             Ok(()) => Ok(recogniser),
             Err(problem) => Err(gst::error_msg!(gst::LibraryError::Settings, ("{problem}"))),
         }
+    }
+
+    /// Whether [`open`](Self::open) with these settings would give the same.
+    pub fn is_for(&self, settings: &Settings) -> bool {
+        self.plan.name == settings.model
+            && self.plan.device == settings.device.into()
+            && self.plan.threads == usable_threads(settings)
+    }
+
+    /// What is odd about the model, for the user.
+    pub fn model_warning(&self) -> Option<&str> {
+        self.model.warning.as_deref()
+    }
+
+    /// What is odd about the threads that `settings` ask for.
+    pub fn threads_warning(&self, settings: &Settings) -> Option<String> {
+        let (asked, used) = (settings.threads as usize, self.plan.threads);
+        (used < asked).then(|| {
+            format!("threads={asked} is more than the cores of this process, so {used} are used")
+        })
     }
 
     fn new(plan: Plan) -> Result<Self, gst::ErrorMessage> {
@@ -158,13 +181,15 @@ impl Recogniser {
 
     /// What is wrong with the language or the task for this model, in words for the user.
     pub fn check_language(&self, settings: &Settings) -> Result<(), String> {
-        let name = &settings.model;
+        let name = &self.plan.name;
         asked(settings).check(&self.model).map_err(|error| match error {
-            OptionsError::UnknownLanguage(code) => {
-                format!("The model {name} does not know the language \"{code}\".")
-            }
+            OptionsError::UnknownLanguage(code) => format!(
+                "The model {name} does not know the language \"{code}\". Set language-code to a code such as \
+                 \"en\" or \"de\", or unset it to detect the language."
+            ),
             OptionsError::EnglishOnly(code) => format!(
-                "The model {name} knows only English, not \"{code}\". Use a multilingual one, such as base."
+                "The model {name} knows only English, not \"{code}\". Set language-code to \"en\" or unset it, or \
+                 use a multilingual model, such as base, which also detects the language."
             ),
             OptionsError::CannotTranslate => {
                 format!("The model {name} cannot translate. Use a multilingual one, such as base.")
@@ -176,6 +201,13 @@ impl Recogniser {
     pub fn text_language(&self, request: &TranscribeOptions) -> Option<String> {
         request.text_language(&self.model).map(iso_639)
     }
+}
+
+/// Threads to recognise with, 0 for one per core. More than there are cores wait for each other at
+/// each step.
+fn usable_threads(settings: &Settings) -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    cores.min(settings.threads as usize)
 }
 
 /// What `settings` ask for, whether the model can do it or not.
@@ -217,7 +249,9 @@ pub fn no_npu(reason: &NpuError) -> gst::ErrorMessage {
 /// For the bus. The text says what to do.
 pub fn model_error(error: &ModelError) -> gst::ErrorMessage {
     match error {
-        ModelError::NotFound { .. } => gst::error_msg!(gst::ResourceError::NotFound, ("{error}")),
+        ModelError::NotFound { .. } | ModelError::NoSuchFile { .. } => {
+            gst::error_msg!(gst::ResourceError::NotFound, ("{error}"))
+        }
         ModelError::Io { .. } => gst::error_msg!(gst::ResourceError::OpenRead, ("{error}")),
         _ => gst::error_msg!(gst::StreamError::Format, ("{error}")),
     }

@@ -22,6 +22,12 @@ impl WhisperNpu {
         let current = lock(&self.recogniser).clone();
         match Recogniser::open(&settings, current) {
             Ok(recogniser) => {
+                if let Some(warning) = recogniser.model_warning() {
+                    gst::element_imp_warning!(self, gst::StreamError::Format, ("{warning}"));
+                }
+                if let Some(warning) = recogniser.threads_warning(&settings) {
+                    gst::element_imp_warning!(self, gst::LibraryError::Settings, ("{warning}"));
+                }
                 if let Err(problem) = recogniser.load_voice(&settings) {
                     gst::element_imp_warning!(self, problem.code(), ("{problem}"));
                 }
@@ -38,12 +44,18 @@ impl WhisperNpu {
         }
     }
 
-    /// READY to PAUSED: starts the worker, which loads the engine if it is not loaded yet.
+    /// READY to PAUSED: starts the worker, which loads the engine if it is not loaded yet. Until now
+    /// the model, the device and the threads could be changed.
     pub(super) fn start(&self) -> Result<(), gst::StateChangeError> {
+        let settings = lock(&self.settings).clone();
+        let opened = lock(&self.recogniser).clone();
+        if !opened.is_some_and(|opened| opened.is_for(&settings)) {
+            // They were changed in READY.
+            self.open()?;
+        }
         let recogniser = lock(&self.recogniser)
             .clone()
             .ok_or(gst::StateChangeError)?;
-        let settings = lock(&self.settings).clone();
         let session = Arc::new(Session::new(settings.mode));
         *lock(&self.input) = Some(Input::new(
             session.clone(),

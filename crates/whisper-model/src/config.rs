@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: MPL-2.0
 //! A model's dimensions, and which attention heads follow the audio.
 
+use std::collections::BTreeSet;
+use std::fmt;
+
 use serde::Deserialize;
+use serde::de::{Error, SeqAccess, Visitor};
 
 use super::error::ParseError;
 
@@ -94,6 +98,35 @@ impl Config {
             )),
             None => Ok(()),
         }
+    }
+
+    /// Takes the alignment heads that a file lists, each once, without those that the decoder does
+    /// not have: such lists come with models that were cut down or converted. Says what was ignored.
+    pub(super) fn take_alignment_heads(&mut self, listed: &ListedHeads) -> Option<String> {
+        let exists = |&(layer, head): &(i64, i64)| {
+            let layer = usize::try_from(layer).ok()?;
+            let head = usize::try_from(head).ok()?;
+            (layer < self.text_layers && head < self.text_heads).then_some((layer, head))
+        };
+        let mut seen = BTreeSet::new();
+        let heads = listed.0.iter().filter_map(exists);
+        self.alignment_heads = heads.filter(|pair| seen.insert(*pair)).collect();
+        let missing: BTreeSet<_> = listed
+            .0
+            .iter()
+            .filter(|pair| exists(pair).is_none())
+            .collect();
+        let (layer, head) = missing.first()?;
+        Some(format!(
+            "{} of the alignment heads do not exist (the first is head {head} of decoder layer {layer}) and are \
+             ignored: {}",
+            missing.len(),
+            if self.alignment_heads.is_empty() {
+                "word times come from the heads that are usual for the model's size"
+            } else {
+                "word times come from the others"
+            }
+        ))
     }
 
     /// Fills in the alignment heads that OpenAI published for models of these dimensions, unless
@@ -198,7 +231,41 @@ impl From<HuggingFaceConfig> for Config {
 #[derive(Deserialize)]
 pub(super) struct GenerationConfig {
     #[serde(default)]
-    pub alignment_heads: Option<Vec<(usize, usize)>>,
+    pub alignment_heads: Option<ListedHeads>,
+}
+
+/// (layer, head) pairs as a file lists them.
+pub(super) struct ListedHeads(Vec<(i64, i64)>);
+
+/// More than any model has (large: 32 layers of 20). A longer list is not read to its end.
+const MAX_LISTED_HEADS: usize = 8192;
+
+impl<'de> Deserialize<'de> for ListedHeads {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_seq(HeadsVisitor)
+    }
+}
+
+struct HeadsVisitor;
+
+impl<'de> Visitor<'de> for HeadsVisitor {
+    type Value = ListedHeads;
+
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("a list of pairs, layer and head")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<ListedHeads, A::Error> {
+        let mut heads = Vec::new();
+        while let Some(pair) = list.next_element()? {
+            if heads.len() >= MAX_LISTED_HEADS {
+                let what = format!("more than {MAX_LISTED_HEADS} alignment heads");
+                return Err(A::Error::custom(what));
+            }
+            heads.push(pair);
+        }
+        Ok(ListedHeads(heads))
+    }
 }
 
 #[cfg(test)]
@@ -251,6 +318,49 @@ mod tests {
             };
             assert!(config.check().is_err());
         }
+    }
+
+    fn listed(json: &str) -> Result<ListedHeads, serde_json::Error> {
+        serde_json::from_str(json)
+    }
+
+    #[test]
+    fn alignment_heads_that_do_not_exist_are_ignored() {
+        for (json, expected, ignored) in [
+            ("[[3, 1], [0, 5]]", &[(3, 1), (0, 5)][..], None),
+            ("[]", &[], None),
+            ("[[25, 0]]", &[], Some("1 of the")),
+            (
+                "[[4, 0], [0, 6], [-1, 2], [2, 2]]",
+                &[(2, 2)],
+                Some("3 of the"),
+            ),
+            ("[[2, 2], [2, 2], [1, 1], [2, 2]]", &[(2, 2), (1, 1)], None),
+            ("[[9223372036854775807, 0]]", &[], Some("1 of the")),
+        ] {
+            let mut config = tiny_en();
+            let warning = config.take_alignment_heads(&listed(json).unwrap());
+            assert_eq!(config.alignment_heads, expected, "{json}");
+            assert_eq!(config.check(), Ok(()));
+            match ignored {
+                Some(ignored) => assert!(warning.unwrap().starts_with(ignored), "{json}"),
+                None => assert_eq!(warning, None, "{json}"),
+            }
+        }
+    }
+
+    #[test]
+    fn list_of_alignment_heads_is_bounded_while_it_is_read() {
+        let many = |count| format!("[{}[0,0]]", "[0,0],".repeat(count - 1));
+        let mut config = tiny_en();
+        config.take_alignment_heads(&listed(&many(MAX_LISTED_HEADS)).unwrap());
+        assert_eq!(config.alignment_heads, [(0, 0)]);
+        assert!(listed(&many(MAX_LISTED_HEADS + 1)).is_err());
+        // The rest is not even looked at.
+        let endless = many(MAX_LISTED_HEADS + 1).replace("]]", "], no list");
+        let error = listed(&endless).err().unwrap().to_string();
+        assert!(error.starts_with("more than"), "{error}");
+        assert!(listed("[[0]]").is_err() && listed("[[0, 0.5]]").is_err());
     }
 
     #[test]

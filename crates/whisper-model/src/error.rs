@@ -3,16 +3,26 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::published;
+
 /// Why a model cannot be found or opened, in words for the user who has to put it right.
 #[derive(Debug, thiserror::Error)]
 pub enum ModelError {
     /// No directory has a model of this name.
-    #[error("no model \"{spec}\" in {}; fetch it with: scripts/fetch-model {spec}", list(.looked))]
+    #[error("no model \"{spec}\" in {}; {}", list(.looked), published::advice(.spec))]
     NotFound {
         /// The name.
         spec: String,
         /// The directories, in the order of the search.
         looked: Vec<PathBuf>,
+    },
+    /// Nothing is at this path.
+    #[error("no such file: {}{}", .path.display(), not_cached(.path, .hub.as_deref()))]
+    NoSuchFile {
+        /// The path, which may also be meant for a repository `OWNER/NAME`.
+        path: PathBuf,
+        /// The Hugging Face cache, where the repository was looked up.
+        hub: Option<PathBuf>,
     },
     /// The system refuses to read a file.
     #[error("{}: cannot be read: {source}", .path.display())]
@@ -55,6 +65,15 @@ pub enum ModelError {
         /// The canonical name.
         name: String,
     },
+}
+
+/// Where else a repository was looked up, and how to get it.
+fn not_cached(path: &Path, hub: Option<&Path>) -> String {
+    let Some(hub) = hub else {
+        return String::new();
+    };
+    let advice = published::repository_advice(&path.to_string_lossy());
+    format!(", and no such model in {}; {advice}", hub.display())
 }
 
 fn list(paths: &[PathBuf]) -> String {

@@ -59,6 +59,7 @@ mod locate;
 mod mapping;
 mod model;
 mod open;
+mod published;
 #[cfg(feature = "quantized")]
 mod quantized;
 pub mod safetensors;

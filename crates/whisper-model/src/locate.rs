@@ -6,6 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::error::ModelError;
+use crate::published::{repositories, synonyms};
 
 /// The directories in which models are looked up, in this order.
 pub(crate) struct SearchPaths {
@@ -20,6 +21,7 @@ impl SearchPaths {
     /// the environment.
     pub fn from_environment() -> Self {
         let hub = variable("HF_HUB_CACHE")
+            .or_else(|| variable("HUGGINGFACE_HUB_CACHE"))
             .or_else(|| variable("HF_HOME").map(|home| home.join("hub")))
             .or_else(|| variable("XDG_CACHE_HOME").map(|cache| cache.join("huggingface/hub")))
             .or_else(|| below_home(".cache/huggingface/hub"));
@@ -32,17 +34,11 @@ impl SearchPaths {
         }
     }
 
-    /// The model of this name or path.
+    /// The model of this name, path or Hugging Face repository.
     pub fn find(&self, spec: &str) -> Result<PathBuf, ModelError> {
         let as_path = Path::new(spec);
         if spec.contains('/') {
-            return match as_path.exists() {
-                true => Ok(as_path.to_owned()),
-                false => Err(ModelError::Io {
-                    path: as_path.to_owned(),
-                    source: std::io::ErrorKind::NotFound.into(),
-                }),
-            };
+            return self.find_path(spec);
         }
         if is_name(spec)
             && let Some(path) = self
@@ -64,10 +60,26 @@ impl SearchPaths {
         })
     }
 
+    /// The path itself, or the repository `OWNER/NAME` in the cache.
+    fn find_path(&self, spec: &str) -> Result<PathBuf, ModelError> {
+        let path = Path::new(spec);
+        if path.exists() {
+            return Ok(path.to_owned());
+        }
+        let hub = self.hub.as_ref().filter(|_| is_repository(spec));
+        let cached = hub.and_then(|hub| snapshot(hub, spec));
+        cached
+            .filter(|snapshot| snapshot.is_dir())
+            .ok_or_else(|| ModelError::NoSuchFile {
+                path: path.to_owned(),
+                hub: hub.cloned(),
+            })
+    }
+
     fn candidates(&self, spec: &str) -> Vec<PathBuf> {
         let mut paths = Vec::new();
         for models in &self.models {
-            for name in names(spec) {
+            for name in synonyms(spec) {
                 let files = [
                     name.to_owned(),
                     format!("{name}.bin"),
@@ -77,14 +89,9 @@ impl SearchPaths {
             }
         }
         if let Some(hub) = &self.hub {
-            for name in names(spec) {
-                let repositories = [
-                    "openai--whisper",
-                    "Systran--faster-whisper",
-                    "mobiuslabsgmbh--faster-whisper",
-                ]
-                .map(|repository| hub.join(format!("models--{repository}-{name}")));
-                paths.extend(repositories.iter().filter_map(|path| snapshot(path)));
+            for name in synonyms(spec) {
+                paths
+                    .extend(repositories(name).filter_map(|repository| snapshot(hub, &repository)));
             }
         }
         paths
@@ -121,21 +128,22 @@ fn is_name(spec: &str) -> bool {
     !spec.is_empty() && !spec.starts_with('.') && !spec.contains('\0')
 }
 
-/// Other names under which the same model is published.
-fn names(spec: &str) -> Vec<&str> {
-    match spec {
-        "turbo" | "large-v3-turbo" => vec!["large-v3-turbo", "turbo"],
-        "large" | "large-v3" => vec!["large-v3", "large"],
-        _ => vec![spec],
-    }
+/// Whether this is `OWNER/NAME`, as Hugging Face allows them.
+fn is_repository(spec: &str) -> bool {
+    let is_part = |part: &str| {
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+        !part.is_empty() && !part.starts_with('.') && part.bytes().all(allowed)
+    };
+    spec.split('/').count() == 2 && spec.split('/').all(is_part)
 }
 
-/// The snapshot that a cached repository's `main` refers to.
-fn snapshot(repository: &Path) -> Option<PathBuf> {
-    let commit = fs::read_to_string(repository.join("refs/main")).ok()?;
+/// The snapshot that `main` of a cached repository `OWNER/NAME` refers to.
+fn snapshot(hub: &Path, repository: &str) -> Option<PathBuf> {
+    let cached = hub.join(format!("models--{}", repository.replace('/', "--")));
+    let commit = fs::read_to_string(cached.join("refs/main")).ok()?;
     let commit = commit.trim();
     let is_hash = !commit.is_empty() && commit.bytes().all(|byte| byte.is_ascii_hexdigit());
-    is_hash.then(|| repository.join("snapshots").join(commit))
+    is_hash.then(|| cached.join("snapshots").join(commit))
 }
 
 /// A file, or a directory with weights in it: caches and broken downloads leave directories
@@ -213,10 +221,56 @@ mod tests {
         };
         let path = root.path().join("some.bin");
         assert_eq!(paths.find(path.to_str().unwrap()).unwrap(), path);
-        assert!(matches!(
-            paths.find("/no/such/model"),
-            Err(ModelError::Io { .. })
-        ));
+        for wrong in [
+            "/no/such/model",
+            "./model",
+            "a/b/c",
+            "../owner/name",
+            "owner/",
+        ] {
+            let message = paths.find(wrong).unwrap_err().to_string();
+            assert_eq!(message, format!("no such file: {wrong}"));
+        }
+    }
+
+    #[test]
+    fn a_repository_is_found_in_the_cache() {
+        let root = tempfile::tempdir().unwrap();
+        let hub = root.path().join("hub");
+        let paths = SearchPaths {
+            models: vec![],
+            hub: Some(hub.clone()),
+        };
+        for repository in [
+            "openai/whisper-tiny",
+            "Systran/faster-whisper-base",
+            "distil-whisper/distil-small.en",
+        ] {
+            let message = paths.find(repository).unwrap_err().to_string();
+            for part in [
+                &format!("no such file: {repository}"),
+                hub.to_str().unwrap(),
+                &format!("hf download {repository}"),
+            ] {
+                assert!(message.contains(part), "{message}");
+            }
+            let cached = hub.join(format!("models--{}", repository.replace('/', "--")));
+            put(&cached, "blobs/0a1b");
+            put(&cached, "snapshots/c0ffee/config.json");
+            let weights = cached.join("snapshots/c0ffee/model.bin");
+            std::os::unix::fs::symlink("../../blobs/0a1b", weights).unwrap();
+            fs::create_dir_all(cached.join("refs")).unwrap();
+            fs::write(cached.join("refs/main"), "c0ffee").unwrap();
+            assert_eq!(
+                paths.find(repository).unwrap(),
+                cached.join("snapshots/c0ffee")
+            );
+        }
+        assert_eq!(
+            paths.find("tiny").unwrap(),
+            hub.join("models--openai--whisper-tiny/snapshots/c0ffee"),
+            "the same model by name"
+        );
     }
 
     #[test]

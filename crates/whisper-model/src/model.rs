@@ -35,6 +35,8 @@ pub struct Model {
     pub path: PathBuf,
     /// The format of the files.
     pub format: Format,
+    /// What the files say wrongly and was ignored, in words for the user.
+    pub warning: Option<String>,
     pub(crate) files: Vec<Mapping>,
     pub(crate) tensors: HashMap<String, Tensor>,
 }
@@ -50,15 +52,16 @@ pub struct Checkpoint {
 }
 
 impl Model {
-    /// The file or directory of a model, by its name or path. Nothing is read.
+    /// The file or directory of a model, by its name, path or repository. Nothing is read.
     ///
-    /// What contains a `/` is a path. A name (`tiny.en`, `large-v3`, `turbo`) is looked up as
+    /// What contains a `/` is a path or, where nothing is at that path, a repository of the Hugging
+    /// Face cache, such as `openai/whisper-tiny`. A name (`tiny.en`, `large-v3`, `turbo`) is looked up as
     /// `whispernpu/models/NAME` (directory), `NAME.bin` and `ggml-NAME.bin` in `$XDG_DATA_HOME` and
     /// `$XDG_DATA_DIRS`, then in the Hugging Face cache, then in the current directory.
     ///
     /// # Errors
-    /// [`ModelError::NotFound`] lists the directories; [`ModelError::Io`] names a path that does
-    /// not exist.
+    /// [`ModelError::NotFound`] lists the directories; [`ModelError::NoSuchFile`] names a path that
+    /// does not exist.
     pub fn find(spec: &str) -> Result<PathBuf, ModelError> {
         SearchPaths::from_environment().find(spec)
     }

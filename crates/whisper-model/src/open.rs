@@ -76,6 +76,7 @@ fn open_ggml(path: &Path, file: Mapping) -> Result<Model, ModelError> {
         files: vec![file],
         tensors: checkpoint.tensors,
         config: checkpoint.config,
+        warning: None,
     };
     parts.assemble(tokenizer, Format::Ggml)
 }
@@ -83,13 +84,14 @@ fn open_ggml(path: &Path, file: Mapping) -> Result<Model, ModelError> {
 fn open_ctranslate2(directory: &Path, path: &Path, file: Mapping) -> Result<Model, ModelError> {
     let checkpoint = ctranslate2::parse(&file).map_err(|error| error.at(path))?;
     let mut config = checkpoint.config;
-    read_alignment_heads(&directory.join("config.json"), &mut config)?;
+    let warning = read_alignment_heads(&directory.join("config.json"), &mut config)?;
     let tokenizer = read_tokenizer(directory, config.vocab)?;
     let parts = Parts {
         path: directory.to_owned(),
         files: vec![file],
         tensors: checkpoint.tensors,
         config,
+        warning,
     };
     parts.assemble(tokenizer, Format::CTranslate2)
 }
@@ -103,13 +105,14 @@ fn open_hugging_face(directory: &Path) -> Result<Model, ModelError> {
         })?;
     let mut config = Config::from(config);
     config.check().map_err(|error| error.at(&config_path))?;
-    read_alignment_heads(&directory.join("generation_config.json"), &mut config)?;
+    let warning = read_alignment_heads(&directory.join("generation_config.json"), &mut config)?;
     let tokenizer = read_tokenizer(directory, config.vocab)?;
     let mut parts = Parts {
         path: directory.to_owned(),
         files: Vec::new(),
         tensors: HashMap::new(),
         config,
+        warning,
     };
     for path in safetensors_files(directory)? {
         let file = Mapping::open(&path)?;
@@ -152,6 +155,7 @@ struct Parts {
     files: Vec<Mapping>,
     tensors: HashMap<String, Tensor>,
     config: Config,
+    warning: Option<String>,
 }
 
 impl Parts {
@@ -166,21 +170,21 @@ impl Parts {
             tokenizer: Arc::new(tokenizer),
             path: self.path,
             format,
+            warning: self.warning,
             files: self.files,
             tensors,
         })
     }
 }
 
-fn read_alignment_heads(path: &Path, config: &mut Config) -> Result<(), ModelError> {
-    if let Some(GenerationConfig {
-        alignment_heads: Some(heads),
-    }) = read_json(path)?
-    {
-        config.alignment_heads = heads;
-        config.check().map_err(|error| error.at(path))?;
-    }
-    Ok(())
+/// Takes the alignment heads from a file, if it is there. Says what it ignored.
+fn read_alignment_heads(path: &Path, config: &mut Config) -> Result<Option<String>, ModelError> {
+    let read: Option<GenerationConfig> = read_json(path)?;
+    let Some(listed) = read.and_then(|read| read.alignment_heads) else {
+        return Ok(None);
+    };
+    let ignored = config.take_alignment_heads(&listed);
+    Ok(ignored.map(|what| format!("{}: {what}", path.display())))
 }
 
 /// The tokenizer from whichever vocabulary is there. CTranslate2's comes first: it was written with

@@ -160,6 +160,33 @@ fn an_index_cannot_lead_out_of_its_directory() {
 }
 
 #[test]
+fn alignment_heads_beyond_the_decoder_do_no_harm() {
+    let root = tempfile::tempdir().unwrap();
+    let hugging_face = synthetic::write_hugging_face(&root.path().join("hf"), Stored::F16);
+    let ctranslate2 = synthetic::write_ctranslate2(&root.path().join("ct2"), Stored::F16, true);
+    for file in [
+        hugging_face.join("generation_config.json"),
+        ctranslate2.join("config.json"),
+    ] {
+        let open = |heads: &str| {
+            let config = format!(r#"{{"alignment_heads": {heads}}}"#);
+            fs::write(&file, config).unwrap();
+            Model::open(file.parent().unwrap())
+        };
+        let model = open("[[25, 0]]").unwrap();
+        assert_eq!(model.config.alignment_heads, []);
+        let warning = model.warning.unwrap();
+        assert!(
+            warning.contains("head 0 of decoder layer 25") && warning.contains("config.json"),
+            "{warning}"
+        );
+        assert_eq!(open("[[0, 0], [0, 0]]").unwrap().warning, None);
+        let many = format!("[{}[0, 0]]", "[0, 0],".repeat(1_000_000));
+        assert!(matches!(open(&many), Err(ModelError::Malformed { .. })));
+    }
+}
+
+#[test]
 fn configured_dimensions_must_be_those_of_the_tensors() {
     let root = tempfile::tempdir().unwrap();
     let path = synthetic::write_hugging_face(root.path(), Stored::F16);
