@@ -84,7 +84,7 @@ impl Recogniser {
     /// Whether [`open`](Self::open) with these settings would give the same.
     pub fn is_for(&self, settings: &Settings) -> bool {
         self.plan.name == settings.model
-            && self.plan.device == settings.device.into()
+            && self.plan.device == whisper_engine::Device::from(settings.device)
             && self.plan.threads == usable_threads(settings)
     }
 

@@ -211,21 +211,24 @@ fn offline_words_reach_metas_and_upstream_once() {
 #[test]
 fn live_words_are_reported_once_in_messages() {
     let speech = speech();
-    let mut listener = Listener::new("mode=live", TEXT);
+    let mut listener = Listener::new("mode=live update-interval=2000", TEXT);
     listener.segment(seconds(0));
     let mut at = seconds(0);
-    while at < seconds(45) {
+    while at < seconds(30) {
         listener.push_samples(speech.samples, at);
         at += speech.duration();
     }
     let out = listener.finish();
     let texts = texts(&out);
     let shown = texts.iter().flat_map(|text| &text.items);
-    let shown: Vec<_> = shown.map(|shown| item(shown).0).collect();
+    let shown: String = shown.map(|shown| item(shown).0).collect();
     let messages = listener.messages();
     let reported: String = messages.iter().filter_map(new_words).collect();
-    assert_eq!(reported.trim(), shown.join(" "));
-    assert!(shown.len() > 40, "{shown:?}");
+    assert_eq!(reported.replace(' ', ""), shown);
+    assert!(
+        reported.to_lowercase().matches(speech.word).count() > 2,
+        "{reported}"
+    );
 }
 
 fn new_words(message: &gst::Message) -> Option<String> {
