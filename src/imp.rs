@@ -116,7 +116,7 @@ pub struct WhisperNpu {
     )]
     #[property(
         name = "lateness", type = u32, member = lateness, get, set,
-        default = Settings::default().lateness, mutable_ready, nick = "Lateness",
+        default = Settings::default().lateness, mutable_playing, nick = "Lateness",
         blurb = "Time by which text is shown later than it was said, without adding latency, in milliseconds; takes effect with the next segment"
     )]
     #[property(
