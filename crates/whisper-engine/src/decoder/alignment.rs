@@ -5,7 +5,7 @@
 use std::array::from_fn;
 use std::ops::Range;
 
-use super::sampling::argmax;
+use super::logits::argmax;
 use whisper_frontend::EncoderFrame;
 
 /// Width of the median filter along time, in frames.

@@ -8,7 +8,7 @@
 //! |---|---|
 //! | `text_decoder`, `cpu` | the network: tokens to logits |
 //! | `session`, `kv_cache`, `workspace`, `residual` | what belongs to a window and to its tokens |
-//! | `sampling`, `suppress`, `quality` | logits to a hypothesis; which tokens; how good |
+//! | `logits`, `sampling`, `suppress`, `terms`, `quality` | logits to a hypothesis; which tokens; how good |
 //! | `align_att`, `align_att/*` | decoding that stops where the audio does |
 //! | `alignment`, `words` | when each token was spoken; tokens to words |
 
@@ -17,6 +17,7 @@ mod alignment;
 mod cpu;
 mod error;
 mod kv_cache;
+mod logits;
 mod quality;
 mod residual;
 mod sampling;

@@ -237,10 +237,10 @@ mod tests {
     }
 
     #[test]
-    fn language_changes_with_a_clear_utterance_and_does_not_flap() {
+    fn language_changes_with_a_clear_utterance_alone() {
         let mut tracker = tracker(TranscribeOptions::default());
         tracker.listen(&said(ENGLISH, 0.99), seconds(4));
-        let mut after = |language, probability, tenths| {
+        let mut after = |language, probability, tenths: u64| {
             let voice = MelFrame::new(10 * tenths);
             tracker.language_of(&said(language, probability), voice);
             current(&tracker)
@@ -265,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn another_language_than_the_one_asked_for_is_told_once() {
+    fn language_that_was_not_asked_for_is_told_once() {
         let mut tracker = tracker(TranscribeOptions {
             language: Some("de".into()),
             ..TranscribeOptions::default()

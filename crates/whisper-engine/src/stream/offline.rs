@@ -373,7 +373,7 @@ mod tests {
     }
 
     #[test]
-    fn words_of_a_passage_that_stays_silent_change_nothing() {
+    fn words_that_are_none_change_nothing() {
         let some = [("one", 0, 10)];
         assert_eq!(inserted(&some, &[]).len(), 1);
         assert_eq!(inserted(&[], &some).len(), 1);

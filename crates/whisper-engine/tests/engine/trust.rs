@@ -155,7 +155,7 @@ const NONSPEECH: [&str; 7] = [
 
 #[test]
 #[ignore = "needs ../shared"]
-fn the_language_is_that_of_the_speech_not_of_its_lead_in() {
+fn language_is_that_of_the_speech_not_its_lead_in() {
     let music = clip("speech/nonspeech/music-vibe-ace.flac");
     let lead_ins = [
         silence(40),

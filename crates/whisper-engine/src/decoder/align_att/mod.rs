@@ -12,7 +12,7 @@ mod tracker;
 use std::ops::Range;
 
 use super::alignment::{Attention, token_frames};
-use super::sampling::{argmax, log_sum_exp, probability};
+use super::logits::{argmax, log_sum_exp, probability};
 use super::{DecodeSession, Decoder, DecoderError, EncodedWindow, TokenSuppressor};
 use checks::{first_crowded, has_rewound, is_loop, is_stuck};
 use tracker::AttentionTracker;

@@ -2,7 +2,7 @@
 //! Which frame a token attends to, compared with all tokens before it.
 
 use crate::decoder::alignment::{Attention, FILTER_REACH, add_median_filtered};
-use crate::decoder::sampling::argmax;
+use crate::decoder::logits::argmax;
 use whisper_frontend::EncoderFrame;
 
 /// Mean and variance of each head's weight on each frame, over the rows so far. They are kept up to

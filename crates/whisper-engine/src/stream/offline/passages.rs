@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn passages_longer_than_a_window_are_cut_where_it_is_quiet() {
+    fn passages_longer_than_a_window_are_cut() {
         let voice = [(2500, 0.9), (40, 0.0), (2000, 0.9), (200, 0.0)];
         let found = passages(0.5, &voice);
         assert_eq!(found.len(), 2);
