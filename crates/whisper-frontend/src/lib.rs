@@ -43,7 +43,7 @@
 //! assert!((0.0..=1.0).contains(&voice));
 //!
 //! let mut window = Array2::zeros((WINDOW_FRAMES, 80));
-//! ring.pack_window(ring.start(), WINDOW, window.view_mut());
+//! ring.pack_window(&[ring.start()..ring.start() + WINDOW], window.view_mut());
 //! assert!(window.iter().all(|x| x.abs() <= 2.0));
 //! ```
 

@@ -76,7 +76,9 @@ fn run(
             detector.push(taken, &mut ring);
             rest = after;
             if ring.free_rows() == 0 {
-                ring.pack_window(ring.start(), MelFrame::new(100), window.view_mut());
+                let start = ring.start();
+                let row = start..start + MelFrame::new(100);
+                ring.pack_window(&[row], window.view_mut());
                 ring.release(ring.start() + MelFrame::new(50));
             }
         }

@@ -343,7 +343,7 @@ fn real_speech_agrees_with_the_golden_spectrogram() {
         ring.commit_row();
     }
     let mut packed = Array2::from_elem((WINDOW_FRAMES, 80), f32::NAN);
-    ring.pack_window(MelFrame::ZERO, WINDOW, packed.view_mut());
+    ring.pack_window(&[MelFrame::ZERO..WINDOW], packed.view_mut());
 
     let pairs = || {
         packed

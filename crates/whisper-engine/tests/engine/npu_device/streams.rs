@@ -45,7 +45,7 @@ fn engine(model: Arc<Model>, encoder: impl Encoder + 'static, threads: usize) ->
 fn encode<'a>(engine: &'a Engine, run: &'a AudioRun) -> (EncodedWindow, DecoderTurn<'a>) {
     let turn = engine.turn(run).expect("the run was not cancelled");
     let rows = MelFrame::ZERO..MelFrame::from_usize(FRAMES);
-    turn.encode(rows).expect("a window is lost")
+    turn.encode(&[rows]).expect("a window is lost")
 }
 
 /// A pass of the decoder's.
