@@ -242,10 +242,11 @@ fn reverse_playback_passes_time_without_text() {
 #[test]
 fn live_upstream_never_waits_and_drops_are_counted() {
     init();
-    let mut listener = Listener::before_data("mode=offline", "ANY");
+    let mut listener = Listener::before_data("mode=offline vad-threshold=0", "ANY");
     listener.harness.set_live(true);
     listener.harness.set_src_caps_str(AUDIO);
-    // Three minutes within a moment wait for the worker, two hours are too much.
+    // Three minutes within a moment wait for the worker, two hours are too much. All of it counts as
+    // speech: silence would be passed over.
     let silence = vec![0i16; 10 * RATE];
     for ten in 0..720 {
         listener.push(timed(s16(&silence), seconds(10 * ten), seconds(10)));

@@ -13,7 +13,7 @@ const SHORT_LOGPROB_THRESHOLD: f32 = -0.7;
 /// An utterance with less voice is a short one.
 const SHORT: MelFrame = MelFrame::new(150);
 /// Voice that is clearly one, and what its guesses must be to count for silence.
-const CLEAR: f32 = 0.87;
+pub const CLEAR: f32 = 0.87;
 const CLEAR_LOGPROB_THRESHOLD: f32 = -1.5;
 /// A known hallucination needs at least so much voice and trust to be believed.
 const BOILERPLATE_NO_SPEECH: f32 = 0.3;
@@ -107,12 +107,11 @@ pub fn is_too_fast(text: &str, voiced: MelFrame) -> bool {
     letters > LETTERS_AT_FIRST + LETTERS_PER_SECOND * voiced.get() / MelFrame::PER_SECOND
 }
 
-/// Whether a text is a part of what the model was told to have been said before. What was really
-/// said comes without having been told, too.
+/// Whether a text has no word but those that the model was told to have been said before. What was
+/// really said comes without having been told, too.
 pub fn is_echo(text: &str, prompt: &str) -> bool {
     let (said, told) = (words(text), words(prompt));
-    let is_part = |from: &[String]| from == said;
-    !said.is_empty() && told.windows(said.len()).any(is_part)
+    !said.is_empty() && said.iter().all(|word| told.contains(word))
 }
 
 /// Whether two words differ in nothing but case and punctuation.
@@ -244,10 +243,10 @@ mod tests {
     }
 
     #[test]
-    fn an_echo_is_a_part_of_the_prompt_and_nothing_else() {
+    fn an_echo_has_words_of_the_prompt_and_no_others() {
         let prompt = "The assistant is called Jarvix. Ask it anything.";
         assert!(is_echo(" The assistant is called Jarvix.", prompt));
-        assert!(is_echo(" called jarvix!", prompt));
+        assert!(is_echo(" Jarvix is called jarvix!", prompt));
         assert!(!is_echo(
             " The assistant is called Jarvix, I think.",
             prompt

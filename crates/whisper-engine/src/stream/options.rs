@@ -6,7 +6,6 @@ use std::time::Duration;
 use whisper_model::Model;
 
 use super::Policy;
-use super::prompt::initial_tokens;
 
 /// What to make of the speech.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -92,11 +91,6 @@ impl TranscribeOptions {
             }
             _ => Ok(()),
         }
-    }
-
-    /// Whether the initial prompt is longer than the model takes: its beginning will not count.
-    pub fn is_prompt_cut(&self, model: &Model) -> bool {
-        initial_tokens(self, model).1
     }
 
     /// Whisper's code of the language that is asked for, if the model knows it.

@@ -80,9 +80,16 @@ impl PromptBuilder {
     }
 }
 
+impl TranscribeOptions {
+    /// Whether the initial prompt is longer than the model takes: its beginning will not count.
+    pub fn is_prompt_cut(&self, model: &Model) -> bool {
+        initial_tokens(self, model).1
+    }
+}
+
 /// The tokens of the initial prompt, as many as the model takes, the last ones; and whether that is
 /// not all of it.
-pub fn initial_tokens(options: &TranscribeOptions, model: &Model) -> (Vec<u32>, bool) {
+fn initial_tokens(options: &TranscribeOptions, model: &Model) -> (Vec<u32>, bool) {
     // As many as openai/whisper takes: half of the context, less the token that they follow.
     let most = model.config.text_ctx / 2 - 1;
     let text = options.initial_prompt.as_deref().map_or("", str::trim);

@@ -195,10 +195,7 @@ mod tests {
             verdict(3, " The assistant is Jarvix.", -0.1, 0.1),
             Verdict::Refused
         );
-        assert_eq!(
-            verdict(3, " Jarvix is the assistant.", -0.1, 0.1),
-            Verdict::Sound
-        );
+        assert_eq!(verdict(3, " Ask the assistant.", -0.1, 0.1), Verdict::Sound);
     }
 
     #[test]

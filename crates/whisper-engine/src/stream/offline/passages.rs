@@ -56,6 +56,18 @@ impl Passage {
         })
     }
 
+    /// What is voice at both ends and between two frames; all of it where there is no voice: attention
+    /// places words in the pauses beside them, too.
+    pub fn voiced_part(&self, start: MelFrame, end: MelFrame) -> (MelFrame, MelFrame) {
+        let is_within = |range: &&Range<MelFrame>| range.start < end && start < range.end;
+        let first = self.voiced.iter().find(is_within);
+        let last = self.voiced.iter().rfind(is_within);
+        match first.zip(last) {
+            Some((first, last)) => (start.max(first.start), end.min(last.end)),
+            None => (start, end),
+        }
+    }
+
     /// Whether attention to a frame may stand for the passage's voice.
     pub fn is_near_voice(&self, frame: MelFrame) -> bool {
         let first = self
@@ -323,6 +335,19 @@ mod tests {
         }
         found.extend(finder.next(&ring(&grown), true));
         assert_eq!(found, whole);
+    }
+
+    #[test]
+    fn words_are_cut_to_the_voice_at_their_ends() {
+        let passage = Passage {
+            span: f(0)..f(1000),
+            voiced: vec![f(100)..f(300), f(500)..f(700)],
+            clarity: 0.9,
+        };
+        assert_eq!(passage.voiced_part(f(50), f(200)), (f(100), f(200)));
+        assert_eq!(passage.voiced_part(f(250), f(900)), (f(250), f(700)));
+        assert_eq!(passage.voiced_part(f(320), f(550)), (f(500), f(550)));
+        assert_eq!(passage.voiced_part(f(320), f(400)), (f(320), f(400)));
     }
 
     #[test]

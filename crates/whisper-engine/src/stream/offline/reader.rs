@@ -6,6 +6,7 @@ use super::window::{Encoded, Window};
 use crate::decoder::{DecodeRequest, Hypothesis, TokenSuppressor, Transcript};
 use crate::engine::{DecoderTurn, Engine, EngineError};
 use crate::stream::TranscribeOptions;
+use crate::stream::guards;
 use crate::stream::prompt::PromptBuilder;
 use whisper_frontend::AudioRun;
 
@@ -29,6 +30,14 @@ struct Manner {
     temperature: f32,
     /// Whether the model is told what might have been said before.
     prompted: bool,
+}
+
+impl Manner {
+    /// Models repeat the prompt where they understand nothing: it is left out where the voice is not
+    /// clear.
+    fn is_prompted(self, window: &Window) -> bool {
+        self.prompted && window.clarity() >= guards::CLEAR
+    }
 }
 
 impl WindowReader {
@@ -117,7 +126,7 @@ impl WindowReader {
         manner: Manner,
         turn: &DecoderTurn,
     ) -> Result<Vec<Attempt>, EngineError> {
-        let prompt = |(window, _): &&Encoded| match manner.prompted {
+        let prompt = |(window, _): &&Encoded| match manner.is_prompted(window) {
             true => self.prompt.prompt(window.language, &[]),
             false => self.prompt.bare_prompt(window.language, &[]),
         };
@@ -155,7 +164,7 @@ impl WindowReader {
         };
         let timed = turn.time_words(&transcript, encoded, window.frames().to_encoder())?;
         let text = self.engine.model().tokenizer.decode(&hypothesis.tokens);
-        let prompt = match manner.prompted {
+        let prompt = match manner.is_prompted(window) {
             true => self.prompt.initial_text(),
             false => String::new(),
         };

@@ -115,12 +115,12 @@ impl Window {
             let part = &parts[passage];
             let start = frame(word.start).clamp(part.start, part.end);
             let end = frame(word.end).clamp(start, part.end);
-            let at = |frame: EncoderFrame| {
-                self.passages[passage].span.start + (frame - part.start).to_mel()
-            };
+            let own = &self.passages[passage];
+            let at = |frame: EncoderFrame| own.span.start + (frame - part.start).to_mel();
+            let (start, end) = own.voiced_part(at(start), at(end));
             let word = Word {
-                start: at(start).to_duration(),
-                end: at(end).to_duration(),
+                start: start.to_duration(),
+                end: end.to_duration(),
                 ..word.clone()
             };
             PlacedWord { word, passage }
@@ -235,9 +235,9 @@ mod tests {
             (frame(word.start), frame(word.end), *passage)
         });
         let expected = [
-            (100, 150, 0),
-            (250, 300, 0),
-            (1000, 1040, 1),
+            (110, 150, 0),
+            (250, 290, 0),
+            (1010, 1040, 1),
             (1040, 1050, 1),
             (1390, 1400, 1),
             (6090, 6100, 2),
