@@ -34,7 +34,6 @@ pub fn listen_for(clip: &Clip, request: TranscribeOptions, options: &Options) ->
         interval: interval.unwrap_or(default.interval),
         real_time: false,
         policy: options.agreement.then_some(Policy::Agreement),
-        ..default
     };
     let feed = AudioFeed::new(engine.model().config.n_mels);
     let mut player = Player {
