@@ -12,7 +12,7 @@ use whisper_model::Tokenizer;
 
 /// What is added to the logit of a term's first token, and of each further one.
 const FIRST: f32 = 1.5;
-const FURTHER: f32 = 3.0;
+const FURTHER: f32 = 5.0;
 /// No term has more tokens: what is longer is cut.
 const MAX_TOKENS: usize = 24;
 /// No more terms count.
@@ -21,15 +21,23 @@ const MAX_TERMS: usize = 4096;
 /// Terms by their tokens.
 #[derive(Clone, Debug)]
 pub struct TermTrie {
-    /// Each node's children by token; the root is the first.
-    nodes: Vec<HashMap<u32, usize>>,
+    /// The root is the first.
+    nodes: Vec<Node>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Node {
+    /// The nodes after each token.
+    children: HashMap<u32, usize>,
+    /// Whether a term ends here: nothing speaks for a longer one.
+    is_end: bool,
 }
 
 impl TermTrie {
     /// Of terms as they are to be written.
     pub fn new(terms: &[String], tokenizer: &Tokenizer) -> Self {
         let mut trie = Self {
-            nodes: vec![HashMap::new()],
+            nodes: vec![Node::default()],
         };
         for term in terms.iter().take(MAX_TERMS) {
             let term = term.trim();
@@ -44,23 +52,26 @@ impl TermTrie {
         let mut node = 0;
         for token in tokens.iter().take(MAX_TOKENS) {
             let next = self.nodes.len();
-            node = *self.nodes[node].entry(*token).or_insert(next);
+            node = *self.nodes[node].children.entry(*token).or_insert(next);
             if node == next {
-                self.nodes.push(HashMap::new());
+                self.nodes.push(Node::default());
             }
         }
+        self.nodes[node].is_end = true;
     }
 
     /// Raises the logits of tokens that go on with a term that `text` ends in, or begin one.
     pub fn apply(&self, text: &[u32], logits: &mut [f32]) {
-        let mut bonus: HashMap<u32, f32> = self.nodes[0].keys().map(|t| (*t, FIRST)).collect();
+        let root = self.nodes[0].children.keys();
+        let mut bonus: HashMap<u32, f32> = root.map(|token| (*token, FIRST)).collect();
         for start in text.len().saturating_sub(MAX_TOKENS)..text.len() {
-            let mut node = Some(0);
-            for token in &text[start..] {
-                node = node.and_then(|node| self.nodes[node].get(token).copied());
-            }
-            let children = node.map(|node| self.nodes[node].keys());
-            for token in children.into_iter().flatten() {
+            let node = text[start..].iter().try_fold(0, |node, token| {
+                let children = &self.nodes.get(node)?.children;
+                children.get(token).copied()
+            });
+            let node = node.map(|node| &self.nodes[node]);
+            let open = node.filter(|node| !node.is_end).into_iter();
+            for token in open.flat_map(|node| node.children.keys()) {
                 bonus.insert(*token, FURTHER);
             }
         }

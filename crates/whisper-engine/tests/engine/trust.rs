@@ -205,3 +205,22 @@ fn languages_that_may_not_come_do_not() {
     let transcript = transcribe("base", &speech, options);
     assert_eq!(transcript.language.as_deref(), Some("es"));
 }
+
+/// Names that `tiny.en` does not know.
+#[test]
+#[ignore = "needs ../shared"]
+fn names_that_are_expected_are_written() {
+    let terms = ["Manasseh", "Ephraim", "Sherburn"].map(str::to_owned);
+    for (path, name) in [
+        ("speech/en-read/ls-2609-156975-0007.flac", "Manasseh"),
+        ("speech/en-noisy/music-10db.flac", "Sherburn"),
+    ] {
+        let options = |terms: &[String]| TranscribeOptions {
+            terms: terms.to_vec(),
+            ..TranscribeOptions::default()
+        };
+        let without = transcribe("tiny.en", &clip(path), options(&[])).text();
+        let with = transcribe("tiny.en", &clip(path), options(&terms)).text();
+        assert!(!without.contains(name) && with.contains(name), "{name}");
+    }
+}
