@@ -284,8 +284,19 @@ impl Transcriber for OfflineTranscriber {
 fn judged(window: &Window, attempt: Attempt) -> (Vec<Word>, Vec<Passage>) {
     match attempt.verdict {
         Verdict::Sound => {
+            // Beside clear speech a model writes into music, too.
+            let is_doubtful =
+                |passage: &Passage| window.passages.len() > 1 && passage.clarity < guards::CLEAR;
             let words = window.place(&attempt.timed).into_iter();
-            (words.map(|word| word.word).collect(), attempt.unheard)
+            let words = words.filter(|word| !is_doubtful(&window.passages[word.passage]));
+            let mut again = attempt.unheard;
+            let doubtful = window
+                .passages
+                .iter()
+                .filter(|passage| is_doubtful(passage));
+            again.retain(|passage| !is_doubtful(passage));
+            again.extend(doubtful.cloned());
+            (words.map(|word| word.word).collect(), again)
         }
         _ => (Vec::new(), window.passages.clone()),
     }

@@ -130,18 +130,28 @@ impl Window {
         in_order(words)
     }
 
-    /// Which passage a token belongs to that looks at a frame: after the voice of one, to the next.
+    /// Which passage a token belongs to that looks at a frame: between the voice of two, the one
+    /// whose voice is nearer.
     fn passage_at(&self, attended: EncoderFrame) -> usize {
         let last = self.passages.len().saturating_sub(1);
         let own = self.parts().position(|part| part.contains(&attended));
         let own = own.unwrap_or(last);
         let place = self.frame(attended);
-        let is_after = self.passages.get(own).is_some_and(|passage| {
-            place >= passage.span.start
-                && !passage.is_near_voice(place)
-                && passage.voiced.last().is_some_and(|voice| place > voice.end)
-        });
-        if is_after { (own + 1).min(last) } else { own }
+        let (Some(passage), Some(next)) = (self.passages.get(own), self.passages.get(own + 1))
+        else {
+            return own;
+        };
+        let silent = |from: Option<&MelFrame>, to: MelFrame| match from {
+            Some(from) => to.saturating_sub(*from),
+            None => MelFrame::ZERO,
+        };
+        let since = silent(passage.voiced.last().map(|voice| &voice.end), place);
+        let lead_in = next
+            .voiced
+            .first()
+            .map_or(next.span.start, |voice| voice.start);
+        let until = passage.span.end.saturating_sub(place) + (lead_in - next.span.start);
+        if since > until { own + 1 } else { own }
     }
 }
 
