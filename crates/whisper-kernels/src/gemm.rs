@@ -168,18 +168,44 @@ unsafe fn multiply_row<K: GemmKernel>(
     panels: [Operands<K::Value, K::Value>; 2],
 ) -> [[K::Vector; 2]; 2] {
     let k_groups = panels[0].k_groups;
+    let (a, b_stride) = (panels[0].a, panels[0].b_stride);
+    let b = [panels[0].b, panels[1].b];
     // Even and odd k-groups are summed apart, for the same reason as the two panels.
     let mut odd = [[kernel.splat(0.0); 2]; 2];
     for group in (0..k_groups - k_groups % 2).step_by(2) {
         // SAFETY: the caller promises the same for these k-groups.
         unsafe {
-            add_group(kernel, &mut sums, &panels, group);
-            add_group(kernel, &mut odd, &panels, group + 1);
+            let next = group + 1;
+            let left = a.add(group * K::K_GROUP);
+            sums = add_group(
+                kernel,
+                sums,
+                left,
+                [b[0].add(group * b_stride), b[1].add(group * b_stride)],
+            );
+            let left = a.add(next * K::K_GROUP);
+            odd = add_group(
+                kernel,
+                odd,
+                left,
+                [b[0].add(next * b_stride), b[1].add(next * b_stride)],
+            );
         }
     }
     if k_groups % 2 == 1 {
         // SAFETY: the caller promises the same for this k-group.
-        unsafe { add_group(kernel, &mut sums, &panels, k_groups - 1) };
+        unsafe {
+            let left = a.add((k_groups - 1) * K::K_GROUP);
+            sums = add_group(
+                kernel,
+                sums,
+                left,
+                [
+                    b[0].add((k_groups - 1) * b_stride),
+                    b[1].add((k_groups - 1) * b_stride),
+                ],
+            );
+        }
     }
     for (sums, odd) in sums.iter_mut().zip(odd) {
         *sums = [kernel.add(sums[0], odd[0]), kernel.add(sums[1], odd[1])];
@@ -191,26 +217,22 @@ unsafe fn multiply_row<K: GemmKernel>(
 /// compiler may leave a closure out of line, where the instruction set is not enabled.
 ///
 /// # Safety
-/// As for [`multiply_row`], for this k-group.
+/// A k-group can be read from `left`, and one of a panel from each of `right`.
 #[inline(always)]
 unsafe fn add_group<K: GemmKernel>(
     kernel: K,
-    sums: &mut [[K::Vector; 2]; 2],
-    panels: &[Operands<K::Value, K::Value>; 2],
-    group: usize,
-) {
-    // SAFETY: within what the caller promises for this k-group.
-    let left = unsafe { kernel.broadcast_group(panels[0].a.add(group * K::K_GROUP)) };
-    for (sums, panel) in sums.iter_mut().zip(panels) {
-        // SAFETY: within what the caller promises for this k-group of this panel.
-        let columns = unsafe {
-            let b = panel.b.add(group * panel.b_stride);
-            [
-                kernel.load_groups(b),
-                kernel.load_groups(b.add(K::LANES * K::K_GROUP)),
-            ]
-        };
-        sums[0] = kernel.dot(sums[0], left, columns[0]);
-        sums[1] = kernel.dot(sums[1], left, columns[1]);
+    mut sums: [[K::Vector; 2]; 2],
+    left: *const K::Value,
+    right: [*const K::Value; 2],
+) -> [[K::Vector; 2]; 2] {
+    // SAFETY: within what the caller promises for this k-group of both panels.
+    unsafe {
+        let left = kernel.broadcast_group(left);
+        let half = K::LANES * K::K_GROUP;
+        sums[0][0] = kernel.dot(sums[0][0], left, kernel.load_groups(right[0]));
+        sums[0][1] = kernel.dot(sums[0][1], left, kernel.load_groups(right[0].add(half)));
+        sums[1][0] = kernel.dot(sums[1][0], left, kernel.load_groups(right[1]));
+        sums[1][1] = kernel.dot(sums[1][1], left, kernel.load_groups(right[1].add(half)));
     }
+    sums
 }
