@@ -12,7 +12,7 @@ use crate::input_queue::{Item, QueuedRun, Refused};
 use crate::sample_format::{bytes_per_sample, fingerprint, samples};
 use crate::session::Session;
 use crate::timeline::{Arrival, Irregularities, Placement, RunTimes, Timeline, duration_of};
-use whisper_engine::{AudioFeed, AudioRun, SAMPLE_RATE, Samples, TranscribeOptions, VoiceDetector};
+use whisper_engine::{AudioFeed, AudioRun, SAMPLE_RATE, Samples, TranscribeOptions};
 
 pub struct Input {
     session: Arc<Session>,
@@ -22,8 +22,6 @@ pub struct Input {
     segment: gst::FormattedSegment<ClockTime>,
     timeline: Timeline,
     audio: AudioFeed,
-    /// Until the first run of live text, which alone needs it.
-    detector: Option<VoiceDetector>,
     /// The run that samples go into; it begins with the first of them.
     run: Option<Arc<AudioRun>>,
     /// Times of the next run.
@@ -46,7 +44,7 @@ pub struct Taken {
 }
 
 impl Input {
-    pub fn new(session: Arc<Session>, audio: AudioFeed, detector: VoiceDetector) -> Self {
+    pub fn new(session: Arc<Session>, audio: AudioFeed) -> Self {
         Self {
             session,
             stream_start: None,
@@ -54,7 +52,6 @@ impl Input {
             segment: gst::FormattedSegment::new(),
             timeline: Timeline::new(ClockTime::ZERO),
             audio,
-            detector: Some(detector),
             run: None,
             times: RunTimes::counted_from(ClockTime::ZERO),
             discont: true,
@@ -323,10 +320,6 @@ impl Input {
     fn open_run(&mut self, request: &impl Fn() -> TranscribeOptions) -> Result<bool, FlowError> {
         if self.overloaded && !self.session.input_queue.is_idle() {
             return Ok(false);
-        }
-        if let Some(detector) = self.detector.take() {
-            gst::info!(CAT, "listening for voice with {}", detector.description());
-            self.audio.set_voice(detector);
         }
         let run = Arc::new(self.audio.new_run());
         let queued = QueuedRun {

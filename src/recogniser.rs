@@ -4,13 +4,12 @@
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
-use crate::element::Device;
+use crate::element::{CAT, Device};
 use crate::settings::Settings;
 use whisper_engine::engine::{NpuError, find_npu};
 use whisper_engine::model::{Model, ModelError};
 use whisper_engine::{
-    AudioFeed, Engine, EngineError, OptionsError, TranscribeOptions, VoiceDetector, VoiceError,
-    VoiceModel,
+    AudioFeed, Engine, EngineError, OptionsError, TranscribeOptions, VoiceError, VoiceModel,
 };
 
 /// What an engine is made from: as long as that stays the same, it is kept through all changes of
@@ -125,15 +124,17 @@ impl Recogniser {
         Ok(())
     }
 
-    /// A voice detector for one stream. Reads nothing.
-    pub fn detector(&self) -> VoiceDetector {
+    /// The producer half of one stream, with a voice detector unless `vad-threshold` switches it off.
+    /// Reads nothing.
+    pub fn feed(&self, settings: &Settings) -> AudioFeed {
+        let feed = AudioFeed::new(self.n_mels());
+        if settings.vad_threshold <= 0.0 {
+            return feed;
+        }
         let voice = self.voice.get().cloned();
-        voice.unwrap_or_else(VoiceModel::earshot).detector()
-    }
-
-    /// The producer half of one stream.
-    pub fn feed(&self) -> AudioFeed {
-        AudioFeed::new(self.n_mels())
+        let detector = voice.unwrap_or_else(VoiceModel::earshot).detector();
+        gst::info!(CAT, "listening for voice with {}", detector.description());
+        feed.with_voice(detector)
     }
 
     /// Bands of the mel spectrogram of the model.

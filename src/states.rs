@@ -57,11 +57,7 @@ impl WhisperNpu {
             .clone()
             .ok_or(gst::StateChangeError)?;
         let session = Arc::new(Session::new(settings.mode));
-        *lock(&self.input) = Some(Input::new(
-            session.clone(),
-            recogniser.feed(),
-            recogniser.detector(),
-        ));
+        *lock(&self.input) = Some(Input::new(session.clone(), recogniser.feed(&settings)));
         *lock(&self.session) = Some(session.clone());
         self.request_changed.store(false, Ordering::Relaxed);
         Worker::spawn(&self.obj(), session, recogniser, settings).map_err(|error| {

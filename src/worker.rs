@@ -151,8 +151,7 @@ impl Worker {
     }
 
     /// Says on the bus that the speech does not sound like the language that was asked for.
-    fn warn_of_language(&self, spoken: &str) {
-        let asked = self.settings.language_code.as_deref().unwrap_or_default();
+    fn warn_of_language(&self, spoken: &str, asked: &str) {
         if let Some(element) = self.element.upgrade() {
             gst::element_warning!(
                 element,
@@ -202,6 +201,7 @@ impl Worker {
             text_stream.set_language(code)?;
         }
         let translate = request.task == Task::Translate;
+        let asked = request.language.clone().unwrap_or_default();
         let mut transcriber = self.transcriber(request, engine);
         let mut watermark = Duration::ZERO;
         loop {
@@ -225,7 +225,7 @@ impl Worker {
                 match event {
                     TranscriptEvent::Watermark(until) => watermark = until,
                     TranscriptEvent::EndOfUtterance => has_ended = self.session.wants_live_text(),
-                    TranscriptEvent::OtherLanguage(ref code) => self.warn_of_language(code),
+                    TranscriptEvent::OtherLanguage(ref code) => self.warn_of_language(code, &asked),
                     _ => {}
                 }
                 put_text(event, &times, translate, text_stream)?;

@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: MPL-2.0
 //! The producer half of a stream: samples to mel rows and probabilities of voice.
 
+use crate::stream::TranscribeOptions;
+use crate::voice::{VoiceError, VoiceModel};
 use whisper_frontend::mel::MelAnalyzer;
 use whisper_frontend::{AudioRun, Samples, VoiceDetector};
+use whisper_model::Model;
 
 /// The producer half of a stream: writes samples into an [`AudioRun`], as mel rows and, with a
 /// voice detector, probabilities of voice.
@@ -35,6 +38,24 @@ impl AudioFeed {
             analyzer: MelAnalyzer::new(n_mels),
             voice: None,
         }
+    }
+
+    /// For a transcriber with these options: with the voice detector that is given or installed,
+    /// unless all audio counts as speech.
+    pub(crate) fn for_options(
+        options: &TranscribeOptions,
+        model: &Model,
+        voice: Option<VoiceModel>,
+    ) -> Result<Self, VoiceError> {
+        let feed = Self::new(model.config.n_mels);
+        if options.vad_threshold <= 0.0 {
+            return Ok(feed);
+        }
+        let voice = match voice {
+            Some(voice) => voice,
+            None => VoiceModel::installed()?,
+        };
+        Ok(feed.with_voice(voice.detector()))
     }
 
     /// The same, with a voice detector, which a [`LiveTranscriber`](crate::LiveTranscriber) needs.

@@ -77,11 +77,7 @@ impl Engine {
     pub fn stream(&self, options: StreamOptions) -> Result<LiveStream, EngineError> {
         let model = self.model();
         options.transcribe.check(model)?;
-        let voice = match options.voice {
-            Some(voice) => voice,
-            None => VoiceModel::installed()?,
-        };
-        let feed = AudioFeed::new(model.config.n_mels).with_voice(voice.detector());
+        let feed = AudioFeed::for_options(&options.transcribe, model, options.voice)?;
         Ok(LiveStream {
             run: Arc::new(feed.new_run()),
             feed,

@@ -127,11 +127,8 @@ impl<'a> Transcription<'a> {
             duration: total,
             ..Transcript::default()
         };
-        let voice = match self.voice.take() {
-            Some(voice) => voice,
-            None => VoiceModel::installed()?,
-        };
-        let mut source = Source::new(samples, model.config.n_mels, &voice);
+        let feed = AudioFeed::for_options(&self.options, model, self.voice.take())?;
+        let mut source = Source::new(samples, feed);
         self.token.attach(&source.run);
         let mut transcriber = OfflineTranscriber::new(self.engine, self.options.clone());
         loop {
@@ -185,8 +182,7 @@ struct Source<'a> {
 }
 
 impl<'a> Source<'a> {
-    fn new(samples: Samples<'a>, n_mels: usize, voice: &VoiceModel) -> Self {
-        let feed = AudioFeed::new(n_mels).with_voice(voice.detector());
+    fn new(samples: Samples<'a>, feed: AudioFeed) -> Self {
         Self {
             rest: samples,
             run: Arc::new(feed.new_run()),

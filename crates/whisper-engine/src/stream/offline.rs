@@ -36,8 +36,8 @@ use whisper_frontend::mel::{MelRing, WINDOW};
 use whisper_frontend::{AudioRun, MelFrame};
 use window::{Encoded, Window};
 
-/// Passages that begin later after the first one belong to another window.
-const PATIENCE: MelFrame = MelFrame::from_secs(60);
+/// A window holds no passage that begins later after its first one: text must not wait longer.
+const LONGEST_WAIT: MelFrame = MelFrame::from_secs(60);
 /// New audio that is worth a look.
 const LOOK: MelFrame = MelFrame::from_secs(1);
 
@@ -90,7 +90,7 @@ impl OfflineTranscriber {
             let Some(first) = self.passages.front().filter(|_| count > 0) else {
                 break;
             };
-            let may_grow = self.finder.open_start() < first.span.start + PATIENCE;
+            let may_grow = self.finder.open_start() < first.span.start + LONGEST_WAIT;
             if count == self.passages.len() && may_grow && flush == Flush::Wait {
                 break;
             }
@@ -104,7 +104,7 @@ impl OfflineTranscriber {
     fn fitting(&self) -> usize {
         let mut room = WINDOW;
         let first = self.passages.front();
-        let last = first.map_or(MelFrame::ZERO, |first| first.span.start + PATIENCE);
+        let last = first.map_or(MelFrame::ZERO, |first| first.span.start + LONGEST_WAIT);
         let fits = |passage: &&Passage| {
             let left = room.checked_sub(passage.frames());
             room = left.unwrap_or(room);
@@ -120,12 +120,12 @@ impl OfflineTranscriber {
         windows: Vec<Window>,
         run: &AudioRun,
     ) -> Result<Option<Vec<Encoded>>, EngineError> {
-        let Some(mut encoded) = self.reader.encode(windows, run)? else {
+        let Some(encoded) = self.reader.encode(windows, run)? else {
             return Ok(None);
         };
         let languages = self.languages(&encoded)?;
         let mut done = Vec::new();
-        for ((mut window, features), languages) in encoded.drain(..).zip(languages) {
+        for ((mut window, features), languages) in encoded.into_iter().zip(languages) {
             window.language = languages.first().copied().flatten();
             let parts = window.parted(&languages);
             if parts.len() == 1 {

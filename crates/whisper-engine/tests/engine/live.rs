@@ -154,15 +154,7 @@ fn guards_reject_most_hallucinations() {
     };
     let mut counters = StreamCounters::default();
     let (mut words, mut clips) = (0, 0);
-    for name in [
-        "music-vibe-ace",
-        "music-sugar-plum",
-        "whale",
-        "ambience-a",
-        "room-tone",
-        "silence",
-        "pink-30db",
-    ] {
+    for name in crate::NONSPEECH {
         let samples = clip(&format!("nonspeech/{name}.flac"));
         let request = ("tiny.en", request.clone());
         let recorded = listen_for(&samples, &samples, request, steady());
@@ -269,15 +261,7 @@ fn nothing_is_printed_without_speech() {
         "silero",
         "scripts/fetch-model silero-vad"
     );
-    for name in [
-        "music-vibe-ace",
-        "music-sugar-plum",
-        "whale",
-        "ambience-a",
-        "room-tone",
-        "silence",
-        "pink-30db",
-    ] {
+    for name in crate::NONSPEECH {
         let samples = clip(&format!("nonspeech/{name}.flac"));
         let recorded = listen(&samples, "tiny.en", steady());
         assert_eq!(recorded.text(), "", "{name}");

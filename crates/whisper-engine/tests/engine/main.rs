@@ -13,3 +13,14 @@ mod npu_device;
 mod offline;
 mod trust;
 mod words;
+
+/// Clips of the collection in which nobody speaks or sings.
+const NONSPEECH: [&str; 7] = [
+    "music-vibe-ace",
+    "music-sugar-plum",
+    "whale",
+    "ambience-a",
+    "room-tone",
+    "silence",
+    "pink-30db",
+];

@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use crate::NONSPEECH;
 use test_support::{read_flac, shared};
 use whisper_engine::{Device, Engine, TranscribeOptions, Transcript};
 
@@ -143,16 +144,6 @@ fn nobody_says_the_prompt_in_music_and_noise() {
     }
 }
 
-const NONSPEECH: [&str; 7] = [
-    "music-vibe-ace",
-    "music-sugar-plum",
-    "whale",
-    "ambience-a",
-    "room-tone",
-    "silence",
-    "pink-30db",
-];
-
 #[test]
 #[ignore = "needs ../shared"]
 fn language_is_that_of_the_speech_not_its_lead_in() {
@@ -178,7 +169,7 @@ fn language_is_that_of_the_speech_not_its_lead_in() {
                 );
             }
             let same = common_words(&alone.text(), &transcript.text());
-            assert!(same >= 0.5, "{name} {number}: {same}");
+            assert!(same >= 0.6, "{name} {number}: {same}");
         }
     }
 }

@@ -70,12 +70,19 @@ impl Passage {
 
     /// Whether attention to a frame may stand for the passage's voice.
     pub fn is_near_voice(&self, frame: MelFrame) -> bool {
-        let first = self
-            .voiced
-            .first()
-            .map_or(self.span.start, |range| range.start);
-        let last = self.voiced.last().map_or(self.span.end, |range| range.end);
-        first <= frame + REACH && frame < last + REACH
+        self.voice_start() <= frame + REACH && frame < self.voice_end() + REACH
+    }
+
+    /// Where the voice begins.
+    pub fn voice_start(&self) -> MelFrame {
+        let first = self.voiced.first();
+        first.map_or(self.span.start, |range| range.start)
+    }
+
+    /// Where the voice ends.
+    pub fn voice_end(&self) -> MelFrame {
+        let last = self.voiced.last();
+        last.map_or(self.span.end, |range| range.end)
     }
 
     /// Frames with voice.

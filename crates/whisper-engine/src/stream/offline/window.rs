@@ -141,16 +141,9 @@ impl Window {
         else {
             return own;
         };
-        let silent = |from: Option<&MelFrame>, to: MelFrame| match from {
-            Some(from) => to.saturating_sub(*from),
-            None => MelFrame::ZERO,
-        };
-        let since = silent(passage.voiced.last().map(|voice| &voice.end), place);
-        let lead_in = next
-            .voiced
-            .first()
-            .map_or(next.span.start, |voice| voice.start);
-        let until = passage.span.end.saturating_sub(place) + (lead_in - next.span.start);
+        let since = place.saturating_sub(passage.voice_end());
+        let lead_in = next.voice_start() - next.span.start;
+        let until = passage.span.end.saturating_sub(place) + lead_in;
         if since > until { own + 1 } else { own }
     }
 }
