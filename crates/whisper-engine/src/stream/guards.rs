@@ -52,10 +52,14 @@ pub fn judge(result: &AlignAttResult, voiced: MelFrame, last: bool) -> Option<Re
         Stop::Rewound | Stop::Stuck => return Some(RejectReason::Unsteady),
         Stop::EndOfText | Stop::EndOfAudio => {}
     }
-    let guess = result.avg_logprob < LOGPROB_THRESHOLD && result.no_speech > NO_SPEECH;
-    let doubtful =
-        result.no_speech > SHORT_NO_SPEECH || result.avg_logprob < SHORT_LOGPROB_THRESHOLD;
-    (guess || (last && voiced < SHORT && doubtful)).then_some(RejectReason::Silence)
+    let evidence = Evidence::of(result, voiced);
+    // More words may yet make a short beginning clear.
+    let is_silent = if last {
+        evidence.is_silent()
+    } else {
+        evidence.is_guess()
+    };
+    is_silent.then_some(RejectReason::Silence)
 }
 
 /// What is known of a text and the voice that it is to stand for.
@@ -73,20 +77,30 @@ pub struct Evidence {
 }
 
 impl Evidence {
+    /// Of a live update.
+    pub fn of(result: &AlignAttResult, voiced: MelFrame) -> Self {
+        Self {
+            avg_logprob: result.avg_logprob,
+            no_speech: result.no_speech,
+            voiced,
+            clarity: 0.0,
+        }
+    }
+
+    /// Whether the model guesses, and hears no speech.
+    fn is_guess(self) -> bool {
+        self.avg_logprob < LOGPROB_THRESHOLD && self.no_speech > NO_SPEECH
+    }
+
     /// Whether nobody speaks.
     pub fn is_silent(self) -> bool {
-        let Self {
-            avg_logprob,
-            no_speech,
-            voiced,
-            clarity,
-        } = self;
-        if voiced < SHORT && clarity >= CLEAR {
-            return avg_logprob < CLEAR_LOGPROB_THRESHOLD && no_speech > NO_SPEECH;
+        let is_short = self.voiced < SHORT;
+        if is_short && self.clarity >= CLEAR {
+            return self.avg_logprob < CLEAR_LOGPROB_THRESHOLD && self.no_speech > NO_SPEECH;
         }
-        let guess = avg_logprob < LOGPROB_THRESHOLD && no_speech > NO_SPEECH;
-        let doubtful = no_speech > SHORT_NO_SPEECH && avg_logprob < SHORT_LOGPROB_THRESHOLD;
-        guess || (voiced < SHORT && doubtful)
+        let is_doubtful =
+            self.no_speech > SHORT_NO_SPEECH || self.avg_logprob < SHORT_LOGPROB_THRESHOLD;
+        self.is_guess() || (is_short && is_doubtful)
     }
 
     /// Whether a text is a phrase that models write over noise, and nothing speaks for it.

@@ -22,7 +22,7 @@ mod window;
 
 use std::collections::VecDeque;
 
-use super::guards;
+use super::guards::is_same;
 use super::language::LanguageTracker;
 use super::{
     Flush, StreamCounters, TranscribeOptions, Transcriber, TranscriptEvent, Word, language_event,
@@ -87,11 +87,12 @@ impl OfflineTranscriber {
         let mut windows = Vec::new();
         while windows.len() < MAX_SEQUENCES {
             let count = self.fitting();
-            let Some(first) = self.passages.front().filter(|_| count > 0) else {
+            let Some(first) = self.passages.front() else {
                 break;
             };
-            let may_grow = self.finder.open_start() < first.span.start + LONGEST_WAIT;
-            if count == self.passages.len() && may_grow && flush == Flush::Wait {
+            let is_open = self.finder.open_start() < first.span.start + LONGEST_WAIT;
+            let may_grow = count == self.passages.len() && is_open && first.is_clear();
+            if may_grow && flush == Flush::Wait {
                 break;
             }
             windows.push(Window::new(self.passages.drain(..count).collect()));
@@ -100,15 +101,20 @@ impl OfflineTranscriber {
     }
 
     /// How many of the passages fit into the next window. That does not depend on how much of the run
-    /// is there.
+    /// is there. What is not clearly a voice is recognised alone: beside speech, models write into
+    /// music, too.
     fn fitting(&self) -> usize {
-        let mut room = WINDOW;
-        let first = self.passages.front();
-        let last = first.map_or(MelFrame::ZERO, |first| first.span.start + LONGEST_WAIT);
+        let Some(first) = self.passages.front() else {
+            return 0;
+        };
+        if !first.is_clear() {
+            return 1;
+        }
+        let (mut room, last) = (WINDOW, first.span.start + LONGEST_WAIT);
         let fits = |passage: &&Passage| {
             let left = room.checked_sub(passage.frames());
             room = left.unwrap_or(room);
-            left.is_some() && passage.span.start < last
+            left.is_some() && passage.span.start < last && passage.is_clear()
         };
         self.passages.iter().take_while(fits).count()
     }
@@ -186,6 +192,7 @@ impl OfflineTranscriber {
         let (mut texts, mut again) = (Vec::new(), Vec::new());
         for (number, ((window, _), attempt)) in encoded.iter().zip(attempts).enumerate() {
             let (words, unheard) = judged(window, attempt);
+            self.counters.passages_lost += u64::from(words.is_empty() && unheard.is_empty());
             let alone = |passage| (number, Window::alone(passage, window.language));
             again.extend(unheard.into_iter().map(alone));
             texts.push(WindowWords {
@@ -217,9 +224,12 @@ impl OfflineTranscriber {
         };
         let attempts = self.reader.read_carefully(&encoded, run)?;
         let words = encoded.iter().zip(attempts).map(|((window, _), attempt)| {
-            let words = window.place(&attempt.timed).into_iter();
-            let words = words.filter(|_| attempt.is_printed());
-            words.map(|word| word.word).collect()
+            let words = window.place(&attempt.timed);
+            if attempt.is_printed() {
+                words
+            } else {
+                Vec::new()
+            }
         });
         Ok(words.collect())
     }
@@ -283,21 +293,9 @@ impl Transcriber for OfflineTranscriber {
 /// The words of an attempt, and the passages that are to be recognised again.
 fn judged(window: &Window, attempt: Attempt) -> (Vec<Word>, Vec<Passage>) {
     match attempt.verdict {
-        Verdict::Sound => {
-            // Beside clear speech a model writes into music, too.
-            let is_doubtful =
-                |passage: &Passage| window.passages.len() > 1 && passage.clarity < guards::CLEAR;
-            let words = window.place(&attempt.timed).into_iter();
-            let words = words.filter(|word| !is_doubtful(&window.passages[word.passage]));
-            let mut again = attempt.unheard;
-            let doubtful = window
-                .passages
-                .iter()
-                .filter(|passage| is_doubtful(passage));
-            again.retain(|passage| !is_doubtful(passage));
-            again.extend(doubtful.cloned());
-            (words.map(|word| word.word).collect(), again)
-        }
+        Verdict::Sound => (window.place(&attempt.timed), attempt.unheard),
+        // It was recognised alone.
+        Verdict::Silent if window.passages.len() == 1 => (Vec::new(), Vec::new()),
         _ => (Vec::new(), window.passages.clone()),
     }
 }
@@ -309,10 +307,7 @@ fn insert(words: &mut Vec<Word>, more: Vec<Word>) {
         return;
     };
     let (start, end) = (first.start, last.end);
-    let is_there = |word: &Word| {
-        more.iter()
-            .any(|other| guards::is_same(&word.text, &other.text))
-    };
+    let is_there = |word: &Word| more.iter().any(|other| is_same(&word.text, &other.text));
     let is_within = |word: &Word| start <= word.end && word.start <= end;
     words.retain(|word| !(is_within(word) && is_there(word)));
     let middle = |word: &Word| (word.start + word.end) / 2;

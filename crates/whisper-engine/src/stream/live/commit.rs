@@ -39,13 +39,7 @@ impl LiveTranscriber {
                 // It may be the beginning of something.
                 return Vec::new();
             }
-            let evidence = Evidence {
-                avg_logprob: result.avg_logprob,
-                no_speech: result.no_speech,
-                voiced: due.voiced,
-                clarity: 0.0,
-            };
-            if evidence.is_invented(&text) {
+            if Evidence::of(&result, due.voiced).is_invented(&text) {
                 rejected = Some(RejectReason::Boilerplate);
             }
         }

@@ -4,6 +4,7 @@
 use std::ops::Range;
 
 use super::cut;
+use crate::stream::guards::CLEAR;
 use whisper_frontend::MelFrame;
 use whisper_frontend::mel::{MelRing, WINDOW};
 
@@ -34,6 +35,11 @@ pub struct Passage {
 }
 
 impl Passage {
+    /// Whether it is clearly a voice.
+    pub fn is_clear(&self) -> bool {
+        self.clarity >= CLEAR
+    }
+
     /// How many frames it has.
     pub fn frames(&self) -> MelFrame {
         self.span.end - self.span.start

@@ -107,7 +107,7 @@ impl Window {
 
     /// The words of a text, at their times in the run. A word belongs to the passage that its first
     /// token looks into: the path of the alignment may have it wait in the one before.
-    pub fn place(&self, text: &TimedText) -> Vec<PlacedWord> {
+    pub fn place(&self, text: &TimedText) -> Vec<Word> {
         let frame = |time: Duration| MelFrame::from_duration(time).to_encoder();
         let parts: Vec<_> = self.parts().collect();
         let place = |(word, attended): (&Word, &EncoderFrame)| {
@@ -118,12 +118,11 @@ impl Window {
             let own = &self.passages[passage];
             let at = |frame: EncoderFrame| own.span.start + (frame - part.start).to_mel();
             let (start, end) = own.voiced_part(at(start), at(end));
-            let word = Word {
+            Word {
                 start: start.to_duration(),
                 end: end.to_duration(),
                 ..word.clone()
-            };
-            PlacedWord { word, passage }
+            }
         };
         let words = text.words.iter().zip(&text.word_attended);
         let words: Vec<_> = words.filter(|_| !parts.is_empty()).map(place).collect();
@@ -148,17 +147,10 @@ impl Window {
     }
 }
 
-/// A word, and the passage of the window in which it was said.
-#[derive(Clone, Debug, PartialEq)]
-pub struct PlacedWord {
-    pub word: Word,
-    pub passage: usize,
-}
-
 /// No word begins before the one before it ends.
-fn in_order(mut words: Vec<PlacedWord>) -> Vec<PlacedWord> {
+fn in_order(mut words: Vec<Word>) -> Vec<Word> {
     let mut reached = Duration::ZERO;
-    for PlacedWord { word, .. } in &mut words {
+    for word in &mut words {
         word.start = word.start.max(reached);
         word.end = word.end.max(word.start);
         reached = word.end;
@@ -233,17 +225,17 @@ mod tests {
             (690, 700, 348),
         ]);
         let placed = window().place(&text);
-        let times = placed.iter().map(|PlacedWord { word, passage }| {
+        let times = placed.iter().map(|word| {
             let frame = |time| MelFrame::from_duration(time).get();
-            (frame(word.start), frame(word.end), *passage)
+            (frame(word.start), frame(word.end))
         });
         let expected = [
-            (110, 150, 0),
-            (250, 290, 0),
-            (1010, 1040, 1),
-            (1040, 1050, 1),
-            (1390, 1400, 1),
-            (6090, 6100, 2),
+            (110, 150),
+            (250, 290),
+            (1010, 1040),
+            (1040, 1050),
+            (1390, 1400),
+            (6090, 6100),
         ];
         assert_eq!(times.collect::<Vec<_>>(), expected);
     }
