@@ -42,6 +42,10 @@ use offline::{Transcriber, Transcript};
 use options::{Options, USAGE};
 
 fn main() -> Result<()> {
+    if std::env::args().any(|argument| argument == "--help") {
+        print!("{USAGE}");
+        return Ok(());
+    }
     let options = match Options::parse(std::env::args().skip(1)) {
         Ok(options) => options,
         Err(error) => bail!("{error:#}\n\n{USAGE}"),

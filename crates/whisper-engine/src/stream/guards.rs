@@ -29,6 +29,9 @@ const LETTERS_PER_SECOND: u64 = 26;
 /// An ideograph takes as long as so many letters.
 const IDEOGRAPH: u64 = 2;
 
+/// So many letters in a row, one by one, are more than a name that is spelled.
+const SPELLED: usize = 6;
+
 /// Why an update was thrown away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RejectReason {
@@ -121,6 +124,15 @@ pub fn is_too_fast(text: &str, voiced: MelFrame) -> bool {
         .map(weight)
         .sum();
     letters > LETTERS_AT_FIRST + LETTERS_PER_SECOND * voiced.get() / MelFrame::PER_SECOND
+}
+
+/// Whether a text has letters one by one ("s-n-a-s-j-r-n"), as Whisper writes what it cannot make out.
+pub fn is_spelled(text: &str) -> bool {
+    let is_letter = |part: &str| part.len() == 1 && part.chars().all(|c| c.is_ascii_alphabetic());
+    let parts: Vec<_> = text.split(|c: char| !c.is_alphanumeric()).collect();
+    parts
+        .windows(SPELLED)
+        .any(|row| row.iter().all(|part| is_letter(part)))
 }
 
 /// Whether a text has no word but those that the model was told to have been said before. What was
@@ -256,6 +268,15 @@ mod tests {
         assert!(!is_too_fast(" doctor", MelFrame::new(20)));
         let chinese = "知识就是力量知识就是力量知识就是力量";
         assert!(!is_too_fast(chinese, seconds(3)) && is_too_fast(chinese, seconds(1)));
+    }
+
+    #[test]
+    fn letters_one_by_one_are_spelled() {
+        assert!(is_spelled(" warning the dera-e-s-n-a-s-n-a-s-j-r-n-e-j-p."));
+        assert!(!is_spelled(
+            " It is spelled J-A-R-V-S, and I am a well-to-do man."
+        ));
+        assert!(!is_spelled("") && !is_spelled(" ...!! - - - - - -"));
     }
 
     #[test]

@@ -101,7 +101,7 @@ impl Attempt {
         {
             return Verdict::Refused;
         }
-        if self.hypothesis.avg_logprob < LOGPROB {
+        if self.hypothesis.avg_logprob < LOGPROB || guards::is_spelled(text) {
             return Verdict::Unsure;
         }
         Verdict::Sound
