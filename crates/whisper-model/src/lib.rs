@@ -50,6 +50,7 @@
 //! q5_1, q8_0 and the k-quants. Without it they are refused. Each read of a weight dequantises it
 //! to f32, so such a model saves disk, but not yet memory.
 
+mod bounded;
 mod config;
 pub mod ctranslate2;
 mod cursor;

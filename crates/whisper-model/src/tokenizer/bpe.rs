@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: MPL-2.0
 //! Byte-pair encoding.
 
-use std::collections::HashMap;
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
+use std::iter::successors;
+use std::ops::Range;
 
 use fancy_regex::Regex;
 
@@ -69,18 +72,98 @@ impl Bpe {
         tokens
     }
 
-    /// Joins neighbours until no two make a token. Quadratic in the length of the piece, which is a
-    /// word.
+    /// Joins neighbours until no two make a token.
     fn encode_piece(&self, piece: &[u8], tokens: &mut Vec<u32>) {
         if let Some(token) = self.ranks.get(piece) {
             tokens.push(*token);
             return;
         }
-        // Parts are piece[bounds[i]..bounds[i + 1]].
+        let mut parts = Parts::bytes(piece.len());
+        // The pairs that make a token, the lowest rank first and of the same rank the leftmost. An
+        // entry is stale when one of its parts has been joined to another: the queue, unlike a
+        // search for the next pair, keeps a text without spaces from costing its square.
+        let mut queue = BinaryHeap::new();
+        let offer = |queue: &mut BinaryHeap<_>, pair: [usize; 3]| {
+            let rank = self.ranks.get(&piece[pair[0]..pair[2]]);
+            queue.extend(rank.map(|rank| Reverse((*rank, pair))));
+        };
+        for start in 0..piece.len().saturating_sub(1) {
+            offer(&mut queue, [start, start + 1, start + 2]);
+        }
+        while let Some(Reverse((_, pair))) = queue.pop() {
+            if !parts.join(pair) {
+                continue;
+            }
+            let [start, _, end] = pair;
+            if start > 0 {
+                offer(&mut queue, [parts.starts[start], start, end]);
+            }
+            if end < piece.len() {
+                offer(&mut queue, [start, end, parts.ends[end]]);
+            }
+        }
+        tokens.extend(parts.iter().filter_map(|part| self.ranks.get(&piece[part])));
+    }
+}
+
+/// How a piece is divided. Parts are known by the place where they begin or end.
+struct Parts {
+    /// Where the part ends that begins here; 0 where none begins.
+    ends: Vec<usize>,
+    /// Where the part begins that ends here.
+    starts: Vec<usize>,
+}
+
+impl Parts {
+    /// Each byte is a part.
+    fn bytes(length: usize) -> Self {
+        Parts {
+            ends: (1..=length).collect(),
+            starts: (0..=length).map(|end| end.saturating_sub(1)).collect(),
+        }
+    }
+
+    /// Joins two parts, given by start, middle and end; false if there are no such parts any more.
+    fn join(&mut self, [start, middle, end]: [usize; 3]) -> bool {
+        if self.ends[start] != middle || self.ends[middle] != end {
+            return false;
+        }
+        self.ends[start] = end;
+        self.ends[middle] = 0;
+        self.starts[end] = start;
+        true
+    }
+
+    fn iter(&self) -> impl Iterator<Item = Range<usize>> {
+        let first = (!self.ends.is_empty()).then(|| 0..self.ends[0]);
+        successors(first, |part| {
+            let end = self.ends.get(part.end)?;
+            Some(part.end..*end)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// All bytes, and the joints of "abcd" in an order of which each is another's neighbour.
+    fn bpe() -> Bpe {
+        let mut tokens: Vec<Box<[u8]>> = (0..=255u8).map(|byte| Box::from([byte])).collect();
+        for joint in [
+            "bc", "ab", "cd", "aa", "abc", "aaaa", "bcd", "dd", "abcd", "cda",
+        ] {
+            tokens.push(joint.as_bytes().into());
+        }
+        Bpe::new(tokens).unwrap()
+    }
+
+    /// The definition: of all pairs that make a token, the lowest and leftmost is joined.
+    fn by_definition(bpe: &Bpe, piece: &[u8]) -> Vec<u32> {
         let mut bounds: Vec<usize> = (0..=piece.len()).collect();
         let rank = |part: &[usize]| {
-            self.ranks
-                .get(&piece[part[0]..part[part.len() - 1]])
+            bpe.ranks
+                .get(&piece[part[0]..*part.last().unwrap()])
                 .copied()
         };
         while let Some((_, left)) = bounds
@@ -92,6 +175,36 @@ impl Bpe {
             let joint: usize = left + 1;
             bounds.remove(joint);
         }
-        tokens.extend(bounds.windows(2).filter_map(rank));
+        bounds.windows(2).filter_map(rank).collect()
+    }
+
+    #[test]
+    fn pairs_are_joined_as_defined_in_every_short_piece() {
+        let bpe = bpe();
+        for length in 0..=7u32 {
+            for number in 0..4usize.pow(length) {
+                let letter = |at| b"abcd"[number / 4usize.pow(at) % 4];
+                let piece: Vec<u8> = (0..length).map(letter).collect();
+                let mut tokens = Vec::new();
+                bpe.encode_piece(&piece, &mut tokens);
+                let whole = bpe.ranks.get(piece.as_slice()).map(|rank| vec![*rank]);
+                let expected = whole.unwrap_or_else(|| by_definition(&bpe, &piece));
+                assert_eq!(tokens, expected, "{piece:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_long_text_without_spaces_has_an_encoding() {
+        // By the square of its length this takes hours.
+        let text = "abcdaabbccdd".repeat(50_000);
+        let bpe = bpe();
+        let tokens = bpe.encode(&text);
+        let bytes: Vec<u8> = tokens
+            .iter()
+            .flat_map(|token| bpe.bytes(*token))
+            .copied()
+            .collect();
+        assert_eq!(bytes, text.as_bytes());
     }
 }

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 
 use serde::Deserialize;
 
+use crate::bounded::{BoundedList, BoundedMap};
 use crate::config::MAX_VOCAB;
 use crate::error::ParseError;
 
@@ -23,8 +24,8 @@ impl Vocabulary {
 
     /// CTranslate2's `vocabulary.json`: a list of byte-level strings.
     pub fn from_json_list(json: &[u8]) -> Result<Self, ParseError> {
-        let tokens: Vec<String> = serde_json::from_slice(json).map_err(unexpected)?;
-        Self::from_byte_level(tokens.iter().map(String::as_str))
+        let tokens: TokenList<String> = serde_json::from_slice(json).map_err(unexpected)?;
+        Self::from_byte_level(tokens.0.iter().map(String::as_str))
     }
 
     /// CTranslate2's `vocabulary.txt`: byte-level strings, one a line. A token may be empty, so
@@ -38,10 +39,8 @@ impl Vocabulary {
     /// `vocab.json` of a slow Hugging Face tokenizer: strings to numbers. The special tokens are
     /// elsewhere.
     pub fn from_vocab_json(json: &[u8]) -> Result<Self, ParseError> {
-        Self::from_numbered(
-            serde_json::from_slice(json).map_err(unexpected)?,
-            Vec::new(),
-        )
+        let vocab: TokenMap = serde_json::from_slice(json).map_err(unexpected)?;
+        Self::from_numbered(vocab, TokenList::default())
     }
 
     /// `tokenizer.json` of a fast Hugging Face tokenizer: the vocabulary and added tokens.
@@ -68,10 +67,8 @@ impl Vocabulary {
         Ok(Vocabulary { tokens })
     }
 
-    fn from_numbered(
-        vocab: HashMap<String, u32>,
-        added: Vec<AddedToken>,
-    ) -> Result<Self, ParseError> {
+    fn from_numbered(vocab: TokenMap, added: TokenList<AddedToken>) -> Result<Self, ParseError> {
+        let (vocab, added) = (vocab.0, added.0);
         let listed = vocab.len() + added.len();
         let mut tokens: Vec<Option<&str>> = vec![None; listed.min(MAX_VOCAB)];
         let numbered = vocab
@@ -130,7 +127,7 @@ impl Vocabulary {
 #[derive(Deserialize)]
 struct TokenizerFile {
     #[serde(default)]
-    added_tokens: Vec<AddedToken>,
+    added_tokens: TokenList<AddedToken>,
     model: TokenizerModel,
 }
 
@@ -142,8 +139,12 @@ struct AddedToken {
 
 #[derive(Deserialize)]
 struct TokenizerModel {
-    vocab: HashMap<String, u32>,
+    vocab: TokenMap,
 }
+
+/// One token more than may be is enough to be refused.
+type TokenList<T> = BoundedList<T, { MAX_VOCAB + 1 }>;
+type TokenMap = BoundedMap<u32, { MAX_VOCAB + 1 }>;
 
 fn unexpected(error: impl std::fmt::Display) -> ParseError {
     ParseError::malformed(format!("not a vocabulary: {error}"))
@@ -201,6 +202,23 @@ mod tests {
         assert!(read(r#"{"b": -1}"#).is_err());
         let gap = br#"{"added_tokens": [{"id": 3, "content": "x"}], "model": {"vocab": {"a": 0, "b": 1, "c": 1}}}"#;
         assert!(Vocabulary::from_tokenizer_json(gap).is_err());
+    }
+
+    #[test]
+    fn vocabularies_are_bounded_while_they_are_read() {
+        let most = MAX_VOCAB + 1;
+        let list = format!("[{}, no list", vec![r#""a""#; most + 1].join(", "));
+        let entries = (0..=most).map(|number| format!(r#""a{number}": {number}"#));
+        let map = format!("{{{}, no map", entries.collect::<Vec<_>>().join(", "));
+        let tokenizer = format!(r#"{{"model": {{"vocab": {map}"#);
+        for read in [
+            Vocabulary::from_json_list(list.as_bytes()),
+            Vocabulary::from_vocab_json(map.as_bytes()),
+            Vocabulary::from_tokenizer_json(tokenizer.as_bytes()),
+        ] {
+            let error = read.err().unwrap().to_string();
+            assert!(error.contains("more than 131073 entries"), "{error}");
+        }
     }
 
     #[test]
