@@ -4,7 +4,7 @@
 //!
 //! | module | what it does |
 //! |---|---|
-//! | `passages`, `cut` | where speech is, parted by pauses |
+//! | `passages`, `cut`, `clarity` | where speech is, parted by pauses and from music |
 //! | `window` | passages side by side, without the silence between |
 //! | `reader`, `attempt` | windows to texts, and which can be trusted |
 //! | `coverage` | voice that became no words: it is recognised again, alone |
@@ -14,6 +14,7 @@
 //! and made as many errors (docs/performance.md).
 
 mod attempt;
+mod clarity;
 mod coverage;
 mod cut;
 mod passages;

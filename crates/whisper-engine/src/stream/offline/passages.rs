@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MPL-2.0
 //! Where speech is: passages, parted by pauses, found in a run that grows.
 
+use std::collections::VecDeque;
 use std::ops::Range;
 
-use super::cut;
+use super::{clarity, cut};
 use crate::stream::guards::CLEAR;
 use whisper_frontend::MelFrame;
 use whisper_frontend::mel::{MelRing, WINDOW};
@@ -14,7 +15,7 @@ const PAUSE: MelFrame = MelFrame::new(100);
 /// words more wrong than with 0.5 s.
 const PADDING: MelFrame = MelFrame::new(50);
 /// Voice that makes a passage; less is a noise.
-const MIN_VOICE: MelFrame = MelFrame::new(7);
+pub const MIN_VOICE: MelFrame = MelFrame::new(7);
 /// How far below the threshold voice may fall without being over (as Silero's iterator has it).
 const HYSTERESIS: f32 = 0.15;
 /// A silence within a passage that parts two stretches of voice.
@@ -110,6 +111,8 @@ pub struct PassageFinder {
     voiced: Vec<Range<MelFrame>>,
     /// The probabilities of voice of the open passage: their sum and their number.
     probabilities: (f32, f32),
+    /// What was found and not handed out.
+    found: VecDeque<Passage>,
 }
 
 impl PassageFinder {
@@ -121,6 +124,7 @@ impl PassageFinder {
             end: MelFrame::ZERO,
             voiced: Vec::new(),
             probabilities: (0.0, 0.0),
+            found: VecDeque::new(),
         }
     }
 
@@ -141,21 +145,30 @@ impl PassageFinder {
     /// The next passage that ended before the last row that is there; `is_last`: nothing follows.
     pub fn next(&mut self, mel: &MelRing, is_last: bool) -> Option<Passage> {
         let until = mel.voice_end();
-        while self.position < until {
-            if self.open_start() + WINDOW <= self.position {
-                return Some(self.cut(mel));
-            }
+        while self.found.is_empty() && self.position < until {
             let frame = self.position;
             let silent_since = self.voiced.last().map(|range| range.end);
-            if silent_since.is_some_and(|end| frame >= end + PAUSE)
-                && let Some(passage) = self.close(self.position)
-            {
-                return Some(passage);
-            }
-            self.position += MelFrame::ONE;
-            self.pass(frame, mel.voice(frame));
+            let passage = if self.open_start() + WINDOW <= frame {
+                Some(self.cut(mel))
+            } else if silent_since.is_some_and(|end| frame >= end + PAUSE) {
+                self.close(frame)
+            } else {
+                self.position += MelFrame::ONE;
+                self.pass(frame, mel.voice(frame));
+                None
+            };
+            self.hand_out(passage, mel);
         }
-        if is_last { self.close(until) } else { None }
+        if self.found.is_empty() && is_last {
+            let passage = self.close(until);
+            self.hand_out(passage, mel);
+        }
+        self.found.pop_front()
+    }
+
+    fn hand_out(&mut self, passage: Option<Passage>, mel: &MelRing) {
+        let parts = passage.map(|passage| clarity::parted(passage, &|frame| mel.voice(frame)));
+        self.found.extend(parts.into_iter().flatten());
     }
 
     fn pass(&mut self, frame: MelFrame, probability: f32) {
