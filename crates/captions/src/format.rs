@@ -1,12 +1,16 @@
 // SPDX-License-Identifier: MPL-2.0
 //! Cues as text in a subtitle format.
 
+mod ass;
+mod file;
 mod json;
 mod markup;
 mod subrip;
+mod text;
 mod webvtt;
 
-pub use json::words as words_as_json;
+pub use file::{FileFormat, FileWriter};
+pub use json::{read_line as cue_from_json, words as words_as_json};
 
 use std::time::Duration;
 

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Timed words to subtitles: cues, lines, and the bytes of SubRip, WebVTT, Pango markup or JSON.
+//! Timed words to subtitles: cues, lines, and the bytes of SubRip, WebVTT, ASS, Pango markup or JSON.
 //!
 //! | step | type | what it does |
 //! |---|---|---|
 //! | 1 | [`Word`] | comes from a speech recogniser, with its start and end |
 //! | 2 | [`Captioner`] | cleans words, breaks lines, and yields [`Cue`]s that never overlap |
-//! | 3 | [`Writer`] | puts cues into a [`Format`] |
+//! | 3 | [`Writer`], [`FileWriter`] | puts cues into a [`Format`], or into a file of a [`FileFormat`] |
 //!
 //! The crate knows no recogniser and no media framework. All times are [`Duration`]s on the
 //! timeline of the words.
@@ -73,7 +73,7 @@ mod word_cues;
 use std::time::Duration;
 
 pub use captioner::Captioner;
-pub use format::{Format, Writer, words_as_json};
+pub use format::{FileFormat, FileWriter, Format, Writer, cue_from_json, words_as_json};
 pub use layout::Layout;
 
 /// A recognised word with its place in time.

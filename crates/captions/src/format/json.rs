@@ -7,13 +7,15 @@
 //! ```
 //!
 //! All of it is on one line. Times are seconds, to the nearest millisecond. `words` holds the words that
-//! the cue is the first to show.
+//! the cue is the first to show. A word that no white space parts from the one before (Chinese,
+//! Japanese, Thai…) has `"spaced":false`.
 
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use crate::Cue;
+use super::printable;
+use crate::{Cue, Word};
 
 #[derive(Serialize)]
 struct CueObject<'a> {
@@ -30,6 +32,36 @@ struct WordObject<'a> {
     start: f64,
     end: f64,
     probability: f32,
+    /// Left out where it is true, as for nearly all languages.
+    #[serde(skip_serializing_if = "is_true")]
+    spaced: bool,
+}
+
+/// What is read again; `text` repeats the lines.
+#[derive(Deserialize)]
+struct ReadCue {
+    start: f64,
+    end: f64,
+    lines: Vec<String>,
+    words: Vec<ReadWord>,
+}
+
+#[derive(Deserialize)]
+struct ReadWord {
+    text: String,
+    start: f64,
+    end: f64,
+    probability: f32,
+    #[serde(default = "yes")]
+    spaced: bool,
+}
+
+fn is_true(spaced: &bool) -> bool {
+    *spaced
+}
+
+fn yes() -> bool {
+    true
 }
 
 fn seconds(time: Duration) -> f64 {
@@ -42,6 +74,7 @@ fn word_objects(cue: &Cue) -> Vec<WordObject<'_>> {
         start: seconds(word.start),
         end: seconds(word.end),
         probability: word.probability,
+        spaced: word.spaced,
     });
     words.collect()
 }
@@ -66,4 +99,55 @@ pub fn line(cue: &Cue) -> String {
     };
     // Numbers and strings always serialise: there is no error to return.
     serde_json::to_string(&object).unwrap_or_default() + "\n"
+}
+
+/// The cue that [`Format::JsonLines`](super::Format::JsonLines) wrote.
+///
+/// The line has no times of words that an earlier cue has shown: such a cue comes back with its new
+/// words alone.
+///
+/// # Errors
+///
+/// If this is not such a line.
+pub fn read_line(line: &str) -> Result<Cue, serde_json::Error> {
+    let read: ReadCue = serde_json::from_str(line)?;
+    let words = read.words.into_iter().map(|word| Word {
+        text: word.text,
+        spaced: word.spaced,
+        start: duration(word.start),
+        end: duration(word.end).max(duration(word.start)),
+        probability: word.probability,
+    });
+    let mut words: Vec<Word> = words.collect();
+    let mut lines = Vec::new();
+    for line in read.lines.iter().rev() {
+        let first = first_of_line(&words, line);
+        let of_line = words.split_off(first);
+        if !of_line.is_empty() {
+            lines.insert(0, of_line);
+        }
+    }
+    // What fits no line, because the line was sanitised, is not lost.
+    if !words.is_empty() {
+        lines.insert(0, words);
+    }
+    Ok(Cue::all_new(
+        duration(read.start),
+        duration(read.end),
+        lines,
+    ))
+}
+
+/// The index of the first of the last words that make up `line`, or what is there of it.
+fn first_of_line(words: &[Word], line: &str) -> usize {
+    let mut first = words.len();
+    while first > 0 && line.ends_with(&printable(&words[first - 1..])) {
+        first -= 1;
+    }
+    first
+}
+
+fn duration(seconds: f64) -> Duration {
+    let time = Duration::try_from_secs_f64(seconds).unwrap_or_default();
+    super::to_nearest_millisecond(time)
 }

@@ -159,3 +159,26 @@ fn rounded_times_stay_in_order() {
     // The last time there is does not overflow.
     hms(Duration::MAX);
 }
+
+#[test]
+fn json_is_read_as_it_was_written() {
+    let mut mixed = cue(&[&["say", "a--->", "b"], &["日本", "語"], &["b"]]);
+    mixed.lines[1][1].spaced = false;
+    for cue in [mixed, cue(&[&["one"]]), cue(&[&["a", "a"], &["a"]])] {
+        let line = Writer::new(Format::JsonLines).write(&cue);
+        assert_eq!(cue_from_json(&line).unwrap(), cue, "{line}");
+    }
+    assert!(!Writer::new(Format::JsonLines).write(&cue(&[&["a"]])).contains("spaced"));
+    for wrong in ["", "{}", "[1]", "{\"start\":"] {
+        assert!(cue_from_json(wrong).is_err(), "{wrong}");
+    }
+}
+
+#[test]
+fn json_of_a_rolled_cue_gives_its_new_words() {
+    let mut rolled = cue(&[&["say", "it"], &["once", "again"]]);
+    rolled.new_words = 1;
+    let read = cue_from_json(&Writer::new(Format::JsonLines).write(&rolled)).unwrap();
+    assert_eq!(read.text(), "again");
+    assert_eq!(read.new_words().count(), 1);
+}
