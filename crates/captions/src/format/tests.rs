@@ -168,7 +168,11 @@ fn json_is_read_as_it_was_written() {
         let line = Writer::new(Format::JsonLines).write(&cue);
         assert_eq!(cue_from_json(&line).unwrap(), cue, "{line}");
     }
-    assert!(!Writer::new(Format::JsonLines).write(&cue(&[&["a"]])).contains("spaced"));
+    assert!(
+        !Writer::new(Format::JsonLines)
+            .write(&cue(&[&["a"]]))
+            .contains("spaced")
+    );
     for wrong in ["", "{}", "[1]", "{\"start\":"] {
         assert!(cue_from_json(wrong).is_err(), "{wrong}");
     }

@@ -263,7 +263,7 @@ fn paths(code: &str) -> Vec<Segments> {
 #[test]
 fn files_of_a_crate_use_each_other_without_circles() {
     let root = test_support::repository();
-    let mut sources = vec![root.join("src")];
+    let mut sources = vec![root.join("src"), root.join("command/src")];
     for directory in ["crates", "dev"] {
         for entry in fs::read_dir(root.join(directory))
             .expect("crates")

@@ -11,7 +11,11 @@ use crate::source::front_page_lines;
 
 /// Each crate and the crates of the workspace that it may depend on. Those of `dev/` may depend on
 /// any, and only tests may depend on them.
-const ALLOWED: [(&str, &[&str]); 7] = [
+const ALLOWED: [(&str, &[&str]); 8] = [
+    (
+        "whispernpu",
+        &["captions", "gst-plugin-whispernpu", "whisper-model"],
+    ),
     (
         "gst-plugin-whispernpu",
         &[
@@ -39,8 +43,15 @@ const ALLOWED: [(&str, &[&str]); 7] = [
     ("captions", &[]),
 ];
 
-/// The packages that may use GStreamer: the plugin with its tests and examples, and three tools.
-const GSTREAMER: [&str; 4] = ["gst-plugin-whispernpu", "evaluate", "peers", "soak"];
+/// The packages that may use GStreamer: the plugin with its tests and examples, the command, and
+/// three tools.
+const GSTREAMER: [&str; 5] = [
+    "gst-plugin-whispernpu",
+    "whispernpu",
+    "evaluate",
+    "peers",
+    "soak",
+];
 
 /// Lines of the front page, at least: of a library with an example, and of a tool.
 const LIBRARY_LINES: usize = 12;

@@ -26,7 +26,7 @@ pub fn rust_files(directory: &Path) -> Vec<PathBuf> {
 pub fn all_rust_files() -> Vec<PathBuf> {
     let root = test_support::repository();
     [
-        "src", "crates", "dev", "tests", "benches", "examples", "fuzz",
+        "src", "command", "crates", "dev", "tests", "benches", "examples", "fuzz",
     ]
     .iter()
     .flat_map(|directory| rust_files(&root.join(directory)))
