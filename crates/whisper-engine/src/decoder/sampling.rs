@@ -120,7 +120,8 @@ impl Decoder {
 
     /// How likely the speech in some frames of a window is each language, in the order of
     /// [`SpecialTokens::languages`](whisper_model::SpecialTokens), by one pass over the start of
-    /// transcript (openai/whisper `decoding.py`, `detect_language`). Other frames are not looked at.
+    /// transcript (openai/whisper `decoding.py`, `detect_language`). Other frames are not looked at:
+    /// without the silence behind the audio, where attention rests, the answer is less sure.
     ///
     /// # Errors
     /// A window of another decoder, or frames that it does not have.

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use super::error::DecoderError;
 use super::kv_cache::{CrossKvCache, KvCache};
 use super::workspace::Workspace;
+use whisper_frontend::EncoderFrame;
 use whisper_frontend::pool::Pooled;
 
 /// Tells decoders apart, also two of one model and instruction set.
@@ -39,6 +40,11 @@ impl EncodedWindow {
     /// Encoder frames, 20 ms each, that the decoder may attend to.
     pub fn frames(&self) -> usize {
         self.frames
+    }
+
+    /// The frame after the last one, with the silence behind the audio.
+    pub fn end(&self) -> EncoderFrame {
+        EncoderFrame::new(self.frames as u64)
     }
 
     /// Keys and values, if `decoder` prepared them.

@@ -103,23 +103,34 @@ impl LanguageTracker {
 
     /// The language of an utterance by what the model says of it. It becomes the present one.
     pub fn language_of(&mut self, probabilities: &[f32], voice: MelFrame) -> Option<u32> {
-        let current = self.current?;
+        self.current = self.guess(probabilities, voice, self.current);
+        self.current
+    }
+
+    /// The language of an utterance that comes after one in the language `present`.
+    pub fn guess(
+        &self,
+        probabilities: &[f32],
+        voice: MelFrame,
+        present: Option<u32>,
+    ) -> Option<u32> {
+        let token = present?;
         if self.asked.is_some() || !self.tokenizer.is_multilingual() {
-            return self.current;
+            return present;
         }
         let probabilities = self.allowed(probabilities);
         let (best, probability) = likeliest(&probabilities);
-        let present = probabilities.get((current - self.first()) as usize);
+        let its = probabilities.get((token - self.first()) as usize);
         let (least, factor) = if voice >= LONG {
             CHANGE_LONG
         } else {
             CHANGE_SHORT
         };
-        let is_other = probability >= least && probability >= factor * present.unwrap_or(&0.0);
+        let is_other = probability >= least && probability >= factor * its.unwrap_or(&0.0);
         if voice >= MIN_CHANGE && is_other {
-            self.current = Some(self.first() + best as u32);
+            return Some(self.first() + best as u32);
         }
-        self.current
+        present
     }
 
     /// The code of the language that is spoken although another one was asked for; once.

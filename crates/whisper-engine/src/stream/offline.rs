@@ -22,19 +22,20 @@ mod reader;
 mod window;
 
 use std::collections::VecDeque;
+use std::ops::Range;
 
 use super::guards::is_same;
 use super::language::LanguageTracker;
 use super::{
     Flush, StreamCounters, TranscribeOptions, Transcriber, TranscriptEvent, Word, language_event,
 };
-use crate::decoder::MAX_SEQUENCES;
+use crate::decoder::{EncodedWindow, MAX_SEQUENCES};
 use crate::engine::{Engine, EngineError};
 use attempt::{Attempt, Verdict};
 use passages::{Passage, PassageFinder};
 use reader::WindowReader;
 use whisper_frontend::mel::{MelRing, WINDOW};
-use whisper_frontend::{AudioRun, MelFrame};
+use whisper_frontend::{AudioRun, EncoderFrame, MelFrame};
 use window::{Encoded, Window};
 
 /// A window holds no passage that begins later after its first one: text must not wait longer.
@@ -120,8 +121,8 @@ impl OfflineTranscriber {
         self.passages.iter().take_while(fits).count()
     }
 
-    /// Encodes windows, and tells the language of each. A window in which the language changes is
-    /// parted there. `None` once the run was cancelled.
+    /// Encodes windows, and tells the language of each. A window in which the language seems to
+    /// change is parted there. `None` once the run was cancelled.
     fn encode(
         &mut self,
         windows: Vec<Window>,
@@ -130,53 +131,68 @@ impl OfflineTranscriber {
         let Some(encoded) = self.reader.encode(windows, run)? else {
             return Ok(None);
         };
-        let languages = self.languages(&encoded)?;
+        self.listen(&encoded)?;
         let mut done = Vec::new();
-        for ((mut window, features), languages) in encoded.into_iter().zip(languages) {
-            window.language = languages.first().copied().flatten();
-            let parts = window.parted(&languages);
-            if parts.len() == 1 {
-                done.push((window, features));
+        for (window, features) in encoded {
+            let parts = self.parted(&window, &features)?;
+            if parts.len() <= 1 {
+                done.push(self.with_language((window, features))?);
                 continue;
             }
             drop(features);
-            match self.reader.encode(parts, run)? {
-                Some(parts) => done.extend(parts),
-                None => return Ok(None),
+            let Some(parts) = self.reader.encode(parts, run)? else {
+                return Ok(None);
+            };
+            for part in parts {
+                done.push(self.with_language(part)?);
             }
         }
         Ok(Some(done))
     }
 
-    /// The language of each passage of each window.
-    fn languages(&mut self, windows: &[Encoded]) -> Result<Vec<Vec<Option<u32>>>, EngineError> {
-        let present = self.language.current();
-        let all = windows
-            .iter()
-            .map(|(window, _)| vec![present; window.passages.len()]);
-        let mut languages: Vec<Vec<_>> = all.collect();
-        if !self.language.listens() {
-            return Ok(languages);
-        }
-        let engine = self.engine.clone();
-        let turn = engine.decoder_turn();
-        let mut said = Vec::new();
-        for (window, encoded) in windows {
-            for (passage, frames) in window.passages.iter().zip(window.parts()) {
-                said.push((turn.languages(encoded, frames)?, passage.voice()));
+    /// Takes in what windows say of their language. One is known from then on.
+    fn listen(&mut self, windows: &[Encoded]) -> Result<(), EngineError> {
+        if self.language.listens() {
+            for (window, encoded) in windows {
+                let said = self.languages(encoded, EncoderFrame::ZERO..encoded.end())?;
+                self.language.listen(&said, window.voice());
             }
+            self.language.settle_for_likeliest();
         }
-        for (probabilities, voice) in &said {
-            self.language.listen(probabilities, *voice);
+        Ok(())
+    }
+
+    /// A window with the language that it says of itself, as a whole.
+    fn with_language(&mut self, (mut window, encoded): Encoded) -> Result<Encoded, EngineError> {
+        if self.language.listens() {
+            let said = self.languages(&encoded, EncoderFrame::ZERO..encoded.end())?;
+            self.language.language_of(&said, window.voice());
         }
-        self.language.settle_for_likeliest();
-        let mut said = said.into_iter();
-        for language in languages.iter_mut().flatten() {
-            if let Some((probabilities, voice)) = said.next() {
-                *language = self.language.language_of(&probabilities, voice);
-            }
+        window.language = self.language.current();
+        Ok((window, encoded))
+    }
+
+    /// The parts of a window whose passages seem to be in other languages than their neighbours.
+    fn parted(&self, window: &Window, encoded: &EncodedWindow) -> Result<Vec<Window>, EngineError> {
+        if !self.language.listens() || window.passages.len() == 1 {
+            return Ok(Vec::new());
         }
-        Ok(languages)
+        let mut language = self.language.current();
+        let mut languages = Vec::new();
+        for (passage, frames) in window.passages.iter().zip(window.parts()) {
+            let said = self.languages(encoded, frames)?;
+            language = self.language.guess(&said, passage.voice(), language);
+            languages.push(language);
+        }
+        Ok(window.parted(&languages))
+    }
+
+    fn languages(
+        &self,
+        encoded: &EncodedWindow,
+        frames: Range<EncoderFrame>,
+    ) -> Result<Vec<f32>, EngineError> {
+        self.engine.decoder_turn().languages(encoded, frames)
     }
 
     /// The words of windows, in their order. Texts that cannot be trusted, and voice that has no

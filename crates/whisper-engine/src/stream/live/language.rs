@@ -37,7 +37,8 @@ impl LiveTranscriber {
     ) -> Result<bool, EngineError> {
         let (end, before) = (self.gate.position(), self.language.current());
         let start = utterance.begin.max(utterance.start);
-        let own = (start - utterance.start).to_encoder()..(end - utterance.start).to_encoder();
+        // With the silence behind it: the attention of much that is no word rests there.
+        let own = (start - utterance.start).to_encoder()..window.end();
         let probabilities = turn.languages(window, own)?;
         let news = end - utterance.language_to.max(utterance.start);
         utterance.language_to = end;
