@@ -15,8 +15,9 @@ use crate::session::Session;
 use crate::settings::Settings;
 use crate::{caps, sink_pad, src_pad};
 
-/// Where the reference of the element is.
-const DOCUMENTATION: &str = concat!(env!("CARGO_PKG_REPOSITORY"), "docs/element.md");
+/// Where the reference of the element is, as whoever builds a package says: the project itself has
+/// no public address.
+const DOCUMENTATION: Option<&str> = option_env!("WHISPERNPU_DOC_URI");
 const STATS: &str = "stats";
 
 /// State of an element. `settings` lists all properties; their functions are in `properties`.
@@ -211,12 +212,14 @@ impl GstObjectImpl for WhisperNpu {}
 impl ElementImpl for WhisperNpu {
     fn metadata() -> Option<&'static gst::subclass::ElementMetadata> {
         static METADATA: LazyLock<gst::subclass::ElementMetadata> = LazyLock::new(|| {
+            let documentation =
+                DOCUMENTATION.map(|uri| (gst::ELEMENT_METADATA_DOC_URI.as_str(), uri));
             gst::subclass::ElementMetadata::with_additional(
                 "Whisper speech recogniser",
                 "Text/Audio/Filter",
                 "Recognises speech with Whisper and puts out timed subtitles",
                 env!("CARGO_PKG_AUTHORS"),
-                &[(gst::ELEMENT_METADATA_DOC_URI.as_str(), DOCUMENTATION)],
+                documentation.as_slice(),
             )
         });
         Some(&*METADATA)

@@ -18,6 +18,7 @@ gst::plugin_define!(
     "MPL",
     env!("CARGO_PKG_NAME"),
     env!("CARGO_PKG_NAME"),
-    env!("CARGO_PKG_REPOSITORY"),
+    // GStreamer's own words for a plugin without an address.
+    "Unknown package origin",
     env!("BUILD_REL_DATE")
 );
