@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 use crate::element::{CAT, Device};
 use crate::settings::Settings;
 use whisper_engine::engine::{NpuError, find_npu};
-use whisper_engine::model::{Model, ModelError};
+use whisper_engine::model::{FETCH_MODEL, Model, ModelError};
 use whisper_engine::{
     AudioFeed, Engine, EngineError, OptionsError, TranscribeOptions, VoiceError, VoiceModel,
 };
@@ -28,7 +28,8 @@ struct Plan {
 pub enum NoVoiceDetector {
     #[error(
         "No voice detector is installed, text may come from music and noise. \
-         Install it with: scripts/fetch-model silero-vad"
+         Install it with: {fetch} silero-vad",
+        fetch = FETCH_MODEL
     )]
     NotInstalled,
     #[error("Cannot use the voice detector, text may come from music and noise: {0}")]

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, Weak};
 use once_cell::sync::Lazy;
 use whisper_frontend::VoiceDetector;
 use whisper_frontend::vad::{SileroError, SileroWeights};
-use whisper_model::Model;
+use whisper_model::{FETCH_MODEL, Model};
 
 /// The name under which Silero's weights are found among the models.
 const SILERO: &str = "silero-vad";
@@ -17,7 +17,7 @@ static WEIGHTS: Lazy<Mutex<Weak<SileroWeights>>> = Lazy::new(Mutex::default);
 
 /// The file of the voice detector is there and cannot be used.
 #[derive(Debug, thiserror::Error)]
-#[error("{}: {source}; fetch it again with: scripts/fetch-model silero-vad", .path.display())]
+#[error("{}: {source}; fetch it again with: {fetch} silero-vad", .path.display(), fetch = FETCH_MODEL)]
 pub struct VoiceError {
     /// The file.
     pub path: PathBuf,

@@ -73,6 +73,7 @@ pub use config::Config;
 pub use error::{ModelError, ParseError};
 pub use locate::data_directories;
 pub use model::{Checkpoint, Format, Model};
+pub use published::FETCH_MODEL;
 #[cfg(feature = "quantized")]
 pub use quantized::BlockType;
 pub use tensor::{ElementType, Tensor};

@@ -39,6 +39,13 @@ pub fn repositories(name: &str) -> impl Iterator<Item = String> {
     REPOSITORIES.iter().map(move |from| format!("{from}{name}"))
 }
 
+/// The command that fetches models: a script of the checkout, or where a package puts it, as whoever
+/// builds the package says.
+pub const FETCH_MODEL: &str = match option_env!("WHISPERNPU_FETCH_MODEL") {
+    Some(command) => command,
+    None => "scripts/fetch-model",
+};
+
 /// How to get the model of this name, or which names there are.
 pub fn advice(name: &str) -> String {
     if let Some(command) = fetch_command(name) {
@@ -47,7 +54,7 @@ pub fn advice(name: &str) -> String {
     let names = NAMES.map(|(name, _)| name).join(", ");
     match NAMES.iter().find(|(known, _)| plain(known) == plain(name)) {
         Some((meant, _)) => format!("is {meant} meant? The names are {names}"),
-        None => format!("scripts/fetch-model knows the names {names}"),
+        None => format!("{FETCH_MODEL} knows the names {names}"),
     }
 }
 
@@ -67,7 +74,7 @@ fn fetch_command(name: &str) -> Option<String> {
     let name = synonyms(name)[0];
     let (_, pinned) = NAMES.iter().find(|(known, _)| *known == name)?;
     let option = if *pinned { "" } else { "--unpinned " };
-    Some(format!("scripts/fetch-model {option}{name}"))
+    Some(format!("{FETCH_MODEL} {option}{name}"))
 }
 
 /// A name as people mistype it.
