@@ -156,7 +156,9 @@ glib::wrapper! {
  * gst-launch-1.0 v4l2src ! videoconvert ! queue max-size-time=0 max-size-bytes=0 max-size-buffers=0 ! textoverlay name=o halignment=left line-alignment=left ! videoconvert ! autovideosink autoaudiosrc ! queue ! audioconvert ! audioresample ! whispernpu latency=3000 ! o.text_sink
  * ]| Shows a camera with live captions from the microphone.
  *
- * `docs/element.md` describes each property, message, event and error.
+ * `docs/element.md` describes each property, message, event and error, and says which came later.
+ *
+ * Since: 0.1.0
  */
 pub fn register(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
     #[cfg(feature = "doc")]
