@@ -18,6 +18,8 @@ pub struct Input {
     session: Arc<Session>,
     /// The text's own start of the stream, which a flush may catch before it is pushed.
     stream_start: Option<gst::Event>,
+    /// The segment as it was queued, for a downstream that comes back.
+    segment_event: Option<gst::Event>,
     format: Option<AudioFormat>,
     segment: gst::FormattedSegment<ClockTime>,
     timeline: Timeline,
@@ -48,6 +50,7 @@ impl Input {
         Self {
             session,
             stream_start: None,
+            segment_event: None,
             format: None,
             segment: gst::FormattedSegment::new(),
             timeline: Timeline::new(ClockTime::ZERO),
@@ -81,7 +84,21 @@ impl Input {
         }
     }
 
-    pub fn set_segment(&mut self, segment: &gst::FormattedSegment<ClockTime>) {
+    /// Begins a segment. `event` is what tells downstream of it.
+    pub fn start_segment(
+        &mut self,
+        segment: &gst::FormattedSegment<ClockTime>,
+        event: gst::Event,
+    ) -> Result<(), FlowError> {
+        self.set_segment(segment);
+        self.segment_event = Some(event.clone());
+        self.push(Item::Event {
+            event,
+            within: None,
+        })
+    }
+
+    fn set_segment(&mut self, segment: &gst::FormattedSegment<ClockTime>) {
         self.end_run();
         self.segment = segment.clone();
         self.discont = true;
@@ -91,15 +108,23 @@ impl Input {
 
     /// A flush came: forgets the run, which was cancelled, and the segment.
     pub fn flush(&mut self) {
+        self.segment_event = None;
+        self.segment = gst::FormattedSegment::new();
+        self.begin_anew();
+    }
+
+    /// Forgets the run, which was cancelled. The segment goes on.
+    pub fn begin_anew(&mut self) {
         self.run = None;
         self.audio.reset();
-        self.set_segment(&gst::FormattedSegment::new());
+        self.set_segment(&self.segment.clone());
         self.overloaded = false;
     }
 
-    /// The flush is over: the stream goes on, unlike a segment, without upstream starting it again.
+    /// The interruption is over: what upstream does not start again goes on.
     pub fn resume(&mut self) {
-        if let Some(event) = self.stream_start.clone() {
+        let events = [self.stream_start.clone(), self.segment_event.clone()];
+        for event in events.into_iter().flatten() {
             let _ = self.push(Item::Event {
                 event,
                 within: None,

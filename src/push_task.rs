@@ -52,6 +52,10 @@ impl PushTask {
             gst::debug!(CAT, obj = pad, "downstream returned {error:?}");
             self.stop(error);
             let _ = pad.pause_task();
+            // A link that came before the error was noted has had nothing to resume.
+            if let Some(element) = self.element.upgrade().filter(|_| pad.is_linked()) {
+                element.imp().resume_after_link();
+            }
         }
     }
 

@@ -149,16 +149,8 @@ impl WhisperNpu {
         if let Some(session) = self.session() {
             session.set_live(live);
         }
-        self.with_input(|input| {
-            input.set_segment(segment);
-            input
-                .push(Item::Event {
-                    event,
-                    within: None,
-                })
-                .is_ok()
-        })
-        .unwrap_or(false)
+        self.with_input(|input| input.start_segment(segment, event).is_ok())
+            .unwrap_or(false)
     }
 
     fn eos(&self, event: gst::Event) -> bool {

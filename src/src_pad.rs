@@ -76,7 +76,27 @@ impl WhisperNpu {
         match event.view() {
             // Late text is no reason for a decoder to skip audio.
             gst::EventView::Qos(_) => true,
+            gst::EventView::Reconfigure(_) => {
+                self.resume_after_link();
+                gst::Pad::event_default(pad, Some(&*self.obj()), event)
+            }
             _ => gst::Pad::event_default(pad, Some(&*self.obj()), event),
+        }
+    }
+
+    /// Goes on once the pad is linked again, as GStreamer's `queue` does. What was on its way when
+    /// it was not is lost.
+    pub(super) fn resume_after_link(&self) {
+        let is_cut_off =
+            |session: &Arc<Session>| session.input_queue.flow() == Err(gst::FlowError::NotLinked);
+        if let Some(session) = self.session().filter(is_cut_off) {
+            gst::info!(CAT, imp = self, "linked again");
+            self.with_input(|input| {
+                input.begin_anew();
+                session.resume();
+                input.resume();
+            });
+            let _ = self.start_push_task(session);
         }
     }
 

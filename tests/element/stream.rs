@@ -287,3 +287,46 @@ fn said_once(speech: Speech) -> usize {
     listener.push_samples(speech.samples, ClockTime::ZERO);
     said(&listener.finish()).matches(speech.word).count()
 }
+
+/// Pushes speech from `position` on until a buffer is refused; gives the position and the reason.
+fn push_until_refused(
+    listener: &mut Listener,
+    mut position: ClockTime,
+) -> (ClockTime, gst::FlowError) {
+    let speech = speech();
+    for _ in 0..1000 {
+        for buffer in buffers(speech.samples, position) {
+            position = buffer.pts().unwrap() + buffer.duration().unwrap();
+            if let Err(error) = listener.harness.push(buffer) {
+                return (position, error);
+            }
+        }
+    }
+    panic!("no buffer was refused");
+}
+
+#[test]
+fn text_goes_on_when_the_pad_is_linked_again() {
+    let speech = speech();
+    for properties in ["mode=live granularity=word", "mode=offline"] {
+        let mut listener = Listener::new(properties, "ANY");
+        listener.push_samples(speech.samples, ClockTime::ZERO);
+        let src = listener.element().static_pad("src").unwrap();
+        let sink = src.peer().unwrap();
+        src.unlink(&sink).unwrap();
+        let (position, error) = push_until_refused(&mut listener, speech.duration());
+        assert_eq!(error, gst::FlowError::NotLinked, "{properties}");
+        listener.forget();
+        src.link(&sink).unwrap();
+        listener.push_samples(speech.samples, position);
+        let out = listener.finish();
+        assert!(said(&out).contains(speech.word), "{properties}: {out:#?}");
+        let from = texts(&out)[0].start;
+        assert!(from >= position, "{properties}: {from}");
+        let errors = listener.messages().into_iter();
+        let errors: Vec<_> = errors
+            .filter(|message| message.type_() == gst::MessageType::Error)
+            .collect();
+        assert!(errors.is_empty(), "{errors:?}");
+    }
+}
