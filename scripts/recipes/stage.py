@@ -189,14 +189,14 @@ class Stage:
         self.environment["DISPLAY"] = f":{number}"
 
     def plug_in_microphone(self):
-        """A sound server whose microphone is the film's sound."""
-        server = f"unix:{self.work}/socket"
+        """A sound server whose microphone is the film's sound, in real time."""
         home = {"HOME": str(self.work), "XDG_RUNTIME_DIR": str(self.work)}
         self.start("pulseaudio", "-n", "--daemonize=no", "--exit-idle-time=-1", "--use-pid-file=no",
-                   "-L", "module-null-sink sink_name=speech",
+                   "-L", f"module-pipe-source file={self.work}/fifo format=s16le rate=48000 channels=1",
                    "-L", f"module-native-protocol-unix auth-anonymous=1 socket={self.work}/socket", **home)
         wait_for_server(f"{self.work}/socket")
-        self.environment["PULSE_SERVER"] = server
+        self.environment["PULSE_SERVER"] = f"unix:{self.work}/socket"
         pipeline = ("filesrc location=film.mp4 ! qtdemux ! aacparse ! decodebin ! audioconvert "
-                    "! audioresample ! pulsesink")
-        self.start("gst-launch-1.0", "-q", *pipeline.split(), PULSE_SERVER=server)
+                    "! audioresample ! audio/x-raw,format=S16LE,rate=48000,channels=1 "
+                    "! filesink location=fifo sync=true buffer-mode=unbuffered")
+        self.start("gst-launch-1.0", "-q", *pipeline.split())
