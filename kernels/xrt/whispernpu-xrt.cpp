@@ -22,6 +22,10 @@
 #include <xrt/xrt_hw_context.h>
 #include <xrt/xrt_kernel.h>
 
+#if defined(__x86_64__)
+#include <emmintrin.h>
+#endif
+
 // XRT's objects are counted references: a handle is one more of them on the heap.
 struct wnpu_device {
     xrt::device device;
@@ -178,6 +182,15 @@ void free_abandoned() noexcept
         batches.erase(std::remove_if(batches.begin(), batches.end(), done), batches.end());
         return WNPU_OK;
     });
+}
+
+// The NPU plug-in's sync flushes cache lines, which nothing fenced until July 2026 (xdna-driver pull
+// request 1506): loads after it could still take stale lines.
+void fence() noexcept
+{
+#if defined(__x86_64__)
+    _mm_mfence();
+#endif
 }
 
 int write(const std::string &text, char *out, size_t size)
@@ -349,6 +362,7 @@ int wnpu_buffer_sync(wnpu_buffer *buffer, int direction, size_t offset, size_t b
     return guarded([&] {
         bool to_device = direction == WNPU_TO_DEVICE;
         buffer->bo.sync(to_device ? XCL_BO_SYNC_BO_TO_DEVICE : XCL_BO_SYNC_BO_FROM_DEVICE, bytes, offset);
+        fence();
         return WNPU_OK;
     });
 }

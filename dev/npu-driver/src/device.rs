@@ -57,6 +57,9 @@ impl Device {
         if faults.strikes(Fault::Open) {
             return Err(libc::EACCES);
         }
+        if faults.strikes(Fault::Iommu) {
+            return Err(libc::ENODEV);
+        }
         // SAFETY: makes a file of our own.
         let fd = unsafe { libc::memfd_create(c"accel0".as_ptr(), libc::MFD_CLOEXEC) };
         // SAFETY: as above.

@@ -8,6 +8,8 @@
 pub enum Fault {
     /// The device node may not be opened.
     Open,
+    /// The driver cannot share memory with the device.
+    Iommu,
     /// No memory may be locked.
     Memlock,
     /// All contexts are taken.
@@ -32,8 +34,9 @@ pub enum Fault {
     Garbage,
 }
 
-const NAMES: [(&str, Fault); 11] = [
+const NAMES: [(&str, Fault); 12] = [
     ("open", Fault::Open),
+    ("iommu", Fault::Iommu),
     ("memlock", Fault::Memlock),
     ("context", Fault::Context),
     ("register", Fault::Register),

@@ -24,6 +24,10 @@ pub enum Step {
     Wait(Duration),
 }
 
+/// What helps an NPU that does not come back by itself.
+const WEDGED: &str =
+    "if that goes on: sudo modprobe -r amdxdna && sudo modprobe amdxdna, or reboot";
+
 /// Memory that the driver maps and locks for instructions when the device is opened, in bytes.
 const HEAP: u64 = 64 << 20;
 
@@ -33,12 +37,16 @@ pub fn explain(step: Step, failure: Failure) -> NpuError {
     match (step, code) {
         (Step::Wait(limit), _) if status == TIMEOUT => NpuError::Timeout {
             limit,
-            reason: text,
+            reason: format!("{text}{}{WEDGED}", if text.is_empty() { "" } else { "; " }),
         },
         _ if status == COMMAND_ERROR => NpuError::Failed(text),
         (Step::Open | Step::Allocate(_), EAGAIN | ENOMEM | EPERM) => no_memory(step, &text),
         (Step::Open, EACCES) => NpuError::NoPermission(format!(
             "its device node belongs to the group render: sudo usermod -aG render $USER, then log in again ({text})"
+        )),
+        (Step::Open, ENODEV) => NpuError::NoDevice(format!(
+            "the driver cannot share memory with it. Is the IOMMU on, in the firmware's setup (AMD-Vi) and in the \
+             kernel's parameters (no iommu=off, amd_iommu=off)? `sudo dmesg | grep -i -e SVA -e amdxdna` says more ({text})"
         )),
         (Step::Open, _) => NpuError::NoDevice(text),
         (Step::Overlay, _) => NpuError::NoOverlay(text),
@@ -116,6 +124,16 @@ mod tests {
         let error = explain(Step::Open, failure(1, EACCES)).to_string();
         assert!(error.contains("group render"), "{error}");
         assert!(error.contains("what XRT says"), "{error}");
+    }
+
+    #[test]
+    fn explain_names_the_iommu_and_what_helps_a_wedged_npu() {
+        let error = explain(Step::Open, failure(1, ENODEV)).to_string();
+        assert!(error.contains("IOMMU"), "{error}");
+        let limit = Duration::from_millis(30);
+        let error = explain(Step::Wait(limit), failure(TIMEOUT, 0)).to_string();
+        assert!(error.contains("says; if that goes on"), "{error}");
+        assert!(error.contains("modprobe -r amdxdna"), "{error}");
     }
 
     #[test]

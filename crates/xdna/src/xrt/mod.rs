@@ -7,6 +7,7 @@
 //! | module | role |
 //! |---|---|
 //! | `search` | where the NPU, the bridge and the overlay are |
+//! | `overlay` | what a file of an overlay says of itself |
 //! | `bridge` | loads the bridge and resolves its functions |
 //! | `handle` | owns the handles of the bridge: all its calls are here |
 //! | `buffer` | [`NpuBuffer`] in XRT's memory |
@@ -16,10 +17,12 @@ mod bridge;
 mod buffer;
 mod explain;
 mod handle;
+mod overlay;
 mod search;
 
 use std::time::Duration;
 
+pub use self::overlay::identify as identify_overlay;
 pub use self::search::{SearchPaths, own_file};
 
 use self::bridge::{Bridge, Failure, RawBatch, RawContext, RawDevice, RawKernel, RawXclbin};
@@ -56,6 +59,7 @@ impl XrtDevice {
         let hardware = paths.hardware()?;
         let bridge = paths.load_bridge()?;
         let overlay = paths.overlay()?;
+        raise_memlock();
         let (device, name) = open_device(bridge, &hardware)?;
         let version = xrt_version(bridge).map_err(|failure| explain(Step::Open, failure))?;
         let named = |failure: Failure| Failure {
@@ -107,6 +111,22 @@ impl XrtDevice {
         }
         batch.start().map_err(failed)?;
         Ok(batch)
+    }
+}
+
+/// Raises the soft limit of locked memory to the hard one: the driver locks the NPU's buffers.
+fn raise_memlock() {
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: both calls take the address of a local. Where they fail, the limit stays: the driver
+    // refuses a buffer then, and the reason names the limit.
+    unsafe {
+        if libc::getrlimit(libc::RLIMIT_MEMLOCK, &mut limit) == 0 {
+            limit.rlim_cur = limit.rlim_max;
+            libc::setrlimit(libc::RLIMIT_MEMLOCK, &limit);
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::XrtDevice;
 use super::bridge::Bridge;
+use super::overlay::identify;
 use crate::device::{DeviceOpener, NpuDevice, NpuError};
 
 const AMD: u32 = 0x1022;
@@ -19,6 +20,8 @@ const XDNA1: u32 = 0x1502;
 pub struct SearchPaths {
     /// Linux's directory of accelerators.
     pub accelerators: PathBuf,
+    /// Linux's directory of PCI devices.
+    pub pci: PathBuf,
     /// Files of the bridge to XRT, tried in turn. The dynamic loader searches for those without
     /// `/`.
     pub bridges: Vec<PathBuf>,
@@ -38,6 +41,7 @@ impl SearchPaths {
     pub fn new(bridges: Vec<PathBuf>, overlays: Vec<PathBuf>) -> Self {
         Self {
             accelerators: "/sys/class/accel".into(),
+            pci: "/sys/bus/pci/devices".into(),
             bridges,
             overlays,
         }
@@ -50,23 +54,15 @@ impl SearchPaths {
     /// What there is instead.
     pub(super) fn hardware(&self) -> Result<Hardware, NpuError> {
         let mut other = None;
-        for entry in fs::read_dir(&self.accelerators)
-            .into_iter()
-            .flatten()
-            .flatten()
-        {
-            let device = entry.path().join("device");
-            let id = |name: &str| {
-                let text = fs::read_to_string(device.join(name)).ok()?;
-                u32::from_str_radix(text.trim().trim_start_matches("0x"), 16).ok()
-            };
-            if id("vendor") != Some(AMD) {
+        for entry in entries(&self.accelerators) {
+            let device = entry.join("device");
+            if id(&device, "vendor") != Some(AMD) {
                 continue;
             }
             let address = fs::canonicalize(&device)
                 .ok()
                 .and_then(|path| Some(path.file_name()?.to_string_lossy().into_owned()));
-            match (id("device"), address) {
+            match (id(&device, "device"), address) {
                 (Some(XDNA2), Some(address)) => return Ok(Hardware { address }),
                 (generation, _) => other = other.or(generation),
             }
@@ -78,12 +74,29 @@ impl SearchPaths {
             Some(generation) => NpuError::WrongGeneration(format!(
                 "its PCI device is {generation:#06x}, XDNA2 is {XDNA2:#06x}"
             )),
-            None => NpuError::NoDevice(
-                "there is no accelerator of AMD's here. It needs a Ryzen AI processor with XDNA2 and Linux 6.14 or \
-                 newer with the driver amdxdna"
-                    .into(),
-            ),
+            None => NpuError::NoDevice(self.without_accelerator()),
         })
+    }
+
+    /// Why no accelerator shows: none is there, or no driver serves it.
+    fn without_accelerator(&self) -> String {
+        let xdna2 = |device: &PathBuf| {
+            id(device, "vendor") == Some(AMD) && id(device, "device") == Some(XDNA2)
+        };
+        match entries(&self.pci).find(xdna2) {
+            None => "there is no accelerator of AMD's here. It needs a Ryzen AI processor with XDNA2 and Linux 6.14 or \
+                     newer with the driver amdxdna"
+                .into(),
+            Some(device) => format!(
+                "there is an XDNA2 at {}, but no driver serves it. See `sudo dmesg | grep amdxdna`: nothing means that \
+                 the driver amdxdna is not loaded (Linux 6.14 or newer; {} runs); \"Incompatible firmware protocol\" \
+                 that the firmware is newer than the kernel, which Linux 7.0 or newer mends",
+                device.file_name().unwrap_or_default().display(),
+                fs::read_to_string("/proc/sys/kernel/osrelease")
+                    .unwrap_or_default()
+                    .trim()
+            ),
+        }
     }
 
     pub(super) fn load_bridge(&self) -> Result<&'static Bridge, NpuError> {
@@ -102,20 +115,34 @@ impl SearchPaths {
         }))
     }
 
+    /// The overlay that is used.
     pub(super) fn overlay(&self) -> Result<PathBuf, NpuError> {
-        let found = self.overlays.iter().find(|path| path.exists());
-        found.cloned().ok_or_else(|| {
-            let looked: Vec<_> = self
-                .overlays
-                .iter()
-                .map(|path| path.display().to_string())
-                .collect();
-            NpuError::NoOverlay(format!(
-                "it is not installed, docs/npu.md tells how to build it (looked for {})",
-                looked.join(", ")
-            ))
-        })
+        if let Some(path) = self.overlays.iter().find(|path| path.exists()) {
+            let refused = |why| NpuError::NoOverlay(format!("{}: {why}", path.display()));
+            return identify(path).map(|_| path.clone()).map_err(refused);
+        }
+        let looked: Vec<_> = self
+            .overlays
+            .iter()
+            .map(|path| path.display().to_string())
+            .collect();
+        Err(NpuError::NoOverlay(format!(
+            "it is not installed: scripts/fetch-overlay takes it from where it is published (looked for {})",
+            looked.join(", ")
+        )))
     }
+}
+
+/// What a directory of sysfs has.
+fn entries(directory: &Path) -> impl Iterator<Item = PathBuf> {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    entries.map(|entry| entry.path())
+}
+
+/// A hexadecimal number that a PCI device shows.
+fn id(device: &Path, name: &str) -> Option<u32> {
+    let text = fs::read_to_string(device.join(name)).ok()?;
+    u32::from_str_radix(text.trim().trim_start_matches("0x"), 16).ok()
 }
 
 impl DeviceOpener for SearchPaths {
@@ -165,6 +192,7 @@ mod tests {
     fn paths(root: &Path) -> SearchPaths {
         SearchPaths {
             accelerators: root.join("accel"),
+            pci: root.join("pci"),
             bridges: vec![root.join("bridge.so")],
             overlays: vec![
                 root.join("a").join("overlay.xclbin"),
@@ -193,6 +221,13 @@ mod tests {
             .hardware()
             .expect_err("none at all");
         assert!(error.to_string().contains("6.14"), "{error}");
+        // A processor with an NPU that no driver serves.
+        let root = accelerators("0x1022", "0x17f0");
+        fs::remove_dir_all(root.path().join("accel")).expect("directory");
+        let error = paths(root.path()).hardware().expect_err("no driver");
+        let error = error.to_string();
+        assert!(error.contains("0000:c5:00.1"), "{error}");
+        assert!(error.contains("firmware protocol"), "{error}");
     }
 
     #[test]
@@ -225,15 +260,16 @@ mod tests {
         assert!(error.contains("wnpu_abi"), "{error}");
         let error = foreign.overlay().expect_err("no overlay").to_string();
         assert!(
-            error.contains("overlay.xclbin") && error.contains("docs/npu.md"),
+            error.contains("overlay.xclbin") && error.contains("scripts/fetch-overlay"),
             "{error}"
         );
         let second = root.path().join("b");
         fs::create_dir(&second).expect("directory");
         fs::write(second.join("overlay.xclbin"), "").expect("file");
-        assert_eq!(
-            foreign.overlay().expect("overlay"),
-            second.join("overlay.xclbin")
+        let error = foreign.overlay().expect_err("an empty file").to_string();
+        assert!(
+            error.contains("b/overlay.xclbin") && error.contains("no xclbin"),
+            "{error}"
         );
     }
 
