@@ -41,7 +41,7 @@ class Buffer:
     tile: Tile
     name: str
     bytes: int
-    # "bf16", "f32", "i32", or "i8" for what is no plain array of numbers.
+    # "f32", "i32", or "i8" for blocks.
     type: str
     # Where mlir-aie may choose (memory tiles), none.
     address: int | None = None
@@ -65,8 +65,8 @@ class Transfer:
     give: Lock
     offset: int
     bytes: int
-    # The exchange of rows and sub-tiles on the way out.
-    exchange: bool = False
+    # Sub-tiles become rows on the way out.
+    to_rows: bool = False
 
 
 @dataclass(frozen=True)
@@ -138,15 +138,15 @@ class Builder:
     def channel(self, tile, direction, number, transfers):
         self.array.channels[End(tile, direction, number)] = transfers
 
-    def whole(self, buffers, take, give, exchange=False):
-        return [Transfer(buffer, take, give, 0, buffer.bytes, exchange) for buffer in buffers]
+    def whole(self, buffers, take, give):
+        return [Transfer(buffer, take, give, 0, buffer.bytes) for buffer in buffers]
 
-    def pass_on(self, tile, name, bytes, type, channels, exchange):
+    def pass_on(self, tile, name, bytes, channels):
         """A memory tile takes tiles of one stream and sends them on."""
-        buffers = self.buffers(tile, name, bytes, type, layout.MEMORY_DEPTH)
+        buffers = self.buffers(tile, name, bytes, "i8", layout.MEMORY_DEPTH)
         free, full = self.locks(tile, name, layout.MEMORY_DEPTH)
         self.channel(tile, IN, channels[0], self.whole(buffers, free, full))
-        self.channel(tile, OUT, channels[1], self.whole(buffers, full, free, exchange))
+        self.channel(tile, OUT, channels[1], self.whole(buffers, full, free))
 
     def flow(self, source, target):
         self.array.flows.append((End(source[0], OUT, source[1]), End(target[0], IN, target[1])))
@@ -154,15 +154,16 @@ class Builder:
 
 def build_memory(builder, column):
     tile = memory(column)
-    builder.pass_on(tile, "right", contract.B_TILE_BYTES, "i8", (RIGHT_IN, RIGHT_OUT), False)
-    builder.flow((shim(column), contract.B_CHANNEL), (tile, RIGHT_IN))
+    builder.pass_on(tile, "right", contract.B_TILE_BYTES, (RIGHT_IN, RIGHT_OUT))
+    builder.flow((shim(contract.B_COLUMNS[column]), contract.B_CHANNELS[column]), (tile, RIGHT_IN))
     if column in contract.A_COLUMNS:
-        builder.pass_on(tile, "left", contract.A_TILE_BYTES, "bf16", (LEFT_IN, LEFT_OUT), True)
-        builder.flow((shim(column), contract.A_CHANNEL), (tile, LEFT_IN))
+        channel = contract.A_CHANNELS[contract.A_COLUMNS.index(column)]
+        builder.pass_on(tile, "left", contract.A_TILE_BYTES, (LEFT_IN, LEFT_OUT))
+        builder.flow((shim(column), channel), (tile, LEFT_IN))
     # Four cores fill a quarter each; the quarters leave one after another, each as soon as it is
     # full.
     quarter = contract.C_TILE_BYTES
-    joined = builder.buffers(tile, "product", contract.ROWS * quarter, "bf16", layout.PRODUCT_DEPTH)
+    joined = builder.buffers(tile, "product", contract.ROWS * quarter, "f32", layout.PRODUCT_DEPTH)
     parts = []
     for row in range(contract.ROWS):
         free, full = builder.locks(tile, f"product{row}", layout.PRODUCT_DEPTH)
@@ -173,28 +174,26 @@ def build_memory(builder, column):
     for turn in zip(*parts):
         out += [Transfer(buffer, full, free, offset, quarter, True) for buffer, offset, free, full in turn]
     builder.channel(tile, OUT, PRODUCT_OUT, out)
-    builder.flow((tile, PRODUCT_OUT), (shim(column), contract.C_CHANNEL))
+    builder.flow((tile, PRODUCT_OUT), (shim(contract.C_COLUMNS[column]), 0))
 
 
 def build_core(builder, row, column):
     tile = core(row, column)
     depth = layout.CORE_DEPTH
-    lefts = builder.buffers(tile, "left", contract.A_TILE_BYTES, "bf16", depth, layout.LEFTS_AT)
+    lefts = builder.buffers(tile, "left", contract.A_TILE_BYTES, "i8", depth, layout.LEFTS_AT)
     rights = builder.buffers(tile, "right", contract.B_TILE_BYTES, "i8", depth, layout.RIGHTS_AT)
-    products = builder.buffers(tile, "product", contract.C_TILE_BYTES, "bf16", depth, layout.PRODUCTS_AT)
-    sums = builder.buffers(tile, "sums", contract.TILE * contract.TILE * 4, "f32", 1, layout.SUMS_AT)
+    product = builder.buffers(tile, "product", contract.C_TILE_BYTES, "f32", 1, layout.PRODUCT_AT)
     parameters = builder.buffers(tile, "parameters", contract.PARAMETER_WORDS * 4, "i32", 1, contract.PARAMETERS_AT)
     free, full = builder.locks(tile, "left", depth, (layout.LEFT_FREE, layout.LEFT_FULL))
     builder.channel(tile, IN, CORE_LEFT, builder.whole(lefts, free, full))
     free, full = builder.locks(tile, "right", depth, (layout.RIGHT_FREE, layout.RIGHT_FULL))
     builder.channel(tile, IN, CORE_RIGHT, builder.whole(rights, free, full))
-    free, full = builder.locks(tile, "product", depth, (layout.PRODUCT_FREE, layout.PRODUCT_FULL))
-    builder.channel(tile, OUT, CORE_PRODUCT, builder.whole(products, full, free))
-    builder.lock(tile, "start", 0, contract.START_LOCK)
+    free, full = builder.locks(tile, "product", 1, (layout.PRODUCT_FREE, layout.PRODUCT_FULL))
+    builder.channel(tile, OUT, CORE_PRODUCT, builder.whole(product, full, free))
     builder.flow((memory(contract.A_COLUMNS[row]), LEFT_OUT), (tile, CORE_LEFT))
     builder.flow((memory(column), RIGHT_OUT), (tile, CORE_RIGHT))
     builder.flow((tile, CORE_PRODUCT), (memory(column), PRODUCT_IN + row))
-    builder.array.cores[tile] = lefts + rights + products + sums + parameters
+    builder.array.cores[tile] = lefts + rights + product + parameters
 
 
 def describe():

@@ -8,21 +8,21 @@ the lock order of core.cc, so that a tile which arrives at the wrong core, at th
 
 from array_design import IN, OUT, End, contract, core, layout, shim
 
-VALUES = contract.TILE * contract.TILE
+VALUES = contract.TILE_ROWS * contract.TILE
 
 
-def exchange(values):
+def to_rows(values):
     """The walk of a descriptor over a tile."""
-    a, b, c, d = layout.EXCHANGE_SIZES
-    i, j, k, m = layout.EXCHANGE_STRIDES
+    a, b, c, d = layout.ROWS_SIZES
+    i, j, k, m = layout.ROWS_STRIDES
     return [values[e * i + f * j + g * k + h * m] for e in range(a) for f in range(b) for g in range(c) for h in range(d)]
 
 
 def sub_tiles():
-    """Where in a row-major tile a core expects the values of its tile of A to come from: by CONTRACT.md, not by layout.h."""
-    side, sub = contract.TILE // contract.SUB, contract.SUB
-    for row in range(side):
-        for column in range(side):
+    """Which value of a tile's rows a core has at each place of its tile: by CONTRACT.md, not by layout.h."""
+    sub = contract.SUB
+    for row in range(contract.TILE_ROWS // sub):
+        for column in range(contract.TILE // sub):
             for i in range(sub):
                 for j in range(sub):
                     yield (row * sub + i) * contract.TILE + column * sub + j
@@ -38,48 +38,38 @@ class Hang(Exception):
 class Core:
     """The lock order of core.cc as a generator: it yields the lock that it waits for."""
 
-    def __init__(self, run, tile, passes):
-        self.run, self.tile = run, tile
+    def __init__(self, run, tile, k_tiles):
+        self.run, self.tile, self.k_tiles = run, tile, k_tiles
         buffers = {buffer.name.split("_")[0]: buffer for buffer in run.array.cores[tile]}
-        self.buffers = {kind: [buffers[f"{kind}{i}"] for i in range(layout.CORE_DEPTH)] for kind in ("left", "right", "product")}
-        self.turn = dict.fromkeys(self.buffers, 0)
-        self.program = self.work(*passes)
+        self.product = buffers["product0"]
+        self.operands = [[buffers[f"{kind}{i}"] for kind in ("left", "right")] for i in range(layout.CORE_DEPTH)]
+        self.program = self.work()
         self.waits = next(self.program)
 
-    def next(self, kind):
-        buffer = self.buffers[kind][self.turn[kind] % layout.CORE_DEPTH]
-        self.turn[kind] += 1
-        return buffer
-
-    def work(self, k_tiles, m_passes, n_passes, own_passes):
-        yield contract.START_LOCK
-        for n in range(n_passes):
-            for _ in range(m_passes):
-                sums = [0] * VALUES
-                for k in range(k_tiles):
-                    yield layout.LEFT_FULL
-                    left = self.run.memory[self.next("left")][0]
-                    if [x - left[0] for x in left] != SUB_TILES:
-                        raise Hang(f"core {self.tile}: A is not in sub-tiles")
-                    if n < own_passes:
-                        yield layout.RIGHT_FULL
-                        mark = self.run.memory[self.next("right")][0][0]
-                        sums = [s * 3 + x * mark for s, x in zip(sums, left)]
-                        self.give(layout.RIGHT_FREE)
-                    self.give(layout.LEFT_FREE)
-                if n < own_passes:
-                    yield layout.PRODUCT_FREE
-                    self.run.memory[self.next("product")][0] = sums
-                    self.give(layout.PRODUCT_FULL)
+    def work(self):
+        turn = 0
+        while True:
+            yield layout.PRODUCT_FREE
+            total = 0
+            for _ in range(self.k_tiles):
+                yield layout.LEFT_FULL
+                yield layout.RIGHT_FULL
+                left, right = (self.run.memory[buffer][0] for buffer in self.operands[turn])
+                total = total * 3 + left * right
+                turn = (turn + 1) % layout.CORE_DEPTH
+                self.give(layout.LEFT_FREE)
+                self.give(layout.RIGHT_FREE)
+            self.run.memory[self.product][0] = [total * VALUES + place for place in SUB_TILES]
+            self.give(layout.PRODUCT_FULL)
 
     def give(self, number):
         self.run.locks[self.tile, number] += 1
 
     def step(self):
-        if self.waits is None or self.run.locks[self.tile, self.waits] < 1:
+        if self.run.locks[self.tile, self.waits] < 1:
             return False
         self.run.locks[self.tile, self.waits] -= 1
-        self.waits = next(self.program, None)
+        self.waits = next(self.program)
         return True
 
 
@@ -120,7 +110,7 @@ class Run:
         if source in self.array.channels:
             transfer = self.finish(source)
             data = self.memory[transfer.buffer][transfer.offset // contract.C_TILE_BYTES]
-            data = exchange(data) if transfer.exchange else data
+            data = to_rows(data) if transfer.to_rows else data
         else:
             data = self.sends[source].pop(0)
         for target in targets:
@@ -132,50 +122,53 @@ class Run:
         return True
 
 
-def run(array, k_tiles, m_passes, n_passes, own_passes, random):
+def left(row, m, k):
+    """A value that tells a tile of A from others."""
+    return row * 7 + m * 5 + k + 1
+
+
+def right(column, n, k):
+    return 1 + column + 8 * (n + 8 * k)
+
+
+def run(array, k_tiles, m_passes, n_passes, random):
     """A product of so many tiles and passes; the number of tiles of C, which are all as they should be."""
     machine = Run(array)
-    # Values that tell each tile and each place in it from others.
-    left = lambda row, n, m, k: [(row * 7 + m * 5 + k + 1) * 4096 + i for i in range(VALUES)]  # noqa: E731
-    mark = lambda column, n, m, k: 1 + column + 8 * (n + 8 * k)  # noqa: E731
-    passes = [(n, m, k) for n in range(n_passes) for m in range(m_passes) for k in range(k_tiles)]
-    for row, column in enumerate(contract.A_COLUMNS):
-        machine.sends[End(shim(column), OUT, contract.A_CHANNEL)] = [left(row, *at) for at in passes]
-    for column in range(contract.COLUMNS):
-        own = [at for at in passes if at[0] < own_passes[column]]
-        machine.sends[End(shim(column), OUT, contract.B_CHANNEL)] = [[mark(column, *at)] for at in own]
-    cores = []
-    for row in range(contract.ROWS):
-        for column in range(contract.COLUMNS):
-            machine.locks[core(row, column), contract.START_LOCK] = 1
-            cores.append(Core(machine, core(row, column), (k_tiles, m_passes, n_passes, own_passes[column])))
+    passes = [(m, n, k) for m in range(m_passes) for n in range(n_passes) for k in range(k_tiles)]
+    for row, ends in enumerate(zip(contract.A_COLUMNS, contract.A_CHANNELS)):
+        machine.sends[End(shim(ends[0]), OUT, ends[1])] = [left(row, m, k) for m, _, k in passes]
+    for column, ends in enumerate(zip(contract.B_COLUMNS, contract.B_CHANNELS)):
+        machine.sends[End(shim(ends[0]), OUT, ends[1])] = [right(column, n, k) for _, n, k in passes]
+    tiles = [core(row, column) for row in range(contract.ROWS) for column in range(contract.COLUMNS)]
+    cores = [Core(machine, tile, k_tiles) for tile in tiles]
     actions = [lambda source=source: machine.move(source) for source in machine.routes] + [core.step for core in cores]
     idle = False
     while not idle:
         random.shuffle(actions)
         idle = not any([action() for action in actions])
-    waiting = [f"core {core.tile} waits for lock {core.waits}" for core in cores if core.waits is not None]
-    if waiting or any(machine.sends.values()):
-        raise Hang("; ".join(waiting) or "tiles are left over")
+    if any(machine.sends.values()):
+        raise Hang("; ".join(f"core {core.tile} waits for lock {core.waits}" for core in cores))
+    # At the end each core has room for its next tile of C, and waits for the tiles to multiply.
     before = {(lock.tile, lock.number): lock.value for lock in array.locks}
-    if machine.locks != before:
+    before |= {(tile, layout.PRODUCT_FREE): 0 for tile in tiles}
+    if machine.locks != before or any(core.waits != layout.LEFT_FULL for core in cores):
         raise Hang("locks are not as they were before")
-    return compare(machine, left, mark, k_tiles, m_passes, own_passes)
+    return compare(machine, k_tiles, m_passes, n_passes)
 
 
-def compare(machine, left, mark, k_tiles, m_passes, own_passes):
+def compare(machine, k_tiles, m_passes, n_passes):
     """C of each column: pass after pass the rows of four cores, row-major."""
     tiles = 0
     for column in range(contract.COLUMNS):
-        found = machine.gets.get(End(shim(column), IN, contract.C_CHANNEL), [])
+        found = machine.gets.get(End(shim(contract.C_COLUMNS[column]), IN, 0), [])
         expected = []
-        for n in range(own_passes[column]):
-            for m in range(m_passes):
+        for m in range(m_passes):
+            for n in range(n_passes):
                 for row in range(contract.ROWS):
-                    sums = [0] * VALUES
+                    total = 0
                     for k in range(k_tiles):
-                        sums = [s * 3 + x * mark(column, n, m, k) for s, x in zip(sums, left(row, n, m, k))]
-                    expected.append(sums)
+                        total = total * 3 + left(row, m, k) * right(column, n, k)
+                    expected.append(list(range(total * VALUES, (total + 1) * VALUES)))
         if found != expected:
             raise Hang(f"C of column {column} is not what it should be")
         tiles += len(found)

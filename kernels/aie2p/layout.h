@@ -15,24 +15,20 @@ constexpr unsigned RIGHT_FULL = 3;
 constexpr unsigned PRODUCT_FREE = 4;
 constexpr unsigned PRODUCT_FULL = 5;
 
-// Buffers of each kind in a core, and in a memory tile. A memory tile holds more of A and B, so
-// that memory goes on reading while the cores are busy with an epilogue.
+// Buffers of A and of B in a core and in a memory tile, of C in a memory tile. A core has one of C.
 constexpr unsigned CORE_DEPTH = 2;
-constexpr unsigned MEMORY_DEPTH = 4;
+constexpr unsigned MEMORY_DEPTH = 2;
 constexpr unsigned PRODUCT_DEPTH = 2;
 
-// A core's data memory: the stack first, the parameters where the contract puts them, then buffers
-// one after another. What follows the last one is for the program's own data: the linker script
-// that mlir-aie writes puts it there.
-constexpr unsigned STACK_BYTES = 2048;
-constexpr unsigned PRODUCTS_AT = 0x0840;
-constexpr unsigned LEFTS_AT = 0x4840;
-constexpr unsigned SUMS_AT = 0x8840;
-constexpr unsigned RIGHTS_AT = 0xC840;
+// A core's data memory: the stack first, which grows upwards, then buffers one after another up to
+// the parameters. What follows these is for the program's own data.
+constexpr unsigned STACK_BYTES = 4096;
+constexpr unsigned PRODUCT_AT = 0x1000;
+constexpr unsigned LEFTS_AT = 0x9000;
+constexpr unsigned RIGHTS_AT = 0xD800;
 
-// Rows of a tile to rows of sub-tiles, or back, which is the same exchange: the first dimension is
-// the outermost, strides are in values.
-constexpr unsigned EXCHANGE_SIZES[] = {8, 8, 8, 8};
-constexpr unsigned EXCHANGE_STRIDES[] = {512, 8, 64, 1};
+// Sub-tiles of C to rows: the first dimension is the outermost, strides are in values.
+constexpr unsigned ROWS_SIZES[] = {16, 8, 8, 8};
+constexpr unsigned ROWS_STRIDES[] = {512, 8, 64, 1};
 
 } // namespace layout

@@ -37,11 +37,11 @@ from aie.extras.context import mlir_mod_ctx
 OBJECT = "core.o"
 FUNCTION = "whispernpu_core"
 
-VALUE_BYTES = {"bf16": 2, "f32": 4, "i32": 4, "i8": 1}
+VALUE_BYTES = {"f32": 4, "i32": 4, "i8": 1}
 
 
 def memref(buffer):
-    element = {"bf16": T.bf16, "f32": T.f32, "i32": T.i32, "i8": T.i8}[buffer.type]()
+    element = {"f32": T.f32, "i32": T.i32, "i8": T.i8}[buffer.type]()
     return T.memref(buffer.bytes // VALUE_BYTES[buffer.type], element)
 
 
@@ -49,12 +49,12 @@ def move(transfer, memory):
     """A descriptor's address and walk, in values of its buffer."""
     size = VALUE_BYTES[transfer.buffer.type]
     offset, length = transfer.offset // size, transfer.bytes // size
-    sizes, strides = design.layout.EXCHANGE_SIZES, design.layout.EXCHANGE_STRIDES
+    sizes, strides = design.layout.ROWS_SIZES, design.layout.ROWS_STRIDES
     if "transfer_len" in inspect.signature(dma_bd).parameters:
-        walk = {"sizes": sizes, "strides": strides} if transfer.exchange else {}
+        walk = {"sizes": sizes, "strides": strides} if transfer.to_rows else {}
         dma_bd(memory, offset=offset, transfer_len=length, **walk)
     else:
-        walk = {"dimensions": list(zip(sizes, strides))} if transfer.exchange else {}
+        walk = {"dimensions": list(zip(sizes, strides))} if transfer.to_rows else {}
         dma_bd(memory, offset=offset, len=length, **walk)
 
 

@@ -139,7 +139,7 @@ fn device_gives_everything_back() {
 #[test]
 #[ignore = "needs the emulated NPU: scripts/test-npu"]
 fn window_costs_what_the_documentation_names() {
-    for (name, submissions, runs, layers) in [("tiny.en", 14, 18, 4), ("base", 21, 27, 6)] {
+    for (name, submissions, syncs) in [("tiny.en", 18, 35), ("base", 27, 52)] {
         let model = Model::open(&Model::find(name).expect(name)).expect("model");
         let driver = Driver::new("");
         let encode = |context: usize, windows: u64| {
@@ -155,16 +155,14 @@ fn window_costs_what_the_documentation_names() {
             }
             COSTS.map(|cost| driver.counted(cost))
         };
-        // A window of two halves costs twice as much as one of one half.
-        for (context, halves) in [(256, 1), (800, 2)] {
+        // A window of two lanes costs twice as much as one of one lane.
+        for (context, lanes) in [(256, 1), (800, 2)] {
             let (one, three) = (encode(context, 1), encode(context, 3));
             let window: Vec<u64> = one.iter().zip(three).map(|(a, b)| (b - a) / 2).collect();
             println!("{name}: {COSTS:?} {window:?} per window, with opening {one:?}");
-            // Each feed-forward block is a chain of two runs, for which XRT makes a buffer of
-            // handles and gives it back. Nothing else is made.
-            let syncs = 6 * layers + 1 + model.config.text_layers as u64 / 2;
-            let expected = [submissions, runs, layers, syncs, layers, layers];
-            assert_eq!(window, expected.map(|cost| halves * cost), "{name}");
+            // No chains, and nothing is made.
+            let expected = [submissions, submissions, 0, syncs, 0, 0];
+            assert_eq!(window, expected.map(|cost| lanes * cost), "{name}");
         }
     }
 }

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MPL-2.0
 //! The overlay's contract in numbers, which the instruction generator and the simulator follow.
 //!
-//! `kernels/aie2p/CONTRACT.md` says it in words. Offsets and sizes are in bytes unless their names
-//! say otherwise.
-
-use std::ops::Range;
+//! It is the interface of a public overlay that runs on XDNA2: `kernels/bfp16_gemm` of ggml-xdna
+//! (<https://github.com/Cyronius/ggml-xdna>, commit 354ec56). `kernels/aie2p/CONTRACT.md` says it
+//! in words. Offsets and sizes are in bytes unless their names say otherwise.
 
 use super::device::NpuError;
+use super::txn::{Channel, Direction};
 
 /// Columns of the array. The overlay uses all of them.
 pub const COLUMNS: usize = 8;
@@ -15,122 +15,125 @@ pub const ROWS: usize = 4;
 /// The array row of the first row of cores, above one row of shims and one of memory tiles.
 pub const FIRST_CORE_ROW: usize = 2;
 
-/// Rows, columns and depth of the tile that a core multiplies at once.
+/// Rows of a tile of A and C.
+pub const TILE_ROWS: usize = 128;
+/// Columns of a tile of B and C, and depth of a tile of A and B.
 pub const TILE: usize = 64;
 /// Rows of C that all cores together compute in one pass.
-pub const PASS_ROWS: usize = ROWS * TILE;
+pub const PASS_ROWS: usize = ROWS * TILE_ROWS;
+/// Columns of C that all cores together compute in one pass.
+pub const PASS_COLUMNS: usize = COLUMNS * TILE;
 
 /// Edge of a sub-tile, and length of a bfp16ebs8 block.
 pub const SUB: usize = 8;
 /// Size of a block: the shared exponent, then a signed byte for each value.
 pub const BLOCK_BYTES: usize = 1 + SUB;
-/// Size of a sub-tile of B: eight blocks, of eight adjacent columns.
-pub const SUB_TILE_BYTES: usize = SUB * BLOCK_BYTES;
 
-/// Size of a tile of A in bf16.
-pub const A_TILE_BYTES: usize = TILE * TILE * 2;
-/// Size of a tile of B: its sub-tiles, then the bias of its columns.
-pub const B_TILE_BYTES: usize = B_VALUE_BYTES + B_BIAS_BYTES;
-/// Size of the sub-tiles of a tile of B.
-pub const B_VALUE_BYTES: usize = TILE * TILE / SUB * BLOCK_BYTES;
-/// Size of the bias of a tile of B, in f32. The cores read that of the first tile in depth.
-pub const B_BIAS_BYTES: usize = TILE * 4;
-/// Size of a tile of C in bf16.
-pub const C_TILE_BYTES: usize = TILE * TILE * 2;
+/// Size of a tile of A.
+pub const A_TILE_BYTES: usize = TILE_ROWS * TILE / SUB * BLOCK_BYTES;
+/// Size of a tile of B.
+pub const B_TILE_BYTES: usize = TILE * TILE / SUB * BLOCK_BYTES;
+/// Size of a tile of C, whatever its [`Output`].
+pub const C_TILE_BYTES: usize = TILE_ROWS * TILE * 4;
 
 /// The order of a dispatch's data buffers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Argument {
-    /// `[M, K]` bf16, row-major.
+    /// `[M, K]` as [`super::pack`] packs it.
     A = 0,
-    /// B and its bias as [`super::weights`] packs them.
+    /// Bᵀ, `[N, K]`, as [`super::pack`] packs it.
     B = 1,
-    /// `[M, N]` bf16, row-major.
+    /// `[M, N]` in tiles, see [`MatMul::c_offset`].
     C = 2,
 }
 
-/// What the cores do with a finished tile of f32 sums before they round it to bf16.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Epilogue {
-    /// Nothing.
-    None = 0,
-    /// x Φ(x), as [`super::arithmetic::gelu`] computes it.
-    Gelu = 1,
+/// What the cores make of a finished tile of f32 sums. The public overlay has a third mode, SiLU of
+/// one half times the other, which Whisper has no use for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Output {
+    /// Nothing: C is f32.
+    #[default]
+    F32 = 0,
+    /// bf16, rounded to even, in the first half of the tile. The other half keeps old sums.
+    Bf16 = 1,
 }
 
-/// A core's run-time parameters: 32-bit words at [`Parameters::ADDRESS`] of its data memory.
+/// A core's run-time parameters: 32-bit words at [`Parameters::ADDRESS`] of its data memory. A core
+/// reads them for each tile of C, after it got the first tile of A and B.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Parameters {
-    /// Tiles in depth: K / 64.
-    pub k_tiles: u32,
-    /// Passes over the rows: M / 256.
-    pub m_passes: u32,
-    /// Passes over the columns: N / 512, rounded up.
-    pub n_passes: u32,
-    /// Passes over the columns in which the core's array column has a tile to compute. In the
-    /// passes after them the core takes its tiles of A and drops them.
-    pub own_passes: u32,
-    /// An [`Epilogue`].
-    pub epilogue: u32,
+    /// Tiles in depth after the first: K / 64 - 1.
+    pub more_k_tiles: u32,
+    /// An [`Output`].
+    pub output: u32,
 }
 
 impl Parameters {
     /// Address of the first word in a core's data memory.
-    pub const ADDRESS: u32 = 0x0800;
+    pub const ADDRESS: u32 = 0xfc00;
     /// Number of words.
-    pub const WORDS: usize = 5;
+    pub const WORDS: usize = 2;
 
-    /// The parameters in the order in which a core reads them.
+    /// The parameters in the order in which they lie in memory.
     pub fn words(&self) -> [u32; Self::WORDS] {
-        [
-            self.k_tiles,
-            self.m_passes,
-            self.n_passes,
-            self.own_passes,
-            self.epilogue,
-        ]
+        [self.more_k_tiles, self.output]
     }
 }
 
-/// The lock that starts a core: the stream sets it to 1 after it has written the parameters, the
-/// core takes it, and reads the parameters before anything else.
-pub const START_LOCK: u32 = 15;
-/// Value register of lock 0 of a core tile.
-pub const LOCK_VALUE: u32 = 0x1_F000;
-/// Distance from the value register of one lock to that of the next.
-pub const LOCK_STRIDE: u32 = 0x10;
+/// Shim column and channel (MM2S) that feed each row of cores with A.
+pub const A_SHIMS: [(u32, u32); ROWS] = [(0, 0), (2, 0), (4, 0), (6, 0)];
+/// Shim column and channel (MM2S) that feed each column of cores with B.
+pub const B_SHIMS: [(u32, u32); COLUMNS] = [
+    (3, 0),
+    (3, 1),
+    (2, 1),
+    (4, 1),
+    (5, 0),
+    (5, 1),
+    (6, 1),
+    (1, 0),
+];
+/// Shim column that drains C of each column of cores, by its channel 0 (S2MM).
+pub const C_SHIMS: [u32; COLUMNS] = [3, 2, 4, 1, 5, 6, 7, 0];
 
-/// The shim column that feeds core row `row` with A.
-pub const fn a_column(row: usize) -> usize {
-    2 * row
+/// The channel that feeds row `row` of cores with A.
+pub const fn a_channel(row: usize) -> Channel {
+    fed_by(A_SHIMS[row])
 }
 
-/// Shim channel (MM2S) of A.
-pub const A_CHANNEL: u32 = 1;
-/// Shim channel (MM2S) of B.
-pub const B_CHANNEL: u32 = 0;
-/// Shim channel (S2MM) of C.
-pub const C_CHANNEL: u32 = 0;
+/// The channel that feeds column `column` of cores with B.
+pub const fn b_channel(column: usize) -> Channel {
+    fed_by(B_SHIMS[column])
+}
 
-/// Shim buffer descriptor of C.
-pub const C_BD: u32 = 0;
-/// Shim buffer descriptor of A.
-pub const A_BD: u32 = 1;
-/// First shim buffer descriptor of B: each tile of the array column has its own.
-pub const FIRST_B_BD: u32 = 2;
+const fn fed_by((column, channel): (u32, u32)) -> Channel {
+    Channel {
+        column,
+        direction: Direction::FromMemory,
+        channel,
+    }
+}
+
+/// The channel that drains C of column `column` of cores.
+pub const fn c_channel(column: usize) -> Channel {
+    Channel {
+        column: C_SHIMS[column],
+        direction: Direction::ToMemory,
+        channel: 0,
+    }
+}
 
 /// Buffer descriptors of a shim tile.
 pub const SHIM_BDS: u32 = 16;
 /// Tasks that the queue of a shim channel holds.
 pub const QUEUE_DEPTH: usize = 4;
-/// Largest iteration size of a descriptor.
-pub const MAX_ITERATIONS: usize = 64;
-/// Largest repeat count of a task.
-pub const MAX_REPEATS: usize = 256;
-/// Largest stride of a descriptor, in words of 32 bits.
-pub const MAX_STRIDE: usize = 1 << 20;
+/// Most passes over the columns: A is sent as often, by a task's repeat count.
+pub const MAX_COLUMN_PASSES: usize = 64;
+/// Values of C from which on a drain takes one block of rows instead of two: the public overlay's
+/// generator keeps to the stride that a row-major C would need.
+const MAX_DRAINED: usize = 1 << 20;
 
-/// A matrix product that the overlay can compute: `C[M, N] = epilogue(A[M, K] · B[K, N] + bias)`.
+/// A matrix product that the overlay can compute: `C[M, N] = A[M, K] · B[K, N]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct MatMul {
     /// M, the rows of A and C.
@@ -139,8 +142,8 @@ pub struct MatMul {
     pub depth: usize,
     /// N, the columns of B and C.
     pub columns: usize,
-    /// What happens to each sum.
-    pub epilogue: Epilogue,
+    /// What C is.
+    pub output: Output,
 }
 
 impl MatMul {
@@ -153,39 +156,34 @@ impl MatMul {
         rows: usize,
         depth: usize,
         columns: usize,
-        epilogue: Epilogue,
+        output: Output,
     ) -> Result<Self, NpuError> {
         let matmul = Self {
             rows,
             depth,
             columns,
-            epilogue,
+            output,
         };
         let refuse = |why: &str| {
             Err(NpuError::Unsuited(format!(
                 "a product of {rows} × {depth} × {columns}: {why}"
             )))
         };
-        if rows == 0 || depth == 0 || columns == 0 {
+        if rows == 0 || columns == 0 {
             return refuse("it is empty");
         }
-        if !rows.is_multiple_of(PASS_ROWS) {
-            return refuse("rows come in 256");
+        if !rows.is_multiple_of(PASS_ROWS) || !columns.is_multiple_of(PASS_COLUMNS) {
+            return refuse("rows and columns come in 512");
         }
-        if !depth.is_multiple_of(TILE) || !columns.is_multiple_of(TILE) {
-            return refuse("depth and columns come in 64");
+        if !depth.is_multiple_of(TILE) || depth < 2 * TILE {
+            return refuse("depth comes in 64, and is at least 128");
         }
-        if matmul.m_passes() > MAX_ITERATIONS {
-            return refuse("too many rows for a descriptor's iterations");
+        if matmul.n_passes() > MAX_COLUMN_PASSES {
+            return refuse("too many columns for a task's repeat count");
         }
-        if matmul.m_passes() * matmul.n_passes() > MAX_REPEATS {
-            return refuse("too many passes for a task's repeat count");
-        }
-        if matmul.n_passes() > (SHIM_BDS - FIRST_B_BD) as usize {
-            return refuse("too many columns for a shim tile's descriptors");
-        }
-        if PASS_ROWS * depth.max(columns) / 2 > MAX_STRIDE {
-            return refuse("rows too long for a descriptor's stride");
+        let largest = matmul.a_bytes().max(matmul.b_bytes()).max(matmul.c_bytes());
+        if u32::try_from(largest).is_err() {
+            return refuse("a buffer that 32 bits do not address");
         }
         Ok(matmul)
     }
@@ -195,52 +193,56 @@ impl MatMul {
         self.depth / TILE
     }
 
-    /// Passes over the rows: M / 256.
+    /// Passes over the rows: M / 512.
     pub fn m_passes(&self) -> usize {
         self.rows / PASS_ROWS
     }
 
-    /// Passes over the columns: N / 512, rounded up.
+    /// Passes over the columns: N / 512. Array column c computes tile c, and each eighth after it.
     pub fn n_passes(&self) -> usize {
-        self.columns.div_ceil(COLUMNS * TILE)
+        self.columns / PASS_COLUMNS
     }
 
-    /// Number of column tiles that array column `column` computes: tile `column`, and each eighth
-    /// tile after it.
-    pub fn own_passes(&self, column: usize) -> usize {
-        (self.columns / TILE + COLUMNS - 1 - column) / COLUMNS
+    /// Passes over the rows whose part of C one task drains.
+    pub fn drained_passes(&self) -> usize {
+        match PASS_ROWS * self.columns > MAX_DRAINED {
+            true => 1,
+            false => 2,
+        }
     }
 
-    /// Bytes of packed B that hold the tiles of array column `column`.
-    pub fn b_range(&self, column: usize) -> Range<usize> {
-        let before = |column| (0..column).map(|c| self.own_passes(c)).sum::<usize>();
-        let bytes = |tiles| tiles * self.k_tiles() * B_TILE_BYTES;
-        bytes(before(column))..bytes(before(column + 1))
-    }
-
-    /// Size of A in bytes.
+    /// Size of A.
     pub fn a_bytes(&self) -> usize {
-        self.rows * self.depth * 2
+        self.rows * self.depth / SUB * BLOCK_BYTES
     }
 
-    /// Size of B in bytes, packed with its bias.
+    /// Size of B.
     pub fn b_bytes(&self) -> usize {
-        self.columns / TILE * self.k_tiles() * B_TILE_BYTES
+        self.columns * self.depth / SUB * BLOCK_BYTES
     }
 
-    /// Size of C in bytes.
+    /// Size of C.
     pub fn c_bytes(&self) -> usize {
-        self.rows * self.columns * 2
+        self.rows * self.columns * 4
     }
 
-    /// Parameters of the cores in array column `column`.
-    pub fn parameters(&self, column: usize) -> Parameters {
+    /// Where C has the f32 at (`row`, `column`).
+    ///
+    /// Each array column writes one run: pass after pass over the rows, in it the column's tiles in
+    /// turn, in each of these 512 rows of 64 values.
+    pub fn c_offset(&self, row: usize, column: usize) -> usize {
+        let (tile, column) = (column / TILE, column % TILE);
+        let (array_column, n_pass) = (tile % COLUMNS, tile / COLUMNS);
+        let (m_pass, row) = (row / PASS_ROWS, row % PASS_ROWS);
+        let run = (array_column * self.m_passes() + m_pass) * self.n_passes() + n_pass;
+        4 * ((run * PASS_ROWS + row) * TILE + column)
+    }
+
+    /// Parameters of all cores.
+    pub fn parameters(&self) -> Parameters {
         Parameters {
-            k_tiles: self.k_tiles() as u32,
-            m_passes: self.m_passes() as u32,
-            n_passes: self.n_passes() as u32,
-            own_passes: self.own_passes(column) as u32,
-            epilogue: self.epilogue as u32,
+            more_k_tiles: self.k_tiles() as u32 - 1,
+            output: self.output as u32,
         }
     }
 }
@@ -250,44 +252,33 @@ mod tests {
     use super::*;
 
     #[test]
-    fn array_columns_share_all_tiles_of_b() {
-        for columns in (64..=7168).step_by(64) {
-            let matmul = MatMul::new(256, 64, columns, Epilogue::None).unwrap();
-            let own = |c| matmul.own_passes(c);
-            assert_eq!((0..COLUMNS).map(own).sum::<usize>(), columns / TILE);
-            assert!((0..COLUMNS).all(|c| own(c) <= matmul.n_passes()));
-            assert_eq!(own(0), matmul.n_passes());
-            assert_eq!(matmul.b_range(COLUMNS - 1).end, matmul.b_bytes());
-        }
-    }
-
-    #[test]
     fn matmul_names_the_limit_that_it_breaks() {
         let why = |rows, depth, columns| {
-            let matmul = MatMul::new(rows, depth, columns, Epilogue::None);
+            let matmul = MatMul::new(rows, depth, columns, Output::F32);
             matmul.unwrap_err().to_string()
         };
-        assert!(why(1500, 512, 512).contains("256"));
-        assert!(why(1536, 500, 512).contains("64"));
-        assert!(why(256, 512, 7232).contains("descriptors"));
-        assert!(why(256 * 65, 64, 64).contains("iterations"));
-        assert!(why(256 * 43, 64, 3072).contains("repeat"));
-        assert!(why(256, 8256, 64).contains("stride"));
-        assert!(why(0, 64, 64).contains("empty"));
+        assert!(why(1500, 512, 512).contains("512"));
+        assert!(why(256, 2048, 1024).contains("512"));
+        assert!(why(512, 2048, 896).contains("512"));
+        assert!(why(512, 96, 1024).contains("64"));
+        assert!(why(512, 64, 1024).contains("128"));
+        assert!(why(512, 2048, 33_280).contains("repeat"));
+        assert!(why(1 << 16, 128, 1 << 15).contains("32 bits"));
+        assert!(why(0, 128, 512).contains("empty"));
     }
 
     #[test]
-    fn matmul_of_transformer_layers_fits() {
-        for width in [384, 512, 768, 1024, 1280] {
-            let shapes = [
-                (width, 3 * width),
-                (width, width),
-                (width, 4 * width),
-                (4 * width, width),
-            ];
-            for (depth, columns) in shapes {
-                MatMul::new(1536, depth, columns, Epilogue::None).unwrap();
+    fn c_offset_names_each_value_once() {
+        let matmul = MatMul::new(1024, 128, 1024, Output::F32).unwrap();
+        let mut seen = vec![false; matmul.c_bytes() / 4];
+        for row in 0..matmul.rows {
+            for column in 0..matmul.columns {
+                let at = matmul.c_offset(row, column) / 4;
+                assert!(!std::mem::replace(&mut seen[at], true));
             }
         }
+        // Column 65 is in array column 1; column 512 in the second tile of array column 0.
+        assert_eq!(matmul.c_offset(0, 65), 4 * (1024 * 128 + 1));
+        assert_eq!(matmul.c_offset(513, 512), 4 * (1024 * 64 + 512 * 64 + 64));
     }
 }

@@ -5,28 +5,29 @@
     feature = "simulator",
     doc = r#"
 ```
-use xdna::contract::Epilogue;
+use xdna::contract::{MatMul, Output};
 use xdna::matmul::{MatMulStep, Multiplier};
-use xdna::rows::{read_bf16, write_bf16};
+use xdna::pack::pack_a;
 use xdna::simulator::SimulatedNpu;
-use xdna::weights::Linear;
 use xdna::NpuError;
 
-// y = x Wᵀ + b with 64 inputs, 64 outputs, W twice the identity, b = 1.
-let mut weight = vec![0.0; 64 * 64];
-weight.iter_mut().step_by(65).for_each(|w| *w = 2.0);
-let linear = Linear { weight: &weight, bias: &[1.0; 64] };
+// y = x Wᵀ with 128 inputs, 128 outputs, W twice the identity.
+let mut weight = vec![0.0; 128 * 128];
+weight.iter_mut().step_by(129).for_each(|w| *w = 2.0);
 
 let mut npu = Multiplier::new(Box::new(SimulatedNpu::new()?));
-let weights = npu.upload(&linear, 64, Epilogue::None)?;
-let mut a = npu.allocate(2 * 256 * 64)?;
-let mut c = npu.allocate(2 * 256 * 64)?;
+let weights = npu.upload(&weight, 128)?;
+let matmul = weights.matmul(1)?;
+assert_eq!(matmul, MatMul::new(512, 128, 512, Output::F32)?);
+let mut a = npu.allocate(matmul.a_bytes())?;
+let mut c = npu.allocate(matmul.c_bytes())?;
 
-write_bf16(&[3.0f32; 64], a.bytes_mut());
-a.sync_to_device(0..2 * 256 * 64)?;
-npu.run(1, &[MatMulStep { a: &*a, weights: &weights, c: &*c }], || Ok::<(), NpuError>(()))?;
-c.sync_from_device(0..2 * 64)?;
-assert!(read_bf16(&c.bytes()[..2 * 64]).all(|y| y == 7.0));
+pack_a(&matmul, &[3.0; 128], a.bytes_mut());
+a.sync_to_device(0..matmul.a_bytes())?;
+npu.run(MatMulStep { rows: 1, a: &*a, weights: &weights, c: &*c }, || Ok::<(), NpuError>(()))?;
+c.sync_from_device(0..matmul.c_bytes())?;
+let y = &c.bytes()[matmul.c_offset(0, 127)..][..4];
+assert_eq!(y, 6f32.to_le_bytes());
 # Ok::<(), Box<dyn std::error::Error>>(())
 ```
 "#
@@ -36,10 +37,10 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::time::Duration;
 
-use crate::contract::{Epilogue, MatMul, PASS_ROWS};
+use crate::contract::{MatMul, Output, PASS_COLUMNS, PASS_ROWS};
 use crate::device::{BufferKind, Dispatch, NpuBuffer, NpuDevice, NpuError};
+use crate::pack::pack_b;
 use crate::stream::instructions;
-use crate::weights::{Linear, pack};
 
 /// Time after which a submission, which takes milliseconds, is given up.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -48,15 +49,19 @@ const LIMIT: Duration = Duration::from_secs(10);
 pub struct DeviceWeights {
     buffer: Box<dyn NpuBuffer>,
     depth: usize,
+    /// Whole passes of the array.
     columns: usize,
-    epilogue: Epilogue,
 }
 
 impl DeviceWeights {
     /// The product with `rows` rows, rounded up to whole passes of the array.
-    fn matmul(&self, rows: usize) -> Result<MatMul, NpuError> {
+    ///
+    /// # Errors
+    ///
+    /// [`NpuError::Unsuited`]
+    pub fn matmul(&self, rows: usize) -> Result<MatMul, NpuError> {
         let rows = rows.next_multiple_of(PASS_ROWS);
-        MatMul::new(rows, self.depth, self.columns, self.epilogue)
+        MatMul::new(rows, self.depth, self.columns, Output::F32)
     }
 }
 
@@ -66,13 +71,15 @@ struct DeviceStream {
     words: usize,
 }
 
-/// One product of a submission: `c = a · weights`.
+/// A product: `c = a · weights`.
 pub struct MatMulStep<'a> {
-    /// Rows in bf16, as many as whole passes of the array have.
+    /// Rows of the product. The buffers have as many as whole passes of the array.
+    pub rows: usize,
+    /// A, packed.
     pub a: &'a dyn NpuBuffer,
-    /// The right operand and its bias.
+    /// B, packed.
     pub weights: &'a DeviceWeights,
-    /// Takes the rows of the product in bf16.
+    /// Takes C.
     pub c: &'a dyn NpuBuffer,
 }
 
@@ -91,7 +98,7 @@ impl Multiplier {
         }
     }
 
-    /// A buffer for the rows of a matrix.
+    /// A buffer for a matrix.
     ///
     /// # Errors
     ///
@@ -100,34 +107,29 @@ impl Multiplier {
         self.device.allocate(BufferKind::Data, bytes)
     }
 
-    /// Packs a matrix of so many inputs, `depth`, to a buffer of the device.
+    /// Packs `weight`, `[outputs, depth]`, to a buffer of the device, with zeros for the outputs that
+    /// it lacks to whole passes of the array.
     ///
     /// # Errors
     ///
     /// [`NpuError::Unsuited`] if the overlay cannot multiply by it; otherwise what the device
     /// reports.
-    pub fn upload(
-        &mut self,
-        linear: &Linear,
-        depth: usize,
-        epilogue: Epilogue,
-    ) -> Result<DeviceWeights, NpuError> {
-        let columns = linear.weight.len().checked_div(depth).unwrap_or_default();
-        let matmul = MatMul::new(PASS_ROWS, depth, columns, epilogue)?;
+    pub fn upload(&mut self, weight: &[f32], depth: usize) -> Result<DeviceWeights, NpuError> {
+        let outputs = weight.len().checked_div(depth).unwrap_or_default();
+        let columns = outputs.next_multiple_of(PASS_COLUMNS);
+        let matmul = MatMul::new(PASS_ROWS, depth, columns, Output::F32)?;
         let mut buffer = self.allocate(matmul.b_bytes())?;
-        pack(&matmul, linear, buffer.bytes_mut());
+        pack_b(&matmul, weight, buffer.bytes_mut());
         buffer.sync_to_device(0..matmul.b_bytes())?;
         Ok(DeviceWeights {
             buffer,
             depth,
             columns,
-            epilogue,
         })
     }
 
-    /// Computes `rows` rows of each step, one step after another, in one submission. The device
-    /// computes while `meanwhile` runs, which cannot reach the buffers of the steps. With no rows,
-    /// only `meanwhile` runs.
+    /// Computes `step`. The device computes while `meanwhile` runs, which cannot reach the buffers of
+    /// the step.
     ///
     /// # Errors
     ///
@@ -135,35 +137,18 @@ impl Multiplier {
     /// again.
     pub fn run<E: From<NpuError>>(
         &mut self,
-        rows: usize,
-        steps: &[MatMulStep],
+        step: MatMulStep,
         meanwhile: impl FnOnce() -> Result<(), E>,
     ) -> Result<(), E> {
-        if rows == 0 {
-            return meanwhile();
-        }
-        let matmul = |step: &MatMulStep| step.weights.matmul(rows);
-        let matmuls: Vec<MatMul> = steps.iter().map(matmul).collect::<Result<_, _>>()?;
-        for matmul in &matmuls {
-            self.prepare(matmul)?;
-        }
-        let arguments: Vec<[&dyn NpuBuffer; 3]> = steps
-            .iter()
-            .map(|step| [step.a, step.weights.buffer.as_ref(), step.c])
-            .collect();
-        let dispatches: Vec<Dispatch> = matmuls
-            .iter()
-            .zip(&arguments)
-            .map(|(matmul, data)| {
-                let stream = &self.streams[matmul];
-                Dispatch {
-                    instructions: stream.buffer.as_ref(),
-                    words: stream.words,
-                    data,
-                }
-            })
-            .collect();
-        let pending = self.device.submit(&dispatches)?;
+        let matmul = step.weights.matmul(step.rows)?;
+        self.prepare(&matmul)?;
+        let stream = &self.streams[&matmul];
+        let dispatch = Dispatch {
+            instructions: stream.buffer.as_ref(),
+            words: stream.words,
+            data: &[step.a, step.weights.buffer.as_ref(), step.c],
+        };
+        let pending = self.device.submit(&[dispatch])?;
         let done = meanwhile();
         // Even if `meanwhile` failed: the device must not be left at work.
         pending.wait(LIMIT)?;

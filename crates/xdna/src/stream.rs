@@ -1,189 +1,152 @@
 // SPDX-License-Identifier: MPL-2.0
-//! The instruction stream of a matmul.
+//! The instruction stream of a matmul: word for word what AMD's toolchain makes for the public
+//! overlay, by the rules that its repository publishes (`src/npu/bfp16_insts.h`).
 //!
-//! The outer loop passes over the columns, the inner one over the rows. So each shim tile has one
-//! task for A (its iterations pass over the rows, and the task repeats for each pass over the
-//! columns), one task for C (its iterations pass over the columns), and for B one task per tile of
-//! its array column, repeated for each pass over the rows. A queue holds four tasks: before the
-//! fifth task of B and each later one the stream waits for an earlier one to end.
+//! First all cores get their parameters. Then block after block of 512 rows is set in motion: each
+//! array column drains its part of C, each row of cores gets its rows of A once per pass over the
+//! columns, each column its part of B. The stream waits for the drains of the first two groups of
+//! blocks together, and for those of each later group alone, and then uses their descriptors again.
 
 use super::contract::{
-    A_BD, A_CHANNEL, Argument, B_CHANNEL, B_TILE_BYTES, C_BD, C_CHANNEL, COLUMNS, FIRST_B_BD,
-    FIRST_CORE_ROW, LOCK_STRIDE, LOCK_VALUE, MatMul, PASS_ROWS, Parameters, QUEUE_DEPTH, ROWS,
-    START_LOCK, TILE, a_column,
+    A_TILE_BYTES, Argument, B_TILE_BYTES, COLUMNS, FIRST_CORE_ROW, MatMul, PASS_ROWS, Parameters,
+    ROWS, SHIM_BDS, TILE, a_channel, b_channel, c_channel,
 };
-use super::dma::{CONTROLLER, CONTROLLER_MASK, Pattern, Task, descriptor_address};
+use super::dma::{CONTROLLER, CONTROLLER_MASK, Task, descriptor, descriptor_address};
 use super::txn::{Channel, Direction, Instruction, Writer, address};
-
-/// Words of 32 bits in a row of a tile of bf16.
-const ROW_WORDS: usize = TILE / 2;
 
 /// The instructions that compute `matmul`.
 pub fn instructions(matmul: &MatMul) -> Vec<u32> {
-    let mut writer = Writer::default();
-    start_cores(&mut writer, matmul);
-    let columns = || (0..COLUMNS).filter(|column| matmul.own_passes(*column) > 0);
-    for column in columns() {
-        drain_c(&mut writer, matmul, column);
-    }
-    for row in 0..ROWS {
-        feed_a(&mut writer, matmul, row);
-    }
-    for pass in 0..matmul.n_passes() {
-        for column in columns().filter(|column| pass < matmul.own_passes(*column)) {
-            feed_b(&mut writer, matmul, column, pass);
+    let mut stream = Stream::default();
+    stream.set_parameters(matmul.parameters());
+    let blocks = matmul.m_passes();
+    for (group, first) in (0..blocks).step_by(matmul.drained_passes()).enumerate() {
+        let last = blocks.min(first + matmul.drained_passes());
+        for column in 0..COLUMNS {
+            stream.drain_c(matmul, column, first, last - first);
+            for block in first..last {
+                if column < ROWS {
+                    stream.feed_a(matmul, column, block);
+                }
+                stream.feed_b(matmul, column);
+            }
+        }
+        if group > 0 {
+            stream.wait();
         }
     }
-    for column in columns() {
-        writer.push(Instruction::Wait(c_channel(column)));
-    }
-    writer.finish()
+    stream.wait();
+    stream.writer.finish()
 }
 
-const fn c_channel(column: usize) -> Channel {
-    Channel {
-        column: column as u32,
-        direction: Direction::ToMemory,
-        channel: C_CHANNEL,
-    }
+/// A stream under way.
+#[derive(Default)]
+struct Stream {
+    writer: Writer,
+    /// Descriptors that are in use since the last wait, a bit each, for each shim.
+    used: [u32; COLUMNS],
+    /// Drains since then.
+    drains: Vec<Channel>,
 }
 
-const fn a_channel(row: usize) -> Channel {
-    Channel {
-        column: a_column(row) as u32,
-        direction: Direction::FromMemory,
-        channel: A_CHANNEL,
-    }
-}
-
-const fn b_channel(column: usize) -> Channel {
-    Channel {
-        column: column as u32,
-        direction: Direction::FromMemory,
-        channel: B_CHANNEL,
-    }
-}
-
-/// Parameters first, then the lock that lets the core read them.
-fn start_cores(writer: &mut Writer, matmul: &MatMul) {
-    for column in 0..COLUMNS {
-        let parameters = matmul.parameters(column).words();
-        for row in FIRST_CORE_ROW..FIRST_CORE_ROW + ROWS {
-            let at = |offset| address(column as u32, row as u32, offset);
-            writer.push(Instruction::Block {
-                address: at(Parameters::ADDRESS),
-                values: &parameters,
-            });
-            writer.push(Instruction::Write {
-                address: at(LOCK_VALUE + LOCK_STRIDE * START_LOCK),
-                value: 1,
-            });
-        }
-    }
-}
-
-/// Lets array column `column` write C: passes of 256 rows of 64 values, then the same for the next
-/// tile of the column.
-fn drain_c(writer: &mut Writer, matmul: &MatMul, column: usize) {
-    let row = matmul.columns / 2;
-    let pattern = Pattern {
-        length: matmul.rows * ROW_WORDS,
-        size: [ROW_WORDS, PASS_ROWS],
-        stride: [1, row, PASS_ROWS * row],
-        iteration: (matmul.own_passes(column), COLUMNS * ROW_WORDS),
-    };
-    let transfer = Transfer {
-        channel: c_channel(column),
-        descriptor: C_BD,
-        pattern,
-        argument: Argument::C,
-        offset: column * TILE * 2,
-        repeats: matmul.own_passes(column),
-        token: true,
-    };
-    transfer.write(writer);
-}
-
-/// Sends A to core row `row`: its 64 rows of each pass, tile after tile in depth, and all of that
-/// again for each pass over the columns.
-fn feed_a(writer: &mut Writer, matmul: &MatMul, row: usize) {
-    let words = matmul.depth / 2;
-    let pattern = Pattern {
-        length: TILE * words,
-        size: [ROW_WORDS, TILE],
-        stride: [1, words, ROW_WORDS],
-        iteration: (matmul.m_passes(), PASS_ROWS * words),
-    };
-    let transfer = Transfer {
-        channel: a_channel(row),
-        descriptor: A_BD,
-        pattern,
-        argument: Argument::A,
-        offset: row * TILE * matmul.depth * 2,
-        repeats: matmul.m_passes() * matmul.n_passes(),
-        token: false,
-    };
-    transfer.write(writer);
-}
-
-/// Sends tile `pass` of array column `column` in all its depth, again for each pass over the rows.
-fn feed_b(writer: &mut Writer, matmul: &MatMul, column: usize, pass: usize) {
-    let channel = b_channel(column);
-    if pass >= QUEUE_DEPTH {
-        writer.push(Instruction::Wait(channel));
-    }
-    let bytes = matmul.k_tiles() * B_TILE_BYTES;
-    let transfer = Transfer {
-        channel,
-        descriptor: FIRST_B_BD + pass as u32,
-        pattern: Pattern::linear(bytes / 4),
-        argument: Argument::B,
-        offset: matmul.b_range(column).start + pass * bytes,
-        repeats: matmul.m_passes(),
-        token: pass + QUEUE_DEPTH < matmul.own_passes(column),
-    };
-    transfer.write(writer);
-}
-
-/// A descriptor and the task that executes it.
-struct Transfer {
-    channel: Channel,
-    descriptor: u32,
-    pattern: Pattern,
+/// A run of a data buffer.
+struct Run {
     argument: Argument,
-    /// Bytes from the beginning of the argument.
+    /// Bytes from the buffer's beginning.
     offset: usize,
+    bytes: usize,
     repeats: usize,
-    token: bool,
 }
 
-impl Transfer {
-    fn write(&self, writer: &mut Writer) {
-        let at = descriptor_address(self.channel.column, self.descriptor);
-        writer.push(Instruction::Block {
+impl Stream {
+    fn set_parameters(&mut self, parameters: Parameters) {
+        for column in 0..COLUMNS {
+            for row in FIRST_CORE_ROW..FIRST_CORE_ROW + ROWS {
+                for (word, value) in (0..).zip(parameters.words()) {
+                    let at = Parameters::ADDRESS + 4 * word;
+                    self.writer.push(Instruction::Write {
+                        address: address(column as u32, row as u32, at),
+                        value,
+                    });
+                }
+            }
+        }
+    }
+
+    /// Drains `blocks` blocks of rows of C, from block `first` on.
+    fn drain_c(&mut self, matmul: &MatMul, column: usize, first: usize, blocks: usize) {
+        let run = Run {
+            argument: Argument::C,
+            offset: matmul.c_offset(first * PASS_ROWS, column * TILE),
+            bytes: blocks * matmul.n_passes() * PASS_ROWS * TILE * 4,
+            repeats: 1,
+        };
+        self.transfer(c_channel(column), run);
+    }
+
+    fn feed_a(&mut self, matmul: &MatMul, row: usize, block: usize) {
+        let bytes = matmul.k_tiles() * A_TILE_BYTES;
+        let run = Run {
+            argument: Argument::A,
+            offset: (block * ROWS + row) * bytes,
+            bytes,
+            repeats: matmul.n_passes(),
+        };
+        self.transfer(a_channel(row), run);
+    }
+
+    fn feed_b(&mut self, matmul: &MatMul, column: usize) {
+        let bytes = matmul.n_passes() * matmul.k_tiles() * B_TILE_BYTES;
+        let run = Run {
+            argument: Argument::B,
+            offset: column * bytes,
+            bytes,
+            repeats: 1,
+        };
+        self.transfer(b_channel(column), run);
+    }
+
+    /// A descriptor, the patch of its address, and the task that executes it. A drain gives a token.
+    fn transfer(&mut self, channel: Channel, run: Run) {
+        let used = &mut self.used[channel.column as usize];
+        let number = used.trailing_ones();
+        debug_assert!(number < SHIM_BDS, "too many descriptors at once");
+        *used |= 1 << number;
+        let at = descriptor_address(channel.column, number);
+        let offset = run.offset as u32;
+        self.writer.push(Instruction::Block {
             address: at,
-            values: &self.pattern.words(),
+            values: &descriptor(run.bytes / 4, offset),
         });
-        writer.push(Instruction::Patch {
+        self.writer.push(Instruction::Patch {
             register: at + 4,
-            argument: self.argument as u32,
-            offset: self.offset as u32,
+            argument: run.argument as u32,
+            offset,
         });
-        if self.token {
-            writer.push(Instruction::Mask {
-                address: self.channel.control(),
+        let token = channel.direction == Direction::ToMemory;
+        if token {
+            self.writer.push(Instruction::Mask {
+                address: channel.control(),
                 value: CONTROLLER,
                 mask: CONTROLLER_MASK,
             });
+            self.drains.push(channel);
         }
         let task = Task {
-            descriptor: self.descriptor,
-            repeats: self.repeats,
-            token: self.token,
+            descriptor: number,
+            repeats: run.repeats,
+            token,
         };
-        writer.push(Instruction::Write {
-            address: self.channel.queue(),
+        self.writer.push(Instruction::Write {
+            address: channel.queue(),
             value: task.word(),
         });
+    }
+
+    /// Waits for the drains, after which all transfers are done.
+    fn wait(&mut self) {
+        for channel in self.drains.drain(..) {
+            self.writer.push(Instruction::Wait(channel));
+        }
+        self.used = [0; COLUMNS];
     }
 }

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
 //! The simulator on the memory of commands.
 
-use xdna::arithmetic::Even;
 use xdna::simulator::compute;
 use xdna::simulator::{self, Argument, Fault, Memory};
 
@@ -20,7 +19,7 @@ pub struct Array(simulator::Array);
 
 impl Array {
     pub fn new() -> Self {
-        let cores = compute::cores::<Even>().expect("the instruction set of the environment");
+        let cores = compute::cores().expect("the instruction set of the environment");
         Self(simulator::Array::new(cores))
     }
 

@@ -101,7 +101,7 @@ def install():
     dialect.device = lambda device: lambda body: body()
 
     types = ModuleType("aie.extras.types")
-    for name in ("bf16", "f32", "i32", "i8"):
+    for name in ("f32", "i32", "i8"):
         setattr(types, name, lambda name=name: name)
     types.memref = lambda count, element: (count, element)
 

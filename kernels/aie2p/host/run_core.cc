@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: MPL-2.0
 //
 // Runs one core's program on this machine, with a model of what surrounds the core: locks, the DMA
-// that fills and empties its buffers, and the memory tile's exchange of rows and sub-tiles.
+// that fills and empties its buffers, and the memory tile's turning of sub-tiles into rows.
 //
-// Standard input holds dispatches: five words of parameters, then all tiles of A as they come to
-// the memory tile (64 x 64 bf16, row-major), then all tiles of B. Standard output gets the tiles of
-// C as they leave the memory tile. The argument is a seed: how eager the DMA is differs with it.
-// Exits with an error if the program would hang, takes a lock that is not its own, or leaves
-// something over.
+// Standard input holds dispatches: both parameters and the number of tiles of C, then all tiles of A
+// and all tiles of B. Standard output gets the tiles of C as they leave the memory tile. The argument
+// is a seed: how eager the DMA is differs with it. Exits with an error if the program would hang,
+// takes a lock that is not its own, or leaves something over.
 
 #include <aie_api/aie.hpp>
 #include <cstdlib>
@@ -17,13 +16,12 @@
 #include "contract.h"
 #include "layout.h"
 
-extern "C" void whispernpu_core(const bfloat16 *left0, const bfloat16 *left1, const int8_t *right0, const int8_t *right1,
-                                bfloat16 *product0, bfloat16 *product1, float *sums, const int32_t *parameters);
+extern "C" void whispernpu_core(const int8_t *left0, const int8_t *left1, const int8_t *right0, const int8_t *right1,
+                                float *sums, const int32_t *parameters);
 
 namespace {
 
-constexpr unsigned MEMORY = 0x10000;
-alignas(64) std::uint8_t memory[MEMORY];
+alignas(64) std::uint8_t memory[0x10000];
 
 [[noreturn]] void fail(const char *what, unsigned value = 0) {
     std::fprintf(stderr, "%s %u\n", what, value);
@@ -39,61 +37,50 @@ struct NoMoreWork {};
 
 using Tile = std::vector<std::uint8_t>;
 
-// Tiles of one stream, and the buffers that they pass through in the core.
+// Tiles of one operand, and the buffers that they pass through in the core.
 struct Stream {
     unsigned address, bytes, free_lock, full_lock;
     std::vector<Tile> tiles = {};
-    std::size_t done = 0;
+    std::size_t done = 0, back = 0;
 
-    std::uint8_t *buffer() const { return memory + address + done % layout::CORE_DEPTH * bytes; }
+    std::uint8_t *buffer(std::size_t turn) const { return memory + address + turn % layout::CORE_DEPTH * bytes; }
 };
 
 struct Machine {
     int locks[16] = {};
     Stream left = {layout::LEFTS_AT, contract::A_TILE_BYTES, layout::LEFT_FREE, layout::LEFT_FULL};
     Stream right = {layout::RIGHTS_AT, contract::B_TILE_BYTES, layout::RIGHT_FREE, layout::RIGHT_FULL};
-    Stream product = {layout::PRODUCTS_AT, contract::C_TILE_BYTES, layout::PRODUCT_FREE, layout::PRODUCT_FULL};
-    // Which buffers the core has handed back; those it may not look at any more.
-    std::size_t lefts_back = 0, rights_back = 0;
     std::mt19937 random;
-
-    // The walk of a memory tile's DMA over a tile of bf16.
-    static Tile exchange(const std::uint8_t *from) {
-        Tile to;
-        const auto &size = layout::EXCHANGE_SIZES;
-        const auto &stride = layout::EXCHANGE_STRIDES;
-        for (unsigned i = 0; i < size[0] * size[1] * size[2] * size[3]; i++) {
-            unsigned rest = i, offset = 0;
-            for (int dimension = 3; dimension >= 0; dimension--) {
-                offset += rest % size[dimension] * stride[dimension];
-                rest /= size[dimension];
-            }
-            to.insert(to.end(), from + 2 * offset, from + 2 * offset + 2);
-        }
-        return to;
-    }
 
     bool fill(Stream &stream) {
         if (locks[stream.free_lock] == 0 || stream.done == stream.tiles.size()) {
             return false;
         }
         locks[stream.free_lock]--;
-        std::memcpy(stream.buffer(), stream.tiles[stream.done].data(), stream.bytes);
+        std::memcpy(stream.buffer(stream.done), stream.tiles[stream.done].data(), stream.bytes);
         stream.done++;
         locks[stream.full_lock]++;
         return true;
     }
 
+    // Sends C by the walk of the memory tile's DMA.
     bool empty() {
-        if (locks[product.full_lock] == 0) {
+        if (locks[layout::PRODUCT_FULL] == 0) {
             return false;
         }
-        locks[product.full_lock]--;
-        const Tile rows = exchange(product.buffer());
-        std::fwrite(rows.data(), 1, rows.size(), stdout);
-        std::memset(product.buffer(), 0xff, product.bytes);
-        product.done++;
-        locks[product.free_lock]++;
+        locks[layout::PRODUCT_FULL]--;
+        const auto &size = layout::ROWS_SIZES;
+        const auto &stride = layout::ROWS_STRIDES;
+        for (unsigned i = 0; i < size[0] * size[1] * size[2] * size[3]; i++) {
+            unsigned rest = i, offset = 0;
+            for (int dimension = 3; dimension >= 0; dimension--) {
+                offset += rest % size[dimension] * stride[dimension];
+                rest /= size[dimension];
+            }
+            std::fwrite(memory + layout::PRODUCT_AT + 4 * offset, 1, 4, stdout);
+        }
+        std::memset(memory + layout::PRODUCT_AT, 0xff, contract::C_TILE_BYTES);
+        locks[layout::PRODUCT_FREE]++;
         return true;
     }
 
@@ -117,40 +104,38 @@ struct Machine {
         return found == bytes;
     }
 
-    void read_tiles(Stream &stream, std::size_t count, bool rows) {
+    void read_tiles(Stream &stream, std::size_t count) {
         for (std::size_t i = 0; i < count; i++) {
-            Tile tile(stream.bytes);
-            if (!read(tile.data(), tile.size())) {
+            stream.tiles.emplace_back(stream.bytes);
+            if (!read(stream.tiles.back().data(), stream.bytes)) {
                 fail("input ends within a dispatch");
             }
-            stream.tiles.push_back(rows ? exchange(tile.data()) : tile);
         }
     }
 
+    // The core waits for A, and there is none.
     void start() {
         while (step()) {
         }
-        if (left.done != left.tiles.size() || right.done != right.tiles.size() || locks[layout::LEFT_FULL] != 0 ||
-            locks[layout::RIGHT_FULL] != 0) {
+        if (left.done != left.tiles.size() || right.done != right.tiles.size() || locks[layout::RIGHT_FULL] != 0) {
             fail("tiles are left over");
         }
-        std::uint32_t words[contract::PARAMETER_WORDS];
+        std::uint32_t words[contract::PARAMETER_WORDS + 1];
         if (!read(words, sizeof words)) {
             throw NoMoreWork();
         }
-        const std::size_t tiles = std::size_t(words[contract::PARAMETER_K_TILES]) * words[contract::PARAMETER_M_PASSES];
-        read_tiles(left, tiles * words[contract::PARAMETER_N_PASSES], true);
-        read_tiles(right, tiles * words[contract::PARAMETER_OWN_PASSES], false);
-        std::memcpy(memory + contract::PARAMETERS_AT, words, sizeof words);
-        locks[contract::START_LOCK] = 1;
+        const std::size_t tiles = std::size_t(words[0] + 1) * words[contract::PARAMETER_WORDS];
+        read_tiles(left, tiles);
+        read_tiles(right, tiles);
+        std::memcpy(memory + contract::PARAMETERS_AT, words, 4 * contract::PARAMETER_WORDS);
     }
 
     void acquire(unsigned lock, int value) {
-        if (lock == contract::START_LOCK && locks[lock] == 0) {
-            start();
-        }
         for (unsigned eager = random() % 4; eager > 0; eager--) {
             step();
+        }
+        if (lock == layout::LEFT_FULL && locks[lock] == 0 && left.done == left.tiles.size()) {
+            start();
         }
         while (locks[lock] < value) {
             if (!step()) {
@@ -161,21 +146,17 @@ struct Machine {
     }
 
     // What the core hands back is overwritten at once, as the next tile may.
-    void poison(const Stream &stream, std::size_t &back) {
-        std::memset(memory + stream.address + back++ % layout::CORE_DEPTH * stream.bytes, 0xff, stream.bytes);
-    }
-
     void give(unsigned lock, int value) {
-        if (lock == layout::LEFT_FREE) {
-            poison(left, lefts_back);
-        } else if (lock == layout::RIGHT_FREE) {
-            poison(right, rights_back);
+        for (Stream *stream : {&left, &right}) {
+            if (lock == stream->free_lock) {
+                std::memset(stream->buffer(stream->back++), 0xff, stream->bytes);
+            }
         }
         locks[lock] += value;
-        for (const Stream *stream : {&left, &right, &product}) {
-            if (locks[stream->free_lock] + locks[stream->full_lock] > int(layout::CORE_DEPTH)) {
-                fail("more buffers are handed over than there are, lock", lock);
-            }
+        if (locks[layout::LEFT_FREE] + locks[layout::LEFT_FULL] > int(layout::CORE_DEPTH) ||
+            locks[layout::RIGHT_FREE] + locks[layout::RIGHT_FULL] > int(layout::CORE_DEPTH) ||
+            locks[layout::PRODUCT_FREE] + locks[layout::PRODUCT_FULL] > 1) {
+            fail("more buffers are handed over than there are, lock", lock);
         }
     }
 };
@@ -201,15 +182,13 @@ void release(unsigned id, int value) {
 
 int main(int argc, char **argv) {
     machine.random.seed(argc > 1 ? unsigned(std::atoi(argv[1])) : 0);
-    for (unsigned lock : {layout::LEFT_FREE, layout::RIGHT_FREE, layout::PRODUCT_FREE}) {
-        machine.locks[lock] = layout::CORE_DEPTH;
-    }
+    machine.locks[layout::LEFT_FREE] = machine.locks[layout::RIGHT_FREE] = layout::CORE_DEPTH;
+    machine.locks[layout::PRODUCT_FREE] = 1;
     std::memset(memory, 0xff, sizeof memory);
     try {
-        whispernpu_core(at<bfloat16>(layout::LEFTS_AT), at<bfloat16>(layout::LEFTS_AT + contract::A_TILE_BYTES),
+        whispernpu_core(at<int8_t>(layout::LEFTS_AT), at<int8_t>(layout::LEFTS_AT + contract::A_TILE_BYTES),
                         at<int8_t>(layout::RIGHTS_AT), at<int8_t>(layout::RIGHTS_AT + contract::B_TILE_BYTES),
-                        at<bfloat16>(layout::PRODUCTS_AT), at<bfloat16>(layout::PRODUCTS_AT + contract::C_TILE_BYTES),
-                        at<float>(layout::SUMS_AT), at<int32_t>(contract::PARAMETERS_AT));
+                        at<float>(layout::PRODUCT_AT), at<int32_t>(contract::PARAMETERS_AT));
     } catch (const NoMoreWork &) {
     }
 }

@@ -5,7 +5,7 @@ use super::compute::CoreArithmetic;
 use super::cores::Grid;
 use super::shim_tile::ShimTile;
 use super::{Argument, Fault, Memory};
-use crate::contract::{COLUMNS, FIRST_CORE_ROW, LOCK_STRIDE, LOCK_VALUE, Parameters, START_LOCK};
+use crate::contract::{COLUMNS, FIRST_CORE_ROW, Parameters};
 use crate::dma::Register;
 use crate::txn::{Channel, Direction, Instruction, Reader, located};
 
@@ -93,7 +93,6 @@ impl Array {
     }
 
     fn write(&mut self, address: u32, value: u32) -> Result<(), Fault> {
-        const START: u32 = LOCK_VALUE + LOCK_STRIDE * START_LOCK;
         match located(address) {
             (column, 0, offset) => match Register::at(offset) {
                 Some(Register::Queue(direction, channel)) => {
@@ -101,9 +100,13 @@ impl Array {
                 }
                 _ => unknown(address),
             },
-            (column, row, START) if row as usize >= FIRST_CORE_ROW => {
-                self.grid
-                    .start(row as usize - FIRST_CORE_ROW, column as usize, value)
+            (column, row, at @ Parameters::ADDRESS..) if row as usize >= FIRST_CORE_ROW => {
+                if self.shims.iter().any(ShimTile::is_busy) {
+                    return Fault::violation("a core's parameters change while it works");
+                }
+                let word = (at - Parameters::ADDRESS) as usize / 4;
+                let (row, column) = (row as usize - FIRST_CORE_ROW, column as usize);
+                self.grid.set_parameter(row, column, word, value)
             }
             _ => unknown(address),
         }
@@ -118,10 +121,6 @@ impl Array {
                 }) => self.shim(column)?.set_descriptor(descriptor, values),
                 _ => unknown(address),
             },
-            (column, row, Parameters::ADDRESS) if row as usize >= FIRST_CORE_ROW => {
-                let row = row as usize - FIRST_CORE_ROW;
-                self.grid.set_parameters(row, column as usize, values)
-            }
             _ => unknown(address),
         }
     }
@@ -174,13 +173,10 @@ impl Array {
         }
     }
 
-    /// The end of a stream: all that it began must end, and the stream must have waited for it.
+    /// The end of a stream: all that it began must end, and the stream must have waited for it. What
+    /// is left over would be the next stream's.
     fn come_to_rest(&mut self, memory: &mut dyn Memory) -> Result<(), Fault> {
-        while !self.grid.rests() {
-            if let Err(why) = self.step(memory)? {
-                return Err(Fault::Hang(format!("the stream ends, but {why}")));
-            }
-        }
+        while self.step(memory)?.is_ok() {}
         for (column, shim) in self.shims.iter_mut().enumerate() {
             for direction in [Direction::ToMemory, Direction::FromMemory] {
                 for channel in 0..2 {

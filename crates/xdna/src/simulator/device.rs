@@ -10,7 +10,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::{Argument, Array, Fault, Memory, Totals, compute};
-use crate::arithmetic::{Even, Rounding};
 use crate::device::{
     BufferKind, DeviceOpener, Dispatch, MAX_ARGUMENTS, NpuBuffer, NpuDevice, NpuError, Pending,
 };
@@ -28,23 +27,14 @@ pub struct SimulatedNpu {
 }
 
 impl SimulatedNpu {
-    /// An NPU whose cores round as the overlay asks them to.
+    /// An NPU.
     ///
     /// # Errors
     ///
     /// If the environment names an unknown instruction set.
     pub fn new() -> Result<Self, UnknownIsa> {
-        Self::rounding::<Even>()
-    }
-
-    /// An NPU whose cores round by `R`.
-    ///
-    /// # Errors
-    ///
-    /// As [`SimulatedNpu::new`].
-    pub fn rounding<R: Rounding>() -> Result<Self, UnknownIsa> {
         Ok(Self {
-            array: Array::new(compute::cores::<R>()?),
+            array: Array::new(compute::cores()?),
             buffers: 0,
             submissions: 0,
         })

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 
 use super::{Argument, Fault, Memory};
 use crate::contract::{QUEUE_DEPTH, SHIM_BDS};
-use crate::dma::{CONTROLLER, CONTROLLER_MASK, DESCRIPTOR_WORDS, Pattern, Task};
+use crate::dma::{CONTROLLER, CONTROLLER_MASK, DESCRIPTOR_WORDS, Task, described};
 use crate::txn::Direction;
 
 /// A descriptor's words, and the argument that its address was patched to.
@@ -18,7 +18,8 @@ struct Descriptor {
 /// A task in a channel's queue.
 struct Running {
     task: Task,
-    pattern: Pattern,
+    /// Words of the descriptor.
+    words: usize,
     address: u64,
     argument: Argument,
     /// How often the descriptor has been executed, and how many words of it since.
@@ -48,6 +49,12 @@ impl ShimTile {
         queue.ok_or_else(|| Fault::Violation(format!("a shim tile has no channel {channel}")))
     }
 
+    /// Whether a task is under way.
+    pub fn is_busy(&self) -> bool {
+        let mut queues = self.queues.iter().flatten();
+        queues.any(|queue| !queue.tasks.is_empty())
+    }
+
     fn descriptor(&mut self, index: usize) -> Result<&mut Descriptor, Fault> {
         let in_use = self.queues.iter().flatten().flat_map(|queue| &queue.tasks);
         if in_use
@@ -71,11 +78,11 @@ impl ShimTile {
         Ok(())
     }
 
-    /// Adds the argument's address and `offset` to the descriptor's.
+    /// Makes the descriptor's address that of the argument, plus `offset`. AMD's toolchain writes
+    /// the offset to the descriptor too: the patch replaces it.
     pub fn patch(&mut self, index: usize, argument: Argument, offset: u32) -> Result<(), Fault> {
         let descriptor = self.descriptor(index)?;
-        let before = u64::from(descriptor.words[1]) | u64::from(descriptor.words[2] & 0xffff) << 32;
-        let address = before + argument.address + u64::from(offset);
+        let address = argument.address + u64::from(offset);
         if !address.is_multiple_of(4) {
             return Fault::violation(format!(
                 "descriptor {index} has an address that is no multiple of 4"
@@ -90,8 +97,10 @@ impl ShimTile {
     pub fn start(&mut self, direction: Direction, channel: u32, word: u32) -> Result<(), Fault> {
         let task = Task::of(word);
         let Descriptor { words, argument } = self.descriptors[task.descriptor as usize];
-        let pattern = Pattern::of(&words)
-            .map_err(|why| Fault::Violation(format!("descriptor {}: {why}", task.descriptor)))?;
+        let Some(length) = described(&words) else {
+            let number = task.descriptor;
+            return Fault::violation(format!("descriptor {number} is no run of words"));
+        };
         let Some(argument) = argument else {
             return Fault::violation(format!("descriptor {} has no address", task.descriptor));
         };
@@ -106,7 +115,7 @@ impl ShimTile {
         }
         queue.tasks.push_back(Running {
             task,
-            pattern,
+            words: length,
             address: u64::from(words[1]) | u64::from(words[2] & 0xffff) << 32,
             argument,
             repeat: 0,
@@ -143,7 +152,7 @@ impl Queue {
     pub fn waiting(&self) -> usize {
         let words = self.tasks.iter().map(|running| {
             let whole = running.task.repeats - running.repeat;
-            whole * running.pattern.length - running.word
+            whole * running.words - running.word
         });
         4 * words.sum::<usize>()
     }
@@ -160,8 +169,8 @@ impl Queue {
             let Some(running) = self.tasks.front_mut() else {
                 return Fault::violation("a stream moves more than its tasks have");
             };
-            let (at, words) = running.pattern.run(running.repeat, running.word);
-            let words = words.min((bytes - done) / 4);
+            let at = running.word;
+            let words = (running.words - at).min((bytes - done) / 4);
             running.word += words;
             let (address, len) = (running.address + 4 * at as u64, 4 * words);
             let within = address.checked_sub(running.argument.address);
@@ -183,7 +192,7 @@ impl Queue {
         let Some(running) = self.tasks.front_mut() else {
             return;
         };
-        if running.word < running.pattern.length {
+        if running.word < running.words {
             return;
         }
         (running.word, running.repeat) = (0, running.repeat + 1);

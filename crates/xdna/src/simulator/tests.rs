@@ -9,13 +9,12 @@ use rayon::prelude::*;
 
 use super::SimulatedNpu;
 use super::compute::element;
-use crate::arithmetic::Even;
 use crate::bfp16;
-use crate::contract::{BLOCK_BYTES, Epilogue, MatMul, SUB};
+use crate::contract::{BLOCK_BYTES, MatMul, Output, PASS_ROWS, Parameters, SUB, TILE, TILE_ROWS};
 use crate::device::{BufferKind, Dispatch, NpuBuffer, NpuDevice, NpuError};
+use crate::pack::{pack_a, pack_b};
 use crate::stream::instructions;
-use crate::txn::{Direction, Instruction, Reader, Writer};
-use crate::weights::{Linear, pack};
+use crate::txn::{Instruction, Reader, Writer, located};
 
 /// Numbers as different as activations and weights are, the same each time.
 fn number(i: usize) -> f32 {
@@ -27,35 +26,29 @@ fn number(i: usize) -> f32 {
 /// A product with its operands on a simulated NPU.
 struct Setup {
     matmul: MatMul,
+    rows: Vec<f32>,
     weight: Vec<f32>,
-    bias: Vec<f32>,
     device: SimulatedNpu,
     buffers: [Box<dyn NpuBuffer>; 3],
 }
 
 impl Setup {
-    fn new(rows: usize, depth: usize, columns: usize, epilogue: Epilogue) -> Self {
-        let matmul = MatMul::new(rows, depth, columns, epilogue).unwrap();
+    fn new(rows: usize, depth: usize, columns: usize, output: Output) -> Self {
+        let matmul = MatMul::new(rows, depth, columns, output).unwrap();
         let mut device = SimulatedNpu::new().unwrap();
         let sizes = [matmul.a_bytes(), matmul.b_bytes(), matmul.c_bytes()];
         let mut buffers = sizes.map(|bytes| device.allocate(BufferKind::Data, bytes).unwrap());
+        let rows: Vec<f32> = (0..rows * depth).map(|i| number(i * 3)).collect();
         let weight: Vec<f32> = (0..depth * columns).map(|i| number(i) * 0.1).collect();
-        let bias: Vec<f32> = (0..columns).map(|i| number(i + 7)).collect();
-        for (i, to) in buffers[0].bytes_mut().chunks_exact_mut(2).enumerate() {
-            to.copy_from_slice(&bf16::from_f32(number(i * 3)).to_le_bytes());
-        }
-        let linear = Linear {
-            weight: &weight,
-            bias: &bias,
-        };
-        pack(&matmul, &linear, buffers[1].bytes_mut());
+        pack_a(&matmul, &rows, buffers[0].bytes_mut());
+        pack_b(&matmul, &weight, buffers[1].bytes_mut());
         for (buffer, bytes) in buffers.iter().zip(sizes).take(2) {
             buffer.sync_to_device(0..bytes).unwrap();
         }
         Self {
             matmul,
+            rows,
             weight,
-            bias,
             device,
             buffers,
         }
@@ -85,73 +78,90 @@ impl Setup {
         let MatMul { depth, columns, .. } = self.matmul;
         let bytes = self.matmul.c_bytes();
         self.buffers[2].sync_from_device(0..bytes).unwrap();
-        let values: Vec<f32> = floats(self.buffers[0].bytes()).collect();
-        let (a, b) = (blocks(&values), blocks(&self.weight));
-        let found: Vec<f32> = floats(self.buffers[2].bytes()).collect();
-        let compared = (0..found.len()).into_par_iter().step_by(step);
+        let (a, b) = (blocks(&self.rows), blocks(&self.weight));
+        let (matmul, c) = (&self.matmul, self.buffers[2].bytes());
+        let compared = (0..bytes / 4).into_par_iter().step_by(step);
         compared
             .map(|i| {
                 let (row, column) = (i / columns, i % columns);
-                let expected = element::<Even>(
+                let expected = element(
                     &a[row * depth / SUB..][..depth / SUB],
                     &b[column * depth / SUB..][..depth / SUB],
-                    self.bias[column],
-                    self.matmul.epilogue,
                 );
-                let (found, expected) = (found[i].to_bits(), expected.to_f32().to_bits());
-                assert_eq!(found, expected, "{:?}: {row}, {column}", self.matmul);
+                let expected = match matmul.output {
+                    Output::F32 => expected.to_bits(),
+                    Output::Bf16 => u32::from(bf16::from_f32(expected).to_bits()),
+                };
+                let found = found(matmul, c, row, column);
+                assert_eq!(found, expected, "{matmul:?}: {row}, {column}");
             })
             .count()
     }
 }
 
-fn floats(bytes: &[u8]) -> impl Iterator<Item = f32> {
-    let pairs = bytes.chunks_exact(2);
-    pairs.map(|x| bf16::from_le_bytes([x[0], x[1]]).to_f32())
+/// Bits of C at (`row`, `column`).
+fn found(matmul: &MatMul, c: &[u8], row: usize, column: usize) -> u32 {
+    match matmul.output {
+        Output::F32 => {
+            let at = matmul.c_offset(row, column);
+            u32::from_le_bytes(c[at..][..4].try_into().unwrap())
+        }
+        Output::Bf16 => {
+            // The core's tile holds sub-tile after sub-tile, eight rows of eight values each, of
+            // two bytes; the tile leaves the array as if it held values of four bytes.
+            let (tile_row, tile_column) = (row % TILE_ROWS, column % TILE);
+            let sub = tile_row / 8 * 8 + tile_column / 8;
+            let half = sub * 64 + tile_row % 8 * 8 + tile_column % 8;
+            let (sub, within) = (half / 2 / 64, half / 2 % 64);
+            let row = row - tile_row + sub / 8 * 8 + within / 8;
+            let column = column - tile_column + sub % 8 * 8 + within % 8;
+            let at = matmul.c_offset(row, column) + half % 2 * 2;
+            u32::from(u16::from_le_bytes([c[at], c[at + 1]]))
+        }
+    }
 }
 
 fn blocks(values: &[f32]) -> Vec<[u8; BLOCK_BYTES]> {
     let values: &[bfp16::Values] = values.as_chunks().0;
-    values.par_iter().map(bfp16::encode::<Even>).collect()
+    values.par_iter().map(bfp16::encode).collect()
 }
 
 /// Runs a product and compares every `step`-th element with the definition; says how many those
 /// were.
-fn check(rows: usize, depth: usize, columns: usize, epilogue: Epilogue, step: usize) -> usize {
-    let mut setup = Setup::new(rows, depth, columns, epilogue);
+fn check(rows: usize, depth: usize, columns: usize, output: Output, step: usize) -> usize {
+    let mut setup = Setup::new(rows, depth, columns, output);
     setup.run(&instructions(&setup.matmul)).unwrap();
     setup.compare(step)
 }
 
-/// Depth, columns and epilogue of the products of a transformer layer `d` wide, and of the keys and
-/// values of two decoder layers.
-fn shapes(d: usize) -> [(usize, usize, Epilogue); 5] {
-    [
-        (d, 3 * d, Epilogue::None),
-        (d, d, Epilogue::None),
-        (d, 4 * d, Epilogue::Gelu),
-        (4 * d, d, Epilogue::None),
-        (d, 4 * d, Epilogue::None),
-    ]
+/// Depth and columns of the products of a transformer layer `d` wide, and of the keys and values of
+/// two decoder layers.
+fn shapes(d: usize) -> [(usize, usize); 5] {
+    let shapes = [(d, 3 * d), (d, d), (d, 4 * d), (4 * d, d), (d, 4 * d)];
+    shapes.map(|(depth, columns)| (depth, columns.next_multiple_of(512)))
 }
 
-/// Widths of common models.
+/// Widths of tiny, base and small.
 const WIDTHS: [usize; 3] = [384, 512, 768];
 
 #[test]
-fn product_with_idle_columns_equals_the_definition() {
-    check(256, 128, 576, Epilogue::Gelu, 1);
-    check(512, 64, 64, Epilogue::None, 1);
+fn product_equals_the_definition() {
+    check(512, 128, 512, Output::F32, 1);
+    check(1024, 192, 1024, Output::F32, 1);
+    check(512, 128, 1024, Output::Bf16, 1);
 }
 
 #[test]
 fn products_of_layers_equal_the_definition() {
     for d in WIDTHS {
-        for (depth, columns, epilogue) in shapes(d) {
-            check(1536, depth, columns, epilogue, 100_003);
+        for (depth, columns) in shapes(d) {
+            check(512, depth, columns, Output::F32, 100_003);
         }
     }
-    check(768, 384, 1152, Epilogue::None, 10_007);
+    // Several blocks of rows: two drained at once, one at once, more than fit one group.
+    check(1536, 128, 512, Output::F32, 10_007);
+    check(1536, 128, 2560, Output::F32, 100_003);
+    check(3072, 128, 512, Output::Bf16, 10_007);
 }
 
 /// No element is left out, for a whole window and each shortened one.
@@ -161,32 +171,32 @@ fn every_element_of_every_layer_equals_the_definition() {
     for d in WIDTHS {
         let begin = Instant::now();
         let mut compared = 0;
-        for rows in (256..=1536).step_by(256) {
-            for (depth, columns, epilogue) in shapes(d) {
-                compared += check(rows, depth, columns, epilogue, 1);
+        for rows in (512..=1536).step_by(512) {
+            for (depth, columns) in shapes(d) {
+                compared += check(rows, depth, columns, Output::F32, 1);
             }
         }
-        // Rows of all windows, by the columns of all shapes.
-        assert_eq!(compared, 256 * 21 * (3 + 1 + 4 + 1 + 4) * d);
+        let columns: usize = shapes(d).iter().map(|(_, columns)| columns).sum();
+        assert_eq!(compared, (512 + 1024 + 1536) * columns);
         println!("width {d}: {compared} elements in {:.0?}", begin.elapsed());
     }
 }
 
 /// A good stream with its instructions changed.
-fn altered(matmul: &MatMul, mut alter: impl FnMut(usize, &Instruction) -> bool) -> Vec<u32> {
+fn altered(matmul: &MatMul, mut alter: impl FnMut(&Instruction) -> bool) -> Vec<u32> {
     let words = instructions(matmul);
     let mut writer = Writer::default();
-    for (i, instruction) in Reader::new(&words).unwrap().enumerate() {
+    for instruction in Reader::new(&words).unwrap() {
         let instruction = instruction.unwrap();
-        if alter(i, &instruction) {
+        if alter(&instruction) {
             writer.push(instruction);
         }
     }
     writer.finish()
 }
 
-fn failure(alter: impl FnMut(usize, &Instruction) -> bool) -> NpuError {
-    let mut setup = Setup::new(256, 64, 512, Epilogue::None);
+fn failure(alter: impl FnMut(&Instruction) -> bool) -> NpuError {
+    let mut setup = Setup::new(512, 128, 512, Output::F32);
     let words = altered(&setup.matmul, alter);
     let error = setup.run(&words).unwrap_err();
     // After a fault the device works again.
@@ -194,9 +204,16 @@ fn failure(alter: impl FnMut(usize, &Instruction) -> bool) -> NpuError {
     error
 }
 
+/// The queue that feeds a row of cores with A.
+const A_QUEUE: u32 = 0x1d214;
+
+fn writes_to(instruction: &Instruction, offset: u32) -> bool {
+    matches!(instruction, Instruction::Write { address, .. } if located(*address).2 == offset)
+}
+
 #[test]
 fn unawaited_token_is_a_failure() {
-    let error = failure(|_, instruction| !matches!(instruction, Instruction::Wait(_)));
+    let error = failure(|instruction| !matches!(instruction, Instruction::Wait(_)));
     assert!(
         matches!(&error, NpuError::Failed(what) if what.contains("token")),
         "{error}"
@@ -205,76 +222,86 @@ fn unawaited_token_is_a_failure() {
 
 #[test]
 fn missing_transfer_is_a_hang() {
-    // The first push to an MM2S queue: some A or B is missing.
     let mut dropped = false;
-    let error = failure(|_, instruction| {
-        let queue = matches!(instruction, Instruction::Write { address, .. } if address & 0xfffff == 0x1d21c);
-        let drop = queue && !dropped;
+    let error = failure(|instruction| {
+        let drop = writes_to(instruction, A_QUEUE) && !dropped;
         dropped |= drop;
         !drop
     });
     assert!(
-        matches!(&error, NpuError::Timeout { reason, .. } if reason.contains("of A")),
+        matches!(&error, NpuError::Timeout { reason, .. } if reason.contains("of ")),
         "{error}"
     );
 }
 
 #[test]
-fn unstarted_core_is_a_hang() {
-    let error = failure(|i, _| i != 1);
-    assert!(
-        matches!(&error, NpuError::Timeout { reason, .. } if reason.contains("not started")),
-        "{error}"
-    );
+fn core_without_parameters_is_a_failure() {
+    let error = failure(|instruction| !writes_to(instruction, Parameters::ADDRESS));
+    assert!(error.to_string().contains("no parameters"), "{error}");
+    let mut first = true;
+    let error = failure(|instruction| {
+        let drop = writes_to(instruction, Parameters::ADDRESS + 4) && first;
+        first &= !drop;
+        !drop
+    });
+    assert!(error.to_string().contains("contradict"), "{error}");
 }
 
 #[test]
 fn descriptor_without_an_address_is_a_failure() {
-    let error = failure(|_, instruction| !matches!(instruction, Instruction::Patch { .. }));
+    let error = failure(|instruction| !matches!(instruction, Instruction::Patch { .. }));
     assert!(error.to_string().contains("no address"), "{error}");
 }
 
 #[test]
 fn stream_with_too_many_rows_leaves_its_buffer() {
-    let mut setup = Setup::new(256, 64, 512, Epilogue::None);
-    let larger = MatMul::new(512, 64, 512, Epilogue::None).unwrap();
+    let mut setup = Setup::new(512, 128, 512, Output::F32);
+    let larger = MatMul::new(1024, 128, 512, Output::F32).unwrap();
     let error = setup.run(&instructions(&larger)).unwrap_err();
     assert!(error.to_string().contains("leaves its buffer"), "{error}");
 }
 
 #[test]
-fn queue_overflow_and_busy_descriptor_are_failures() {
-    let queued = |words: &[u32]| {
-        let mut setup = Setup::new(256, 64, 64 * 8 * 6, Epilogue::None);
+fn queue_overflow_and_early_changes_are_failures() {
+    let rows = 6 * PASS_ROWS;
+    let fails = |words: &[u32]| {
+        let mut setup = Setup::new(rows, 128, 512, Output::F32);
         setup.run(words).unwrap_err().to_string()
     };
-    let matmul = MatMul::new(256, 64, 64 * 8 * 6, Epilogue::None).unwrap();
-    let hasty = altered(
-        &matmul,
-        |_, instruction| !matches!(instruction, Instruction::Wait(channel) if channel.direction == Direction::FromMemory),
-    );
-    assert!(queued(&hasty).contains("fifth"));
-    let words = instructions(&matmul);
-    let mut writer = Writer::default();
-    for instruction in Reader::new(&words).unwrap() {
-        let instruction = instruction.unwrap();
-        writer.push(instruction.clone());
-        if matches!(instruction, Instruction::Block { address, .. } if address == 0x1d000) {
-            continue;
+    let matmul = MatMul::new(rows, 128, 512, Output::F32).unwrap();
+    let hasty = altered(&matmul, |instruction| {
+        !matches!(instruction, Instruction::Wait(_))
+    });
+    // The descriptors that the waits set free are written again, while tasks need them.
+    assert!(fails(&hasty).contains("changes while"));
+    let after_each_task = |extra: Instruction<'static>| {
+        let words = instructions(&matmul);
+        let mut writer = Writer::default();
+        for instruction in Reader::new(&words).unwrap() {
+            let instruction = instruction.unwrap();
+            let task = writes_to(&instruction, A_QUEUE);
+            writer.push(instruction);
+            if task {
+                writer.push(extra.clone());
+            }
         }
-        if matches!(instruction, Instruction::Write { address, .. } if address == 0x1d204) {
-            writer.push(Instruction::Block {
-                address: 0x1d000,
-                values: &[0; 8],
-            });
-        }
-    }
-    assert!(queued(&writer.finish()).contains("changes while"));
+        writer.finish()
+    };
+    let parameter = Instruction::Write {
+        address: 0x0020_fc00,
+        value: 1,
+    };
+    assert!(fails(&after_each_task(parameter)).contains("parameters change"));
+    let task = Instruction::Write {
+        address: A_QUEUE,
+        value: 0,
+    };
+    assert!(fails(&after_each_task(task)).contains("fifth"));
 }
 
 #[test]
 fn unsynced_bytes_stay_on_their_side() {
-    let mut setup = Setup::new(256, 64, 64, Epilogue::None);
+    let mut setup = Setup::new(512, 128, 512, Output::F32);
     setup.run(&instructions(&setup.matmul)).unwrap();
     assert!(setup.buffers[2].bytes().iter().all(|byte| *byte == 0));
     let bytes = setup.matmul.c_bytes();
@@ -291,7 +318,7 @@ fn unsynced_bytes_stay_on_their_side() {
 
 #[test]
 fn buffer_of_the_wrong_kind_is_refused() {
-    let mut setup = Setup::new(256, 64, 64, Epilogue::None);
+    let mut setup = Setup::new(512, 128, 512, Output::F32);
     let data = [0, 1, 2].map(|i| setup.buffers[i].as_ref());
     let wrong = Dispatch {
         instructions: data[0],

@@ -12,12 +12,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use half::bf16;
 use machine::{Case, Machine};
-use xdna::arithmetic::Even;
 use xdna::bfp16;
 use xdna::contract::{
-    A_TILE_BYTES, B_TILE_BYTES, BLOCK_BYTES, COLUMNS, Epilogue, Parameters, ROWS, SUB, TILE,
+    A_TILE_BYTES, B_TILE_BYTES, BLOCK_BYTES, COLUMNS, MatMul, Output, PASS_COLUMNS, PASS_ROWS,
+    ROWS, TILE,
 };
 
 fn kernels() -> PathBuf {
@@ -72,101 +71,51 @@ impl Random {
     }
 }
 
-/// How the values of a case are made.
+/// How the blocks of a case are made.
 #[derive(Clone, Copy)]
 enum Values {
     /// As activations and weights are.
     Usual,
-    /// Powers of two from 2^-20 to 2^20 beside zeros, denormals, values that carry to 128,
-    /// mantissas of -128.
+    /// Exponents far apart, zeros, mantissas of 127 and -128.
     Edges,
-    /// As usual, but around 2^-87: far below one, far above what f32 loses.
+    /// As usual, but far below one and far above what f32 loses.
     Small,
 }
 
-fn a_stream(random: &mut Random, values: Values, tiles: usize) -> Vec<u8> {
-    let mut block = 0;
-    let values = (0..tiles * A_TILE_BYTES / 2).map(|i| {
-        if i % SUB == 0 {
-            block = random.below(8);
+/// Blocks of tiles of so many bytes in all.
+fn stream(random: &mut Random, values: Values, bytes: usize) -> Vec<u8> {
+    let blocks = (0..bytes / BLOCK_BYTES).map(|_| match values {
+        Values::Usual => bfp16::encode(&std::array::from_fn(|_| 4.0 * random.fraction())),
+        Values::Small => {
+            bfp16::encode(&std::array::from_fn(|_| 2f32.powi(-43) * random.fraction()))
         }
-        let x = match (values, block) {
-            (Values::Usual, _) => 4.0 * random.fraction(),
-            (Values::Small, _) => 2f32.powi(-50) * random.fraction(),
-            (_, 0) => 0.0,
-            (_, 1) => f32::from_bits((random.below(0x80) as u32) << 16),
-            // Seven bits and the last of eight set: rounds to 128, or to -128.
-            (_, 2) => [255.0, -255.0, 254.5, 1.0][random.below(4) as usize],
-            (_, 3) => -(random.below(256) as f32),
-            (_, 4) => f32::from_bits(
-                (random.next() as u32 & 0x8000_0000) | ((107 + random.below(40) as u32) << 23),
-            ),
-            (_, 5) if random.below(3) > 0 => 0.0,
-            _ => random.fraction() * 2f32.powi(random.below(40) as i32 - 20),
-        };
-        bf16::from_f32(x)
-    });
-    values.flat_map(|x| x.to_bits().to_le_bytes()).collect()
-}
-
-fn b_stream(random: &mut Random, values: Values, tiles: usize) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(tiles * B_TILE_BYTES);
-    for _ in 0..tiles {
-        for _ in 0..TILE * TILE / SUB {
+        Values::Edges => {
             let mut block = [0; BLOCK_BYTES];
-            match values {
-                Values::Usual => {
-                    let weights = std::array::from_fn(|_| 0.2 * random.fraction());
-                    block = bfp16::encode::<Even>(&weights);
-                }
-                Values::Small => {
-                    let weights = std::array::from_fn(|_| 2f32.powi(-37) * random.fraction());
-                    block = bfp16::encode::<Even>(&weights);
-                }
-                Values::Edges => {
-                    block[0] = [0, 90, 127, 150][random.below(4) as usize];
-                    for byte in &mut block[1..] {
-                        let any = random.next() as u8;
-                        *byte = [0, 0x80, 0x7f, any][random.below(4) as usize];
-                    }
-                    if block[0] == 0 {
-                        block = [0; BLOCK_BYTES];
-                    }
-                }
+            let exponent = [0, 90, 127, 150][random.below(4) as usize];
+            block[0] = exponent;
+            for byte in block[1..].iter_mut().filter(|_| exponent > 0) {
+                let any = random.next() as u8;
+                *byte = [0, 0x80, 0x7f, any][random.below(4) as usize];
             }
-            bytes.extend(block);
+            block
         }
-        let scale = match values {
-            Values::Small => 2f32.powi(-85),
-            _ => 2.0,
-        };
-        for _ in 0..TILE {
-            bytes.extend((scale * random.fraction()).to_le_bytes());
-        }
-    }
-    bytes
+    });
+    blocks.flatten().collect()
 }
 
-fn case(random: &mut Random, values: Values, parameters: Parameters) -> Case {
-    let count = |passes: u32| (parameters.k_tiles * parameters.m_passes * passes) as usize;
+fn case(
+    random: &mut Random,
+    values: Values,
+    output: Output,
+    (k_tiles, passes): (usize, usize),
+) -> Case {
+    let matmul = MatMul::new(PASS_ROWS, k_tiles * TILE, PASS_COLUMNS, output).unwrap();
+    let tiles = k_tiles * passes;
     Case {
-        a: std::array::from_fn(|_| a_stream(random, values, count(parameters.n_passes))),
-        b: std::array::from_fn(|_| b_stream(random, values, count(parameters.own_passes))),
-        parameters,
-    }
-}
-
-/// `[K / 64, M / 256, passes over the columns, own passes]`
-fn parameters(
-    [k_tiles, m_passes, n_passes, own_passes]: [u32; 4],
-    epilogue: Epilogue,
-) -> Parameters {
-    Parameters {
-        k_tiles,
-        m_passes,
-        n_passes,
-        own_passes,
-        epilogue: epilogue as u32,
+        a: std::array::from_fn(|_| stream(random, values, tiles * A_TILE_BYTES)),
+        b: std::array::from_fn(|_| stream(random, values, tiles * B_TILE_BYTES)),
+        matmul,
+        passes,
     }
 }
 
@@ -180,15 +129,9 @@ fn compare(machine: &Machine, cases: &[Case], cores: &[(usize, usize)]) {
             .flat_map(|case| case[row][column].clone())
             .collect();
         assert_eq!(found.len(), expected.len(), "core {row}, {column}");
-        let differs = found
-            .chunks(2)
-            .zip(expected.chunks(2))
-            .position(|(a, b)| a != b);
-        if let Some(place) = differs {
-            let at = |bytes: &[u8]| bf16::from_le_bytes([bytes[2 * place], bytes[2 * place + 1]]);
-            let (found, expected) = (at(&found), at(&expected));
-            panic!("core {row}, {column}: value {place} is {found}, not {expected}");
-        }
+        let (found, expected) = (found.chunks(4), expected.chunks(4));
+        let differs = found.zip(expected).position(|(a, b)| a != b);
+        assert_eq!(differs, None, "core {row}, {column}");
     }
 }
 
@@ -196,61 +139,33 @@ fn compare(machine: &Machine, cases: &[Case], cores: &[(usize, usize)]) {
 fn core_program_computes_the_simulators_bits() {
     let machine = Machine::compile(&kernels());
     let mut random = Random(0x9e37_79b9_7f4a_7c15);
-    for epilogue in [Epilogue::None, Epilogue::Gelu] {
-        for values in [Values::Usual, Values::Edges, Values::Small] {
-            let shapes = [[1, 1, 1, 1], [6, 1, 1, 1], [3, 2, 2, 2]];
-            let cases = shapes.map(|shape| case(&mut random, values, parameters(shape, epilogue)));
-            compare(&machine, &cases, &[(0, 0), (1, 7), (2, 3), (3, 4)]);
-        }
+    for values in [Values::Usual, Values::Edges, Values::Small] {
+        // Odd numbers of tiles leave the turn of buffers with the second one.
+        let shapes = [
+            ((2, 1), Output::F32),
+            ((3, 1), Output::Bf16),
+            ((5, 3), Output::F32),
+            ((2, 2), Output::Bf16),
+        ];
+        let cases = shapes.map(|(shape, output)| case(&mut random, values, output, shape));
+        compare(&machine, &cases, &[(0, 0), (1, 7), (2, 3), (3, 4)]);
     }
 }
 
 #[test]
 fn core_program_serves_every_core() {
     let machine = Machine::compile(&kernels());
-    let mut random = Random(3);
-    let case = case(
-        &mut random,
-        Values::Usual,
-        parameters([2, 1, 1, 1], Epilogue::Gelu),
-    );
+    let case = case(&mut Random(3), Values::Usual, Output::F32, (2, 1));
     let cores: Vec<_> = (0..ROWS * COLUMNS)
         .map(|core| (core / COLUMNS, core % COLUMNS))
         .collect();
     compare(&machine, &[case], &cores);
 }
 
-/// Buffers are used in turn across dispatches: those with an odd number of tiles leave the turn
-/// with the second buffer.
-#[test]
-fn core_program_drops_a_in_idle_passes() {
-    let machine = Machine::compile(&kernels());
-    let mut random = Random(5);
-    let shapes = [
-        [1, 1, 1, 0],
-        [1, 3, 3, 2],
-        [3, 1, 1, 1],
-        [2, 2, 3, 1],
-        [1, 1, 1, 1],
-    ];
-    let epilogues = [Epilogue::None, Epilogue::Gelu].into_iter().cycle();
-    let cases: Vec<_> = shapes
-        .into_iter()
-        .zip(epilogues)
-        .map(|(shape, epilogue)| case(&mut random, Values::Usual, parameters(shape, epilogue)))
-        .collect();
-    compare(&machine, &cases, &[(0, 0), (3, 7)]);
-}
-
 /// Depth of the deepest product of small, and a sum that the order of additions decides.
 #[test]
 fn core_program_adds_deep_sums_in_order() {
     let machine = Machine::compile(&kernels());
-    let mut random = Random(7);
-    let case = case(
-        &mut random,
-        Values::Edges,
-        parameters([48, 1, 1, 1], Epilogue::None),
-    );
+    let case = case(&mut Random(7), Values::Edges, Output::F32, (48, 1));
     compare(&machine, &[case], &[(1, 2)]);
 }

@@ -2,8 +2,8 @@
 //
 // A stand-in for the part of AMD's aie_api and of Peano's intrinsics that the core program uses, so
 // that it compiles and runs on any machine. Each operation is computed by its definition, a value
-// at a time; bit patterns and block format are as aie_api's documentation has them. Vectors of one
-// kind have no more sizes than are used.
+// at a time, in integers where the array rounds; bit patterns and block format are as aie_api's
+// documentation has them.
 #pragma once
 
 #include <array>
@@ -14,42 +14,64 @@
 #include <cstring>
 #include <type_traits>
 
-#include "formats.hpp"
-
 // Tag of f32 sums.
 struct accfloat {};
 
+struct bfloat16 {
+    std::uint16_t bits;
+};
+
+// Names what lies in memory: bytes of blocks.
+struct bfp16ebs8 {
+    std::uint8_t byte;
+};
+
 namespace aie {
+
+enum class rounding_mode { floor, conv_even };
+
+// What cores power up with is rounding down.
+inline rounding_mode rounding = rounding_mode::floor;
+
+inline void set_rounding(rounding_mode mode) {
+    rounding = mode;
+}
+
+// Rounding away from zero carries into the exponent by itself, since magnitudes are ordered as their
+// bits are.
+inline bfloat16 to_bfloat16(float x) {
+    std::uint32_t bits;
+    std::memcpy(&bits, &x, sizeof bits);
+    const bool negative = bits >> 31;
+    const std::uint32_t rest = bits & 0xffff;
+    bits >>= 16;
+    if (rounding == rounding_mode::conv_even) {
+        bits += rest > 0x8000 || (rest == 0x8000 && (bits & 1));
+    } else {
+        bits += negative && rest > 0;
+    }
+    return {std::uint16_t(bits)};
+}
+
+struct Block {
+    std::uint8_t exponent;
+    std::int8_t mantissas[8];
+};
+static_assert(sizeof(Block) == 9, "exponent and mantissas without gaps");
 
 template <typename T, unsigned N> struct vector {
     std::array<T, N> values;
-};
 
-template <typename T, unsigned N> struct block_vector;
-
-template <unsigned N> struct block_vector<bfp16ebs8, N> {
-    static constexpr unsigned BLOCKS = N / formats::BLOCK;
-    std::array<formats::Block, BLOCKS> blocks;
-};
-
-template <typename T, unsigned N> vector<T, N> broadcast(float x) {
-    vector<T, N> result;
-    result.values.fill(T(x));
-    return result;
-}
-
-template <typename T, unsigned N> vector<T, N> zeros() {
-    return broadcast<T, N>(0.0f);
-}
-
-template <typename T, unsigned N> vector<T, 2 * N> concat(const vector<T, N> &a, const vector<T, N> &b) {
-    vector<T, 2 * N> result;
-    for (unsigned i = 0; i < N; i++) {
-        result.values[i] = a.values[i];
-        result.values[N + i] = b.values[i];
+    template <typename U> vector<U, N * sizeof(T) / sizeof(U)> cast_to() const {
+        vector<U, N * sizeof(T) / sizeof(U)> result;
+        std::memcpy(result.values.data(), values.data(), sizeof values);
+        return result;
     }
-    return result;
-}
+};
+
+template <typename T, unsigned N> struct block_vector {
+    std::array<Block, N / 8> blocks;
+};
 
 // A vector is loaded and stored where its size, up to 64 bytes, divides the address.
 template <typename T, unsigned N> void check_alignment(const T *at) {
@@ -72,89 +94,34 @@ template <typename T, unsigned N> void store_v(T *to, const vector<T, N> &x) {
     std::memcpy(to, x.values.data(), sizeof(T) * N);
 }
 
-template <unsigned N, typename F> vector<float, N> each(const vector<float, N> &a, const vector<float, N> &b, F f) {
-    vector<float, N> result;
-    for (unsigned i = 0; i < N; i++) {
-        result.values[i] = f(a.values[i], b.values[i]);
-    }
-    return result;
-}
-
-template <unsigned N> vector<float, N> add(const vector<float, N> &a, const vector<float, N> &b) {
-    return each(a, b, [](float x, float y) { return x + y; });
-}
-
-template <unsigned N> vector<float, N> sub(const vector<float, N> &a, const vector<float, N> &b) {
-    return each(a, b, [](float x, float y) { return x - y; });
-}
-
-template <unsigned N> vector<float, N> max(const vector<float, N> &a, const vector<float, N> &b) {
-    return each(a, b, [](float x, float y) { return x > y ? x : y; });
-}
-
-template <unsigned N> vector<float, N> min(const vector<float, N> &a, const vector<float, N> &b) {
-    return each(a, b, [](float x, float y) { return x < y ? x : y; });
-}
-
-template <unsigned N> vector<float, N> abs(const vector<float, N> &a) {
-    return each(a, a, [](float x, float) { return std::fabs(x); });
-}
-
 template <typename Tag, unsigned N> struct accum {
     std::array<float, N> values;
 
     accum() { values.fill(std::nanf("")); }
-    template <typename T> accum(const vector<T, N> &x) { *this = x; }
+    explicit accum(const vector<float, N> &x) : values(x.values) {}
 
-    template <typename T> accum &operator=(const vector<T, N> &x) {
+    template <typename T> vector<T, N> to_vector() const {
+        vector<T, N> result;
         for (unsigned i = 0; i < N; i++) {
-            values[i] = float(x.values[i]);
-        }
-        return *this;
-    }
-
-    template <typename T> auto to_vector() const {
-        if constexpr (std::is_same_v<T, bfp16ebs8>) {
-            block_vector<bfp16ebs8, N> result;
-            for (unsigned i = 0; i < result.BLOCKS; i++) {
-                result.blocks[i] = formats::to_block(&values[i * formats::BLOCK]);
+            if constexpr (std::is_same_v<T, bfloat16>) {
+                result.values[i] = to_bfloat16(values[i]);
+            } else {
+                result.values[i] = values[i];
             }
-            return result;
-        } else {
-            vector<T, N> result;
-            for (unsigned i = 0; i < N; i++) {
-                if constexpr (std::is_same_v<T, bfloat16>) {
-                    result.values[i] = formats::to_bfloat16(values[i]);
-                } else {
-                    result.values[i] = values[i];
-                }
-            }
-            return result;
         }
+        return result;
     }
 };
 
-// A product of two bf16 is exact in f32.
-template <unsigned N> accum<accfloat, N> mul(const vector<bfloat16, N> &a, const vector<bfloat16, N> &b) {
-    accum<accfloat, N> result;
-    for (unsigned i = 0; i < N; i++) {
-        result.values[i] = float(a.values[i]) * float(b.values[i]);
-    }
-    return result;
-}
-
-template <unsigned N>
-accum<accfloat, N> mac(const accum<accfloat, N> &sum, const vector<bfloat16, N> &a, const vector<bfloat16, N> &b) {
-    accum<accfloat, N> result = mul(a, b);
-    for (unsigned i = 0; i < N; i++) {
-        result.values[i] = sum.values[i] + result.values[i];
-    }
+template <typename Tag, unsigned N> accum<Tag, N> zeros() {
+    accum<Tag, N> result;
+    result.values.fill(0.0f);
     return result;
 }
 
 // Blocks lie in memory without gaps, wherever vectors would have to be aligned.
 template <typename T, unsigned N> class block_vector_input_buffer_stream {
-    static constexpr unsigned BYTES = block_vector<T, N>::BLOCKS * sizeof(formats::Block);
+    static constexpr unsigned BYTES = sizeof(block_vector<T, N>);
     const std::uint8_t *next;
 
 public:
@@ -170,26 +137,20 @@ public:
     }
 };
 
-enum class rounding_mode { floor, conv_even };
-
-inline void set_rounding(rounding_mode mode) {
-    formats::even = mode == rounding_mode::conv_even;
-}
-
 } // namespace aie
 
 // Rows of A's blocks times rows of B's, which are B's columns. A block's product is an integer
-// times a power of two; it is added in f32.
+// times a power of two (mantissas count 64ths); it is added in f32.
 inline aie::accum<accfloat, 64> mac_8x8_8x8T(const aie::block_vector<bfp16ebs8, 64> &a,
                                              const aie::block_vector<bfp16ebs8, 64> &b, const aie::accum<accfloat, 64> &sum) {
     aie::accum<accfloat, 64> result;
     for (unsigned i = 0; i < 64; i++) {
-        const formats::Block &row = a.blocks[i / 8], &column = b.blocks[i % 8];
+        const aie::Block &row = a.blocks[i / 8], &column = b.blocks[i % 8];
         int dot = 0;
-        for (unsigned k = 0; k < formats::BLOCK; k++) {
+        for (unsigned k = 0; k < 8; k++) {
             dot += row.mantissas[k] * column.mantissas[k];
         }
-        const int exponent = int(row.exponent) + int(column.exponent) - 2 * formats::UNIT_EXPONENT;
+        const int exponent = int(row.exponent) + int(column.exponent) - 2 * (127 + 6);
         result.values[i] = sum.values[i] + float(std::ldexp(double(dot), exponent));
     }
     return result;

@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: MPL-2.0
-//! What the CPU does with the rows of a half between one product and the next.
-
-use std::ops::Range;
+//! What the CPU does with the rows of a lane between one product and the next.
 
 use ndarray::Array2;
 use rayon::prelude::*;
 
-use super::row_half::{RowHalf, sync_from_device};
-use super::rows::{HeadColumns, NormalizeRow};
+use super::lane::{Lane, Product, panel_bytes};
+use super::rows::{GeluTile, HeadRows, NormalizePanel, PackTile};
+use super::weights::Projection;
 use crate::encoder::stages::{BLOCK, Scratches, Stem, Workspace, attend, rows_in_block};
 use crate::encoder::{CrossKv, EncoderError};
 use whisper_kernels::EncoderKernel;
@@ -15,8 +14,7 @@ use whisper_kernels::encoder_attention::AttentionBlock;
 use whisper_kernels::layer_norm::LayerNorm;
 use whisper_model::Config;
 use xdna::NpuError;
-use xdna::device::NpuBuffer;
-use xdna::rows::{Columns, add_bf16, write_bf16};
+use xdna::contract::{A_TILE_BYTES, TILE, TILE_ROWS};
 
 /// The CPU's part of the encoder, and its memory.
 pub struct CpuStage<K: EncoderKernel> {
@@ -45,157 +43,164 @@ impl<K: EncoderKernel> CpuStage<K> {
         stem.apply(self.kernel, mel, None, &mut self.workspace);
     }
 
-    /// Adds the device's `narrow` rows of the half to the residual stream.
-    fn add_residual(&mut self, half: &mut RowHalf) -> Result<(), NpuError> {
-        let width = self.config.audio_state;
-        sync_from_device(&mut *half.narrow, half.rows.len(), width)?;
-        let x =
-            self.workspace.x[width * half.rows.start..width * half.rows.end].par_chunks_mut(width);
-        let narrow = half.narrow.bytes().par_chunks_exact(2 * width);
-        x.zip(narrow).for_each(|(x, row)| add_bf16(row, x));
-        Ok(())
-    }
-
-    /// Normalises the half's rows of the residual stream to the device's `input`, and to their
-    /// place in `hidden`, which has all rows of the window.
+    /// Normalises the lane's rows of the residual stream to its A, and to their place in `hidden`,
+    /// which has all rows of the window, or none.
     pub fn normalize(
         &mut self,
         norm: &LayerNorm,
-        half: &mut RowHalf,
-        hidden: Option<&mut [f32]>,
+        lane: &mut Lane,
+        hidden: &mut [f32],
     ) -> Result<(), NpuError> {
         let (kernel, width) = (self.kernel, self.config.audio_state);
-        let values = width * half.rows.start..width * half.rows.end;
-        let x = self.workspace.x[values.clone()].par_chunks(width);
-        let rows = x.zip(half.input.bytes_mut().par_chunks_mut(2 * width));
-        match hidden {
-            None => rows.for_each(|(x, input)| {
-                let write = |at, values: &[f32]| write_bf16(values, &mut input[2 * at..]);
-                kernel.dispatch(NormalizeRow { norm, x, write });
-            }),
-            Some(hidden) => {
-                let hidden = hidden[values].par_chunks_mut(width);
-                rows.zip(hidden).for_each(|((x, input), hidden)| {
-                    let write = |at, values: &[f32]| {
-                        write_bf16(values, &mut input[2 * at..]);
-                        hidden[at..][..values.len()].copy_from_slice(values);
-                    };
-                    kernel.dispatch(NormalizeRow { norm, x, write });
-                });
-            }
-        }
-        half.sync_to_device()
+        let values = width * lane.rows.start..width * lane.rows.end;
+        let mut hidden = hidden
+            .get_mut(values.clone())
+            .unwrap_or_default()
+            .chunks_mut(width * TILE_ROWS);
+        let x = self.workspace.x[values].chunks(width * TILE_ROWS);
+        let panels = lane.a.bytes_mut().chunks_exact_mut(panel_bytes(width));
+        let panels: Vec<_> = x
+            .zip(panels)
+            .map(|(x, panel)| (x, panel, hidden.next().unwrap_or_default()))
+            .collect();
+        panels.into_par_iter().for_each(|(x, panel, hidden)| {
+            kernel.dispatch(NormalizePanel {
+                norm,
+                x,
+                panel,
+                hidden,
+            });
+        });
+        lane.sync_to_device(width)
     }
 
-    /// Adds the device's rows of the half to the residual stream, then
-    /// [normalises](CpuStage::normalize) it.
-    pub fn add_and_normalize(
+    /// Adds the lane's product to its rows of the residual stream.
+    pub fn add_residual(
         &mut self,
-        norm: &LayerNorm,
-        half: &mut RowHalf,
-        hidden: Option<&mut [f32]>,
+        projection: &Projection,
+        lane: &mut Lane,
     ) -> Result<(), NpuError> {
-        self.add_residual(half)?;
-        self.normalize(norm, half, hidden)
+        lane.sync_from_device(projection)?;
+        let width = self.config.audio_state;
+        let (product, values) = (
+            lane.product(projection),
+            width * lane.rows.start..width * lane.rows.end,
+        );
+        let x = self.workspace.x[values].par_chunks_exact_mut(width);
+        x.enumerate().with_min_len(BLOCK).for_each(|(row, x)| {
+            let mut sums = [0.0; TILE];
+            for (tile, x) in x.chunks_exact_mut(TILE).enumerate() {
+                product.read(row, tile, &mut sums);
+                x.iter_mut().zip(sums).for_each(|(x, sum)| *x += sum);
+            }
+        });
+        Ok(())
     }
 
-    /// Splits the device's `wide` rows of the half into queries, keys and values of each head, in
-    /// the orders in which attention takes them.
-    pub fn unpack_qkv(&mut self, half: &mut RowHalf) -> Result<(), NpuError> {
-        let (kernel, width, head_width) = (self.kernel, self.config.audio_state, self.head_width());
-        let (number_of_heads, stride) = (self.config.audio_heads, 3 * width);
-        sync_from_device(&mut *half.wide, half.rows.len(), stride)?;
-        let (rows, wide) = (&half.rows, half.wide.bytes());
+    /// GELU of the lane's product, to its A.
+    pub fn gelu(&self, projection: &Projection, lane: &mut Lane) -> Result<(), NpuError> {
+        lane.sync_from_device(projection)?;
+        let (kernel, depth) = (self.kernel, projection.bias.len());
+        let bytes = lane.a_bytes(depth);
+        let Lane { rows, a, c } = &mut *lane;
+        let (count, product) = (rows.len(), Product::new(projection, c.bytes()));
+        let tiles = a.bytes_mut()[..bytes].par_chunks_exact_mut(A_TILE_BYTES);
+        tiles.enumerate().for_each(|(index, tile)| {
+            let (panel, column) = (index / (depth / TILE), index % (depth / TILE));
+            kernel.dispatch(GeluTile {
+                product,
+                first: panel * TILE_ROWS,
+                count: TILE_ROWS.min(count - panel * TILE_ROWS),
+                column,
+                tile,
+            });
+        });
+        lane.sync_to_device(depth)
+    }
+
+    /// Splits the product of the last of `lanes` into queries, keys and values of each head, in the
+    /// orders in which attention takes them. A block of rows waits for the lane that has its last
+    /// row.
+    pub fn unpack_qkv(
+        &mut self,
+        projection: &Projection,
+        lanes: &mut [Lane],
+    ) -> Result<(), NpuError> {
+        let Some(last) = lanes.last_mut() else {
+            return Ok(());
+        };
+        last.sync_from_device(projection)?;
+        let last = last.rows.clone();
+        let lanes = &*lanes;
+        let (kernel, heads_of_row) = (self.kernel, self.config.audio_heads);
         let (scratches, context) = (&self.scratches, self.context);
         let tasks = self.workspace.heads.par_iter_mut().enumerate();
         tasks.for_each(|(task, heads)| {
-            let (block, head) = (task / number_of_heads, task % number_of_heads);
-            if !rows.contains(&(block * BLOCK)) {
+            let (block, head) = (task / heads_of_row, task % heads_of_row);
+            let (first, count) = (block * BLOCK, rows_in_block(block, context));
+            if count == 0 || !last.contains(&(first + count - 1)) {
                 return;
             }
-            let count = rows_in_block(block, context);
-            let qkv = [0, 1, 2].map(|part| {
-                HeadColumns(Columns {
-                    rows: &wide[2 * (block * BLOCK - rows.start) * stride..],
-                    stride,
-                    first: part * width + head * head_width,
-                    width: head_width,
-                    count,
-                })
+            let qkv = [0, 1, 2].map(|part| HeadRows {
+                lanes,
+                projection,
+                tile: part * heads_of_row + head,
+                first,
+                count,
             });
             scratches.with(|scratch| heads.fill(kernel, count, qkv, &mut scratch.head));
         });
         Ok(())
     }
 
-    /// Attention of the half's queries to all keys, which must be unpacked, to the device's
-    /// `input`.
-    pub fn attend(&mut self, half: &mut RowHalf) -> Result<(), NpuError> {
+    /// Attention of the lane's queries to all keys, which must be unpacked, to its A. A block of
+    /// queries belongs to the lane that has its first row.
+    pub fn attend(&mut self, lane: &mut Lane) -> Result<(), NpuError> {
         attend(
             self.kernel,
             &mut self.workspace,
             &self.scratches,
             self.context,
-            half.rows.clone(),
+            lane.rows.clone(),
         );
-        self.join_heads(half);
-        half.sync_to_device()
-    }
-
-    /// Puts the outputs of attention's heads side by side.
-    fn join_heads(&self, half: &mut RowHalf) {
-        let (width, head_width) = (self.config.audio_state, self.head_width());
-        let head_len = self.config.audio_ctx.next_multiple_of(BLOCK) * head_width;
-        let attended = &self.workspace.attended;
-        let input = half.input.bytes_mut().par_chunks_exact_mut(2 * width);
-        let rows = half.rows.clone().into_par_iter();
-        rows.zip(input).for_each(|(row, input)| {
-            let heads = attended.chunks_exact(head_len);
-            for (input, head) in input.chunks_exact_mut(2 * head_width).zip(heads) {
-                write_bf16(&head[row * head_width..][..head_width], input);
-            }
+        // Each head is one tile of A.
+        let (kernel, heads) = (self.kernel, self.config.audio_heads);
+        let (attended, rows) = (&self.workspace.attended, lane.rows.clone());
+        let head_len = attended.len() / heads;
+        let bytes = lane.a_bytes(self.config.audio_state);
+        let tiles = lane.a.bytes_mut()[..bytes].par_chunks_exact_mut(A_TILE_BYTES);
+        tiles.enumerate().for_each(|(index, tile)| {
+            let (panel, head) = (index / heads, index % heads);
+            let first = rows.start + panel * TILE_ROWS;
+            let last = rows.end.min(first + TILE_ROWS);
+            let head = &attended[head * head_len..][..head_len];
+            let rows = &head[first * TILE..last * TILE];
+            kernel.dispatch(PackTile { rows, tile });
         });
-    }
-
-    fn head_width(&self) -> usize {
-        head_width(&self.config)
+        lane.sync_to_device(self.config.audio_state)
     }
 }
 
-pub fn head_width(config: &Config) -> usize {
-    config.audio_state / config.audio_heads
-}
-
-/// Splits `wide`, keys and values of the cross-attention of `layers` side by side, into the rows
-/// `rows` of each of them.
+/// Splits the lane's product, keys and values of the cross-attention of `layers` side by side, into
+/// the lane's rows of each of them.
 pub fn unpack_cross_kv(
-    wide: &mut dyn NpuBuffer,
-    rows: &Range<usize>,
+    projection: &Projection,
+    lane: &mut Lane,
     layers: &mut [CrossKv],
 ) -> Result<(), EncoderError> {
-    let parts = 2 * layers.len();
+    lane.sync_from_device(projection)?;
+    let product = lane.product(projection);
     let outputs = layers
         .iter_mut()
         .flat_map(|pair| [&mut pair.k, &mut pair.v]);
     for (part, out) in outputs.enumerate() {
         let width = out.ncols();
-        let stride = parts * width;
-        if part == 0 {
-            sync_from_device(wide, rows.len(), stride)?;
-        }
-        let out = &mut contiguous(out)?[width * rows.start..width * rows.end];
-        let blocks = out
-            .par_chunks_mut(BLOCK * width)
-            .zip(wide.bytes().par_chunks(2 * BLOCK * stride));
-        blocks.for_each(|(out, rows)| {
-            let columns = Columns {
-                rows,
-                stride,
-                first: part * width,
-                width,
-                count: BLOCK,
-            };
-            columns.to_f32(out);
+        let rows = width * lane.rows.start..width * lane.rows.end;
+        let out = contiguous(out)?[rows].par_chunks_exact_mut(width);
+        out.enumerate().with_min_len(BLOCK).for_each(|(row, out)| {
+            for (tile, out) in out.chunks_exact_mut(TILE).enumerate() {
+                product.read(row, part * width / TILE + tile, out);
+            }
         });
     }
     Ok(())

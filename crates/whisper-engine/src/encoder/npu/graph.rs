@@ -1,29 +1,27 @@
 // SPDX-License-Identifier: MPL-2.0
-//! The encoder's graph with its projections on the NPU: three submissions per layer and half, with
-//! the CPU's kernels between them.
+//! The encoder's graph with its projections on the NPU: four products per layer and lane, with the
+//! CPU's kernels between them.
 //!
-//! | submission | A | C |
+//! | product | before it, on the CPU | after it, on the CPU |
 //! |---|---|---|
-//! | queries, keys, values | the normalised rows | three times as wide |
-//! | attention's output projection | attention's heads side by side | as wide |
-//! | fc1 and GELU, then fc2 | the normalised rows | four times as wide, then as wide |
+//! | queries, keys, values | | bias, unpacked into heads |
+//! | attention's output projection | attention | bias, residual, normalisation |
+//! | fc1 | | bias, GELU |
+//! | fc2 | | bias, residual, normalisation |
 //!
-//! Each two decoder layers add one submission for the keys and values of their cross-attention.
+//! Each two decoder layers add one product for the keys and values of their cross-attention.
 //!
-//! Only attention looks at the keys of other rows. So a window of more than [`HALF_ROWS`] rows is
-//! cut into two halves that take turns: while one is on the device, the CPU finishes the results of
-//! the other one and prepares its next input. The rows of a shorter window are on the device and on
-//! the CPU in turn. In both cases the cross-attention's keys and values are unpacked while the next
-//! ones are computed.
+//! Only attention looks at other rows. So a window is cut into lanes of 512 rows, which take turns:
+//! while the device has one, the CPU prepares the next one and finishes the one before. A window of
+//! one lane is on the device and on the CPU in turn.
 
 use std::f32::consts::LOG2_E;
-use std::mem::swap;
 
 use ndarray::Array2;
 
-use super::cpu_stage::{CpuStage, contiguous, head_width, unpack_cross_kv};
-use super::row_half::{HALF_ROWS, RowHalf};
-use super::weights::{unsuited, upload};
+use super::cpu_stage::{CpuStage, contiguous, unpack_cross_kv};
+use super::lane::Lane;
+use super::weights::{LANE_ROWS, Projection, unsuited};
 use crate::encoder::graph::AudioEncoder;
 use crate::encoder::stages::Stem;
 use crate::encoder::{AudioFeatures, CrossKv, EncoderError};
@@ -32,62 +30,52 @@ use whisper_frontend::mel::WINDOW_FRAMES;
 use whisper_kernels::EncoderKernel;
 use whisper_kernels::layer_norm::LayerNorm;
 use whisper_model::{Config, Model};
-use xdna::contract::Epilogue;
-use xdna::matmul::{DeviceWeights, MatMulStep, Multiplier};
+use xdna::contract::TILE;
+use xdna::matmul::Multiplier;
 use xdna::{NpuDevice, NpuError};
 
-/// Decoder layers whose keys and values are one product, as wide as [`RowHalf::wide`].
+/// Decoder layers whose keys and values are one product, as wide as fc1's.
 const CROSS_LAYERS: usize = 2;
 
-/// A normalisation, and the product that takes its rows.
-struct NormedProjection {
-    norm: LayerNorm,
-    weights: DeviceWeights,
-}
-
 struct Layer {
+    attention_norm: LayerNorm,
     /// Queries, keys and values side by side. Queries are scaled as
     /// [`whisper_kernels::encoder_attention::EncoderAttention`] wants them.
-    qkv: NormedProjection,
-    out: DeviceWeights,
-    feed_forward_norm: LayerNorm,
-    fc1: DeviceWeights,
-    fc2: DeviceWeights,
+    qkv: Projection,
+    out: Projection,
+    mlp_norm: LayerNorm,
+    fc1: Projection,
+    fc2: Projection,
 }
 
 impl Layer {
     fn load(model: &Model, index: usize, npu: &mut Multiplier) -> Result<Self, NpuError> {
         let name = |part: &str| format!("model.encoder.layers.{index}.{part}");
-        let mut upload = |parts: &[(&str, f32)], epilogue| {
+        let norm = |part: &str| layer_norm(model, &name(part)).map_err(unsuited);
+        let mut upload = |parts: &[(&str, f32)]| {
             let layers = parts.iter().map(|(part, scale)| (name(part), *scale));
-            upload(npu, model, layers, epilogue)
+            Projection::upload(npu, model, layers)
         };
-        let scale = LOG2_E / (head_width(&model.config) as f32).sqrt();
+        let scale = LOG2_E / (TILE as f32).sqrt();
         let qkv = [
             ("self_attn.q_proj", scale),
             ("self_attn.k_proj", 1.0),
             ("self_attn.v_proj", 1.0),
         ];
         Ok(Self {
-            qkv: NormedProjection {
-                norm: layer_norm(model, &name("self_attn_layer_norm")).map_err(unsuited)?,
-                weights: upload(&qkv, Epilogue::None)?,
-            },
-            out: upload(&[("self_attn.out_proj", 1.0)], Epilogue::None)?,
-            feed_forward_norm: layer_norm(model, &name("final_layer_norm")).map_err(unsuited)?,
-            fc1: upload(&[("fc1", 1.0)], Epilogue::Gelu)?,
-            fc2: upload(&[("fc2", 1.0)], Epilogue::None)?,
+            attention_norm: norm("self_attn_layer_norm")?,
+            qkv: upload(&qkv)?,
+            out: upload(&[("self_attn.out_proj", 1.0)])?,
+            mlp_norm: norm("final_layer_norm")?,
+            fc1: upload(&[("fc1", 1.0)])?,
+            fc2: upload(&[("fc2", 1.0)])?,
         })
     }
 }
 
 /// Uploads keys and values of the cross-attention of [`CROSS_LAYERS`] decoder layers from `first`
 /// on, side by side.
-fn upload_cross(
-    npu: &mut Multiplier,
-    model: &Model,
-    first: usize,
-) -> Result<DeviceWeights, NpuError> {
+fn upload_cross(npu: &mut Multiplier, model: &Model, first: usize) -> Result<Projection, NpuError> {
     let layers = first..model.config.text_layers.min(first + CROSS_LAYERS);
     let parts = layers.flat_map(|layer| {
         ["k_proj", "v_proj"].map(|part| {
@@ -95,45 +83,38 @@ fn upload_cross(
             (name, 1.0)
         })
     });
-    upload(npu, model, parts, Epilogue::None)
+    Projection::upload(npu, model, parts)
 }
 
 /// The encoder for one instruction set of the CPU and any device.
 pub struct Graph<K: EncoderKernel> {
     stem: Stem<K>,
     layers: Vec<Layer>,
-    /// The last normalisation, with keys and values of the first decoder layers.
-    cross_first: NormedProjection,
-    /// Keys and values of the other decoder layers.
-    cross_rest: Vec<DeviceWeights>,
-    pipeline: RowPipeline<K>,
+    last_norm: LayerNorm,
+    /// Keys and values for the decoder.
+    cross: Vec<Projection>,
+    pipeline: Pipeline<K>,
 }
 
 impl<K: EncoderKernel> Graph<K> {
     pub fn new(kernel: K, model: &Model, device: Box<dyn NpuDevice>) -> Result<Self, NpuError> {
         let config = &model.config;
-        let refused = |what: &str| Err(NpuError::Unsuited(what.into()));
-        if !head_width(config).is_multiple_of(K::NR) {
-            return refused("its attention heads are not 64 wide");
-        }
-        if config.audio_ctx > 2 * HALF_ROWS {
-            return refused("its windows are longer than Whisper's");
+        if config.audio_state != TILE * config.audio_heads {
+            return Err(NpuError::Unsuited(
+                "its attention heads are not 64 wide".into(),
+            ));
         }
         let mut npu = Multiplier::new(device);
         let layers = (0..config.audio_layers).map(|i| Layer::load(model, i, &mut npu));
         let layers = layers.collect::<Result<_, _>>()?;
-        let cross_first = NormedProjection {
-            norm: layer_norm(model, "model.encoder.layer_norm").map_err(unsuited)?,
-            weights: upload_cross(&mut npu, model, 0)?,
-        };
-        let rest = (CROSS_LAYERS..config.text_layers).step_by(CROSS_LAYERS);
-        let cross_rest = rest.map(|first| upload_cross(&mut npu, model, first));
+        let cross = (0..config.text_layers).step_by(CROSS_LAYERS);
+        let cross = cross.map(|first| upload_cross(&mut npu, model, first));
         Ok(Self {
             stem: Stem::load(model).map_err(unsuited)?,
             layers,
-            cross_first,
-            cross_rest: cross_rest.collect::<Result<_, _>>()?,
-            pipeline: RowPipeline::new(kernel, config, npu)?,
+            last_norm: layer_norm(model, "model.encoder.layer_norm").map_err(unsuited)?,
+            cross: cross.collect::<Result<_, _>>()?,
+            pipeline: Pipeline::new(kernel, config, npu)?,
         })
     }
 }
@@ -145,151 +126,212 @@ impl<K: EncoderKernel> AudioEncoder for Graph<K> {
         context: usize,
         out: &mut AudioFeatures,
     ) -> Result<(), EncoderError> {
-        let (pipeline, hidden) = (&mut self.pipeline, contiguous(&mut out.hidden)?);
+        let (pipeline, layers) = (&mut self.pipeline, &self.layers);
         let mel = mel.as_slice().ok_or(EncoderError::NonContiguous)?;
         let n_mels = mel.len() / WINDOW_FRAMES;
         pipeline.begin(&self.stem, &mel[..2 * context * n_mels], context);
-        let first = self
-            .layers
-            .first()
-            .map_or(&self.cross_first, |layer| &layer.qkv);
-        pipeline.enter(first)?;
-        for (index, layer) in self.layers.iter().enumerate() {
-            pipeline.attend(layer)?;
-            match self.layers.get(index + 1) {
-                Some(next) => pipeline.feed_forward(layer, &next.qkv, None)?,
-                None => pipeline.feed_forward(layer, &self.cross_first, Some(&mut *hidden))?,
-            }
+        let mut turn = Turn {
+            pipeline,
+            pending: None,
+            hidden: contiguous(&mut out.hidden)?,
+            cross: &mut out.cross,
+        };
+        for (index, layer) in layers.iter().enumerate() {
+            let first = (index == 0).then_some(Before::Normalize(&layer.attention_norm));
+            let next = match layers.get(index + 1) {
+                Some(next) => After::Residual(&next.attention_norm),
+                None => After::LastResidual(&self.last_norm),
+            };
+            turn.multiply(&layer.qkv, first, After::UnpackQkv)?;
+            turn.multiply(
+                &layer.out,
+                Some(Before::Attend),
+                After::Residual(&layer.mlp_norm),
+            )?;
+            turn.multiply(&layer.fc1, None, After::Gelu)?;
+            turn.multiply(&layer.fc2, None, next)?;
         }
-        let cross = [&self.cross_first.weights]
-            .into_iter()
-            .chain(&self.cross_rest);
-        pipeline.project_cross_kv(cross, &mut out.cross)
+        for (part, cross) in self.cross.iter().enumerate() {
+            turn.multiply(cross, None, After::UnpackCross(part * CROSS_LAYERS))?;
+        }
+        turn.finish()
     }
 }
 
-/// The CPU, the device, and the halves of a window that go back and forth between them.
-struct RowPipeline<K: EncoderKernel> {
+/// The CPU, the device, and the lanes that go back and forth between them.
+struct Pipeline<K: EncoderKernel> {
     cpu: CpuStage<K>,
     npu: Multiplier,
-    halves: [RowHalf; 2],
+    lanes: Vec<Lane>,
+    /// Lanes that the window has.
+    used: usize,
 }
 
-impl<K: EncoderKernel> RowPipeline<K> {
+impl<K: EncoderKernel> Pipeline<K> {
     fn new(kernel: K, config: &Config, mut npu: Multiplier) -> Result<Self, NpuError> {
-        let mut half = || RowHalf::new(&mut npu, config.audio_state);
+        let lanes = 0..config.audio_ctx.div_ceil(LANE_ROWS);
+        let lanes = lanes.map(|_| Lane::new(&mut npu, config.audio_state));
         Ok(Self {
-            halves: [half()?, half()?],
+            lanes: lanes.collect::<Result<_, _>>()?,
+            used: 0,
             cpu: CpuStage::new(kernel, config),
             npu,
         })
     }
 
-    /// Makes the residual stream of a window, and cuts it into halves.
+    /// Makes the residual stream of a window, and cuts it into lanes.
     fn begin(&mut self, stem: &Stem<K>, mel: &[f32], context: usize) {
         self.cpu.convolve(stem, mel, context);
-        for (half, first) in self.halves.iter_mut().zip([0, HALF_ROWS]) {
-            half.rows = first.min(context)..context.min(first + HALF_ROWS);
+        self.used = context.div_ceil(LANE_ROWS);
+        for (lane, first) in self.lanes.iter_mut().zip((0..).step_by(LANE_ROWS)) {
+            lane.rows = first.min(context)..context.min(first + LANE_ROWS);
         }
     }
+}
 
-    /// Brings the halves to where a layer begins: the first one is projected by `entry`, the second
-    /// one normalised.
-    fn enter(&mut self, entry: &NormedProjection) -> Result<(), NpuError> {
-        let Self {
-            cpu,
-            npu,
-            halves: [a, b],
-        } = self;
-        cpu.normalize(&entry.norm, a, None)?;
-        npu.run(a.rows.len(), &[a.widen(&entry.weights)], || {
-            cpu.normalize(&entry.norm, b, None)
-        })
-    }
+/// The CPU's work on a lane before a product.
+#[derive(Clone, Copy)]
+enum Before<'m> {
+    Normalize(&'m LayerNorm),
+    /// Looks at the keys of all lanes.
+    Attend,
+}
 
-    /// Runs the attention block of a layer. Leaves the first half normalised for the feed-forward
-    /// block, the second one projected.
-    fn attend(&mut self, layer: &Layer) -> Result<(), NpuError> {
-        let Self {
-            cpu,
-            npu,
-            halves: [a, b],
-        } = self;
-        let norm = &layer.feed_forward_norm;
-        npu.run(b.rows.len(), &[b.widen(&layer.qkv.weights)], || {
-            cpu.unpack_qkv(a)
-        })?;
-        // The device idles here: every query looks at all keys.
-        cpu.unpack_qkv(b)?;
-        cpu.attend(a)?;
-        npu.run(a.rows.len(), &[a.project(&layer.out)], || cpu.attend(b))?;
-        npu.run(b.rows.len(), &[b.project(&layer.out)], || {
-            cpu.add_and_normalize(norm, a, None)
-        })
-    }
+/// The CPU's work on a lane after a product.
+#[derive(Clone, Copy)]
+enum After<'m> {
+    UnpackQkv,
+    /// Adds the product to the residual stream, and normalises that for what comes next.
+    Residual(&'m LayerNorm),
+    /// As [`After::Residual`], for the encoder's output.
+    LastResidual(&'m LayerNorm),
+    Gelu,
+    /// For the decoder layers from this one on.
+    UnpackCross(usize),
+}
 
-    /// Runs the feed-forward block of a layer, then leaves the halves as [`RowPipeline::enter`]
-    /// does for `next`. The rows that are normalised for `next` go to `hidden` too.
-    fn feed_forward(
+/// Work that is left to do while the device computes something else.
+struct Pending<'m> {
+    lane: usize,
+    projection: &'m Projection,
+    after: After<'m>,
+}
+
+/// A window on its way.
+struct Turn<'m, 'w, K: EncoderKernel> {
+    pipeline: &'w mut Pipeline<K>,
+    pending: Option<Pending<'m>>,
+    hidden: &'w mut [f32],
+    cross: &'w mut [CrossKv],
+}
+
+impl<'m, K: EncoderKernel> Turn<'m, '_, K> {
+    /// Multiplies all lanes by `projection`, in turn. Leaves the work after the last product pending.
+    fn multiply(
         &mut self,
-        layer: &Layer,
-        next: &NormedProjection,
-        mut hidden: Option<&mut [f32]>,
-    ) -> Result<(), NpuError> {
-        let Self {
-            cpu,
-            npu,
-            halves: [a, b],
-        } = self;
-        let steps = [a.widen(&layer.fc1), a.contract(&layer.fc2)];
-        npu.run(a.rows.len(), &steps, || {
-            cpu.add_and_normalize(&layer.feed_forward_norm, b, None)
-        })?;
-        let steps = [b.widen(&layer.fc1), b.contract(&layer.fc2)];
-        npu.run(b.rows.len(), &steps, || {
-            cpu.add_and_normalize(&next.norm, a, hidden.as_deref_mut())
-        })?;
-        npu.run(a.rows.len(), &[a.widen(&next.weights)], || {
-            cpu.add_and_normalize(&next.norm, b, hidden)
-        })
-    }
-
-    /// Computes keys and values for the decoder's cross-attention. The first half is already
-    /// projected by the first of `cross`. Each product is unpacked while the next one is computed
-    /// to the other half's buffer.
-    fn project_cross_kv<'a>(
-        &mut self,
-        cross: impl Iterator<Item = &'a DeviceWeights>,
-        out: &mut [CrossKv],
+        projection: &'m Projection,
+        before: Option<Before<'m>>,
+        after: After<'m>,
     ) -> Result<(), EncoderError> {
-        let Self {
-            npu,
-            halves: [a, b],
-            ..
-        } = self;
-        let (mut done, mut free) = (&mut a.wide, &mut b.wide);
-        let halves = [(&a.input, &a.rows), (&b.input, &b.rows)];
-        let count = out.len();
-        let layers = |part| CROSS_LAYERS * part..count.min(CROSS_LAYERS * (part + 1));
-        let mut last = None;
-        for (part, weights) in cross.enumerate() {
-            for (input, rows) in halves.iter().filter(|(_, rows)| !rows.is_empty()) {
-                // The very first product is already computed, with none before it to unpack.
-                if let Some((before, of)) = last.replace((layers(part), *rows)) {
-                    let step = MatMulStep {
-                        a: &***input,
-                        weights,
-                        c: &**free,
-                    };
-                    npu.run(rows.len(), &[step], || {
-                        unpack_cross_kv(&mut **done, of, &mut out[before])
-                    })?;
-                    swap(&mut done, &mut free);
+        if let Some(before) = before {
+            // All keys must be there.
+            self.finish()?;
+            let Pipeline { cpu, lanes, .. } = &mut *self.pipeline;
+            before.work(cpu, &mut lanes[0])?;
+        }
+        for index in 0..self.pipeline.used {
+            // With one lane only, the device waits for the work of the product before.
+            if self.pending.as_ref().is_some_and(|left| left.lane == index) {
+                self.finish()?;
+            }
+            let pending = self.pending.take();
+            let Pipeline {
+                cpu,
+                npu,
+                lanes,
+                used,
+            } = &mut *self.pipeline;
+            let (done, rest) = lanes[..*used].split_at_mut(index);
+            let Some((lane, following)) = rest.split_first_mut() else {
+                break;
+            };
+            npu.run(lane.step(projection), || {
+                if let (Some(before), Some(next)) = (before, following.first_mut()) {
+                    before.work(cpu, next)?;
                 }
+                let Some(pending) = pending else {
+                    return Ok(());
+                };
+                // The lane before this one; before the first one, the last one of the product before.
+                let lanes = if done.is_empty() { following } else { done };
+                pending.work(cpu, lanes, self.hidden, self.cross)
+            })?;
+            self.pending = Some(Pending {
+                lane: index,
+                projection,
+                after,
+            });
+        }
+        Ok(())
+    }
+
+    /// Does what is pending, while the device idles.
+    fn finish(&mut self) -> Result<(), EncoderError> {
+        let Some(pending) = self.pending.take() else {
+            return Ok(());
+        };
+        let Pipeline {
+            cpu, lanes, used, ..
+        } = &mut *self.pipeline;
+        pending.work(cpu, &mut lanes[..*used], self.hidden, self.cross)
+    }
+}
+
+impl Before<'_> {
+    fn work<K: EncoderKernel>(
+        self,
+        cpu: &mut CpuStage<K>,
+        lane: &mut Lane,
+    ) -> Result<(), NpuError> {
+        match self {
+            Self::Normalize(norm) => cpu.normalize(norm, lane, &mut []),
+            Self::Attend => cpu.attend(lane),
+        }
+    }
+}
+
+impl Pending<'_> {
+    /// Works on the last of `lanes`; those before it may be looked at.
+    fn work<K: EncoderKernel>(
+        self,
+        cpu: &mut CpuStage<K>,
+        lanes: &mut [Lane],
+        hidden: &mut [f32],
+        cross: &mut [CrossKv],
+    ) -> Result<(), EncoderError> {
+        let projection = self.projection;
+        if matches!(self.after, After::UnpackQkv) {
+            return Ok(cpu.unpack_qkv(projection, lanes)?);
+        }
+        let Some(lane) = lanes.last_mut() else {
+            return Ok(());
+        };
+        match self.after {
+            After::UnpackQkv => {}
+            After::Residual(norm) => {
+                cpu.add_residual(projection, lane)?;
+                cpu.normalize(norm, lane, &mut [])?;
+            }
+            After::LastResidual(norm) => {
+                cpu.add_residual(projection, lane)?;
+                cpu.normalize(norm, lane, hidden)?;
+            }
+            After::Gelu => cpu.gelu(projection, lane)?,
+            After::UnpackCross(first) => {
+                let last = cross.len().min(first + CROSS_LAYERS);
+                unpack_cross_kv(projection, lane, &mut cross[first..last])?;
             }
         }
-        last.map_or(Ok(()), |(layers, rows)| {
-            unpack_cross_kv(&mut **done, rows, &mut out[layers])
-        })
+        Ok(())
     }
 }

@@ -8,14 +8,14 @@
 //! |---|---|
 //! | `device` | which NPU is opened, and where its files are |
 //! | `graph` | the encoder's order of operations |
-//! | `row_half` | half of a window's rows and its buffers on the device |
+//! | `lane` | rows of a window and their buffers on the device |
 //! | `cpu_stage`, `rows` | the CPU's work between two products |
 //! | `weights` | from the model's layers to weights on the device |
 
 mod cpu_stage;
 mod device;
 mod graph;
-mod row_half;
+mod lane;
 mod rows;
 mod weights;
 

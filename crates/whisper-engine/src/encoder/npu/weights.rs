@@ -3,55 +3,51 @@
 
 use whisper_model::{Model, ModelError};
 use xdna::NpuError;
-use xdna::contract::Epilogue;
+use xdna::contract::{MatMul, PASS_ROWS};
 use xdna::matmul::{DeviceWeights, Multiplier};
-use xdna::weights::Linear;
+
+/// Rows of a lane: one pass of the array.
+pub const LANE_ROWS: usize = PASS_ROWS;
 
 /// A fault of the model, as a reason to do without the NPU.
 pub fn unsuited(error: ModelError) -> NpuError {
     NpuError::Unsuited(error.to_string())
 }
 
-/// Linear layers of the model side by side: `[columns, depth]`, and a bias for each column.
-#[derive(Default)]
-struct Matrix {
-    weight: Vec<f32>,
-    bias: Vec<f32>,
-    depth: usize,
+/// Linear layers side by side: weights on the device, and a bias for the CPU to add.
+pub struct Projection {
+    pub weights: DeviceWeights,
+    /// One for each output.
+    pub bias: Vec<f32>,
+    /// The product with the rows of a lane.
+    pub matmul: MatMul,
 }
 
-impl Matrix {
-    /// Adds the outputs of layer `name`, multiplied by `scale`. Whisper's key projections have no
-    /// bias.
-    fn append(&mut self, model: &Model, name: &str, scale: f32) -> Result<(), ModelError> {
-        let weight = model.weight(&format!("{name}.weight"))?;
-        self.depth = weight.shape[1];
-        self.weight
-            .extend(weight.to_f32().iter().map(|x| x * scale));
-        let bias = format!("{name}.bias");
-        if model.has_weight(&bias) {
-            let bias = model.weight(&bias)?.to_f32();
-            self.bias.extend(bias.iter().map(|x| x * scale));
+impl Projection {
+    /// Packs linear layers of the model, named in `layers` with a scale, to the device. Whisper's key
+    /// projections have no bias.
+    pub fn upload(
+        npu: &mut Multiplier,
+        model: &Model,
+        layers: impl Iterator<Item = (String, f32)>,
+    ) -> Result<Self, NpuError> {
+        let (mut weights, mut bias, mut depth) = (Vec::new(), Vec::new(), 0);
+        for (name, scale) in layers {
+            let weight = model.weight(&format!("{name}.weight")).map_err(unsuited)?;
+            depth = weight.shape[1];
+            weights.extend(weight.to_f32().iter().map(|x| x * scale));
+            let of_bias = format!("{name}.bias");
+            if model.has_weight(&of_bias) {
+                let values = model.weight(&of_bias).map_err(unsuited)?.to_f32();
+                bias.extend(values.iter().map(|x| x * scale));
+            }
+            bias.resize(weights.len() / depth, 0.0);
         }
-        self.bias.resize(self.weight.len() / self.depth, 0.0);
-        Ok(())
+        let weights = npu.upload(&weights, depth)?;
+        Ok(Self {
+            matmul: weights.matmul(LANE_ROWS)?,
+            weights,
+            bias,
+        })
     }
-}
-
-/// Packs linear layers of the model, named in `layers` with a scale, side by side to the device.
-pub fn upload(
-    npu: &mut Multiplier,
-    model: &Model,
-    layers: impl Iterator<Item = (String, f32)>,
-    epilogue: Epilogue,
-) -> Result<DeviceWeights, NpuError> {
-    let mut matrix = Matrix::default();
-    for (name, scale) in layers {
-        matrix.append(model, &name, scale).map_err(unsuited)?;
-    }
-    let linear = Linear {
-        weight: &matrix.weight,
-        bias: &matrix.bias,
-    };
-    npu.upload(&linear, matrix.depth, epilogue)
 }

@@ -36,6 +36,10 @@ pub enum Fault {
     /// A sync succeeds but moves garbage: to the device nothing at all, from the device this byte
     /// everywhere. Other steps work.
     Garbage(u8),
+    /// A sync from the device succeeds and moves nothing: the host keeps what it read there before.
+    Stale,
+    /// A sync from the device gives what the sync before it gave.
+    Repeats,
 }
 
 /// When which step fails: from call `first` on, counted over all openings of the device, `times`
@@ -78,6 +82,8 @@ struct Shared {
     counts: Counts,
     /// All steps in their order.
     steps: Vec<Step>,
+    /// What the last sync from the device gave.
+    last: Vec<u8>,
 }
 
 impl Control {
@@ -93,6 +99,11 @@ impl Control {
             awaited: Some(Arc::new(awaited)),
             ..Self::default()
         }
+    }
+
+    /// Fails by `plan` from now on.
+    pub fn plan(&self, plan: Plan) {
+        self.shared().plan = Some(plan);
     }
 
     fn shared(&self) -> MutexGuard<'_, Shared> {
@@ -131,7 +142,7 @@ fn refuse(fault: Option<Fault>, limit: Duration) -> Result<(), NpuError> {
             limit,
             reason: "on purpose".into(),
         }),
-        Some(Fault::Garbage(_)) | None => Ok(()),
+        Some(Fault::Garbage(_) | Fault::Stale | Fault::Repeats) | None => Ok(()),
     }
 }
 
@@ -207,9 +218,22 @@ impl NpuBuffer for FaultyBuffer {
         refuse(fault, Duration::ZERO)?;
         self.control
             .count(|counts| counts.bytes_synced += range.len());
+        if let Some(Fault::Stale) = fault {
+            return Ok(());
+        }
         self.buffer.sync_from_device(range.clone())?;
-        if let Some(Fault::Garbage(byte)) = fault {
-            self.buffer.bytes_mut()[range].fill(byte);
+        let bytes = &mut self.buffer.bytes_mut()[range];
+        let last = &mut self.control.shared().last;
+        match fault {
+            Some(Fault::Garbage(byte)) => bytes.fill(byte),
+            Some(Fault::Repeats) => {
+                let common = last.len().min(bytes.len());
+                bytes[..common].copy_from_slice(&last[..common]);
+            }
+            _ => {
+                last.clear();
+                last.extend_from_slice(bytes);
+            }
         }
         Ok(())
     }

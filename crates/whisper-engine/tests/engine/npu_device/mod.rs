@@ -3,6 +3,7 @@
 //! and the work for a window is as documented. The device is the simulator, without AMD's runtime.
 
 mod faulty;
+mod lost;
 mod opener;
 mod streams;
 use test_support::synthetic;
@@ -21,28 +22,43 @@ use whisper_model::Model;
 use xdna::NpuError;
 use xdna::simulator::SimulatedNpu;
 
-/// Two passes of the array, the second of which is not full.
+/// One lane.
 const SHORT: usize = 300;
-/// Two halves, the second of which is two passes, one of them not full.
-const CONTEXT: usize = 1100;
+/// Two lanes, the second of which is not full.
+const CONTEXT: usize = 600;
 /// Longer than any successful wait of these tests.
 const PATIENCE: Duration = Duration::from_secs(60);
 const ONCE: usize = 1;
 const ALWAYS: usize = usize::MAX;
 
-/// A model of one layer and one head, whose attention is not so sharp that rounding turns it
-/// elsewhere.
+/// A model of one layer and two heads, since the overlay's products are at least 128 deep. Its
+/// attention is not so sharp that rounding turns it elsewhere.
 fn model() -> Arc<Model> {
     let mut tensors = synthetic::tensors();
     for (name, tensor) in &mut tensors {
-        if name.contains("q_proj") || name.contains("k_proj") {
-            tensor.values.iter_mut().for_each(|x| *x *= 1.0 / 16.0);
+        for size in &mut tensor.shape {
+            if [synthetic::D, 4 * synthetic::D].contains(size) {
+                *size *= 2;
+            }
         }
+        let (count, width) = (tensor.shape.iter().product(), tensor.shape.last().copied());
+        let width = width.unwrap_or(1);
+        // The values again, in each row from elsewhere on, so that no two rows are alike.
+        let from = |i: usize| tensor.values[(i + 7 * (i / width)) % tensor.values.len()];
+        let sharp = name.contains("q_proj") || name.contains("k_proj");
+        let scale = if sharp { 1.0 / 32.0 } else { 1.0 };
+        tensor.values = (0..count).map(|i| scale * from(i)).collect();
     }
     let directory = tempfile::tempdir().unwrap();
     let path = synthetic::write_hugging_face(directory.path(), Stored::F32);
     let weights = synthetic::safetensors_bytes(&tensors, Stored::F32);
     std::fs::write(path.join("model.safetensors"), weights).unwrap();
+    let mut config = synthetic::config_json();
+    config["d_model"] = (2 * synthetic::D).into();
+    for heads in ["encoder_attention_heads", "decoder_attention_heads"] {
+        config[heads] = 2.into();
+    }
+    std::fs::write(path.join("config.json"), config.to_string()).unwrap();
     Arc::new(Model::open(&path).unwrap())
 }
 
@@ -208,12 +224,12 @@ fn one_failure_of_any_step_costs_no_window() {
 
 #[test]
 fn garbage_of_any_sync_is_found_by_comparison() {
-    // A window of one half: garbage in one of two halves in one layer may be too little to be
-    // found.
+    // A window of one lane: this model's attention is so flat that another lane's keys matter little.
+    // lost.rs has the lanes of real models.
     let mut setup = Setup::of(SHORT);
     for step in [Step::SyncToDevice, Step::SyncFromDevice] {
         for first in 0..setup.first.of(step) {
-            // As bf16: no number, and one that is far too large.
+            // As f32: no number, and one that is far too large.
             for byte in [0xff, 0x55] {
                 let plan = Plan {
                     step,
@@ -292,9 +308,9 @@ fn encoder_keeps_nothing_of_a_failed_window() {
 #[test]
 #[ignore = "needs the models tiny.en and base"]
 fn window_costs_what_the_documentation_names() {
-    for (name, submissions, dispatches, syncs) in [("tiny.en", 14, 18, 27), ("base", 21, 27, 40)] {
+    for (name, submissions, syncs) in [("tiny.en", 18, 35), ("base", 27, 52)] {
         let model = Model::open(&Model::find(name).unwrap()).unwrap();
-        for (context, halves) in [(SHORT, 1), (1500, 2)] {
+        for (context, lanes) in [(SHORT, 1), (1500, 3)] {
             let control = Control::default();
             let mut encoder = on_device(&model, &control).unwrap();
             encode_rows(&mut encoder, &model, 0, context).unwrap();
@@ -306,20 +322,24 @@ fn window_costs_what_the_documentation_names() {
                 after.meanwhile - before.meanwhile
             );
             let cost = |step| after.of(step) - before.of(step);
-            assert_eq!(cost(Step::Submit), halves * submissions, "{name}");
-            assert_eq!(cost(Step::Wait), halves * submissions, "{name}");
+            assert_eq!(cost(Step::Submit), lanes * submissions, "{name}");
+            assert_eq!(cost(Step::Wait), lanes * submissions, "{name}");
             let dispatched = after.dispatches - before.dispatches;
-            assert_eq!(dispatched, halves * dispatches, "{name}");
+            assert_eq!(dispatched, lanes * submissions, "{name}");
             let synced = cost(Step::SyncToDevice) + cost(Step::SyncFromDevice);
-            assert_eq!(synced, halves * syncs, "{name}");
+            assert_eq!(synced, lanes * syncs, "{name}");
             assert_eq!(cost(Step::Allocate), 0, "{name}: streams are kept");
-            // What goes to the device, in whole passes, and what comes back.
+            // Nine bytes for eight values to the device, in panels of 128 rows; four bytes a value
+            // back, in whole passes of 512 rows and columns.
             let (width, layers) = (model.config.audio_state, model.config.audio_layers);
-            let rows = context.next_multiple_of(256);
-            let to = (3 * layers + 1) * rows;
-            let back = (3 + 1 + 1) * layers * context + 2 * model.config.text_layers * context;
+            let rows = context.next_multiple_of(128);
+            let to = (3 + 4) * layers * width + width;
+            let columns = [3 * width, width, 4 * width, width];
+            let columns = columns.map(|columns| columns.next_multiple_of(512));
+            let back =
+                layers * columns.iter().sum::<usize>() + 2 * model.config.text_layers * width;
             let bytes = after.bytes_synced - before.bytes_synced;
-            assert_eq!(bytes, 2 * width * (to + back), "{name}");
+            assert_eq!(bytes, rows * to / 8 * 9 + lanes * 512 * 4 * back, "{name}");
         }
     }
 }
@@ -336,27 +356,18 @@ fn overlaps(control: &Control) -> Vec<bool> {
 }
 
 #[test]
-fn cpu_works_on_one_half_while_the_device_has_the_other() {
+fn cpu_works_on_one_lane_while_the_device_has_another() {
     let model = model();
     let control = Control::default();
     let mut encoder = on_device(&model, &control).unwrap();
-    encode_rows(&mut encoder, &model, 0, CONTEXT).unwrap();
-    // Queries, keys and values; attention's projection; the feed-forward half; the decoder's keys
-    // and values.
-    assert_eq!(overlaps(&control), [true; 2 * 4]);
-}
-
-#[test]
-#[ignore = "needs the model tiny.en"]
-fn cross_kv_are_unpacked_while_the_next_are_computed() {
-    let model = Model::open(&Model::find("tiny.en").unwrap()).unwrap();
+    encode_rows(&mut encoder, &model, 0, 1100).unwrap();
+    // Queries, keys and values; attention's projection; fc1; fc2; the decoder's keys and values.
+    assert_eq!(overlaps(&control), [true; 3 * 5]);
+    // A window of one lane has no other to work on.
     let control = Control::default();
     let mut encoder = on_device(&model, &control).unwrap();
     encode_rows(&mut encoder, &model, 0, SHORT).unwrap();
-    // The layers of a short window have no second half to work on.
-    let mut expected = [false; 3 * 4 + 2];
-    expected[3 * 4 + 1] = true;
-    assert_eq!(overlaps(&control), expected);
+    assert_eq!(overlaps(&control), [false; 5]);
 }
 
 #[test]
@@ -364,7 +375,7 @@ fn window_does_not_depend_on_windows_before_it() {
     let model = model();
     let mut encoder = on_device(&model, &Control::default()).unwrap();
     let expected = encode_rows(&mut encoder, &model, 0, CONTEXT).unwrap();
-    for context in [1, SHORT, 768, 769, 1500] {
+    for context in [1, SHORT, 512, 513, 1024, 1100, 1500] {
         encode_rows(&mut encoder, &model, 1, context).unwrap();
         let found = encode_rows(&mut encoder, &model, 0, CONTEXT).unwrap();
         assert_eq!(outputs(&found), outputs(&expected), "after {context} rows");

@@ -17,7 +17,7 @@ use super::faulty::{Control, Fault, Plan, Step};
 use super::{ONCE, PATIENCE, Setup, fallback, model, on_device};
 use whisper_model::Model;
 
-/// With the silence after them these make a window of two halves.
+/// With the silence after them these make a window of two lanes.
 const FRAMES: usize = 600;
 
 /// A run of audio that is like no other.

@@ -6,15 +6,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
-use xdna::arithmetic::Even;
-use xdna::contract::{
-    A_TILE_BYTES, B_TILE_BYTES, C_TILE_BYTES, COLUMNS, Epilogue, Parameters, ROWS,
-};
+use xdna::contract::{A_TILE_BYTES, B_TILE_BYTES, C_TILE_BYTES, COLUMNS, MatMul, ROWS};
 use xdna::simulator::compute::{self, Pass};
 
-/// A dispatch: the streams of all rows and columns, pass after pass.
+/// A dispatch: the tiles of all rows and columns, pass after pass.
 pub struct Case {
-    pub parameters: Parameters,
+    pub matmul: MatMul,
+    /// Tiles of C that a core computes.
+    pub passes: usize,
     pub a: [Vec<u8>; ROWS],
     pub b: [Vec<u8>; COLUMNS],
 }
@@ -24,11 +23,10 @@ type Products = [[Vec<u8>; COLUMNS]; ROWS];
 
 impl Case {
     pub fn simulate(&self) -> Products {
-        let mut cores = compute::cores::<Even>().unwrap();
+        let mut cores = compute::cores().unwrap();
         let mut found = Products::default();
-        let k_tiles = self.parameters.k_tiles as usize;
-        let passes = self.parameters.m_passes * self.parameters.own_passes;
-        for pass in 0..passes as usize {
+        let k_tiles = self.matmul.k_tiles();
+        for pass in 0..self.passes {
             let part = |stream: &Vec<u8>, bytes: usize| {
                 stream[pass * k_tiles * bytes..][..k_tiles * bytes].to_vec()
             };
@@ -37,11 +35,7 @@ impl Case {
             let mut products = Default::default();
             cores.compute(&mut Pass {
                 k_tiles,
-                epilogue: if self.parameters.epilogue == 0 {
-                    Epilogue::None
-                } else {
-                    Epilogue::Gelu
-                },
+                output: self.matmul.output,
                 a: &a,
                 b: &b,
                 c: &mut products,
@@ -77,8 +71,9 @@ impl Machine {
             .unwrap();
         let mut input = Vec::new();
         for case in cases {
-            let words = case.parameters.words();
-            input.extend(words.iter().flat_map(|word| word.to_le_bytes()));
+            let words = case.matmul.parameters().words();
+            let words = words.into_iter().chain([case.passes as u32]);
+            input.extend(words.flat_map(u32::to_le_bytes));
             input.extend(&case.a[row]);
             input.extend(&case.b[column]);
         }
