@@ -14,7 +14,7 @@ pub mod exit {
     pub const USAGE: u8 = 2;
     /// Nothing failed, but some subtitles that were there already were kept.
     pub const KEPT: u8 = 3;
-    /// Nothing was begun: the model is missing, or GStreamer is.
+    /// Nothing was begun: the model is missing, or an element of GStreamer.
     pub const NOT_READY: u8 = 4;
     /// A signal came: this and the signal's number.
     pub const SIGNAL: u8 = 128;
@@ -33,7 +33,9 @@ Examples:
   whispernpu film.mkv                      film.srt beside it
   whispernpu --format vtt --output - talk.mp3
   whispernpu --model base --language de --mux interview.mp4
-  whispernpu recordings/                   all media in the folder and below";
+  whispernpu recordings/                   all media in the folder and below
+  whispernpu --live                        what the microphone hears, word by word
+  whispernpu --fetch --model base          fetches a model";
 
 /// Subtitles for media files, made by Whisper on this machine.
 ///
@@ -43,7 +45,7 @@ Examples:
 #[command(version, after_help = EXIT_CODES, max_term_width = 100)]
 pub struct Arguments {
     /// Media files, or folders with media files
-    #[arg(value_name = "FILE", required = true)]
+    #[arg(value_name = "FILE", required_unless_present_any = ["fetch", "live"])]
     pub inputs: Vec<PathBuf>,
 
     /// What to write
@@ -65,6 +67,24 @@ pub struct Arguments {
     /// Translate to English
     #[arg(long)]
     pub translate: bool,
+
+    /// Print words while they are said: by the FILE, played in real time, or into the microphone.
+    /// Ctrl-C ends it, and --output takes subtitles as well
+    #[arg(long)]
+    pub live: bool,
+
+    /// Write a copy of the file with the subtitles as a track, in MP4 or Matroska. Sound and pictures
+    /// are not encoded again
+    #[arg(long, conflicts_with_all = ["format", "live"])]
+    pub mux: bool,
+
+    /// Fetch the model if it is missing, and the voice detector
+    #[arg(long)]
+    pub fetch: bool,
+
+    /// With --fetch: a model whose SHA-256 sums are not known, trusting the server alone
+    #[arg(long, requires = "fetch")]
+    pub unpinned: bool,
 
     /// Replace subtitles that are there already
     #[arg(long)]

@@ -1,19 +1,21 @@
 // SPDX-License-Identifier: MPL-2.0
 //! One file after the other, and what becomes of each.
 
-use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use captions::{FileFormat, FileWriter};
+use captions::{Cue, FileFormat};
 
 use crate::arguments::{Arguments, exit};
+use crate::models::for_the_command;
+use crate::mux::Mux;
 use crate::output::PartialFile;
 use crate::plan::{Job, Place};
 use crate::problem::Problem;
 use crate::progress::Progress;
 use crate::recognition::{Event, Recognition, Settings};
 use crate::signals::Signals;
+use crate::text::Text;
 
 /// Time between two looks at signals and progress.
 const TICK: Duration = Duration::from_millis(200);
@@ -28,9 +30,18 @@ enum Outcome {
     Stopped(u8, Option<PathBuf>),
 }
 
+/// What was recognised.
+#[derive(Default)]
+struct Heard {
+    /// For a copy with a track: text alone is written as it comes.
+    cues: Vec<Cue>,
+    language: Option<String>,
+}
+
 /// Makes subtitles for all jobs.
 pub struct Batch {
     settings: Settings,
+    mux: bool,
     format: FileFormat,
     force: bool,
     quiet: bool,
@@ -45,11 +56,8 @@ impl Batch {
     /// As `arguments` say.
     pub fn new(arguments: &Arguments, signals: Signals) -> Self {
         Self {
-            settings: Settings {
-                model: arguments.model().to_owned(),
-                language: arguments.language.clone(),
-                translate: arguments.translate,
-            },
+            settings: arguments.into(),
+            mux: arguments.mux,
             format: arguments.format.into(),
             force: arguments.force,
             quiet: arguments.quiet,
@@ -93,6 +101,9 @@ impl Batch {
     }
 
     fn job(&mut self, job: &Job) -> Result<Outcome, Problem> {
+        if is_same(&job.input, &job.place) {
+            return Err(Problem::SameFile);
+        }
         if let Place::File(place) = &job.place
             && place.exists()
             && !self.force
@@ -101,20 +112,25 @@ impl Batch {
             self.note(&job.input, &message);
             return Ok(Outcome::Kept);
         }
-        let recognition = Recognition::start(&job.input, &self.settings)?;
+        let recognition = Recognition::start(Some(&job.input), &self.settings)?;
         let mut progress = Progress::new(&job.input, self.quiet);
-        let mut text = Text::new(self.format, &job.place);
-        let outcome = self.recognise(&recognition, &mut progress, &mut text);
+        let mut text = Text::new(self.format, self.text_place(&job.place));
+        let mut heard = Heard::default();
+        let mut outcome = self.recognise(&recognition, &mut progress, &mut text, &mut heard);
         progress.clear();
         self.last = Some(recognition.stop());
+        if self.mux && matches!(outcome, Ok(None)) && text.has_begun() {
+            outcome = self.copy(job, &heard);
+            if matches!(outcome, Ok(None)) {
+                text.discard();
+                self.tell_done(job, &progress);
+                return Ok(Outcome::Done);
+            }
+        }
         match outcome {
             Ok(None) => {
                 text.finish(self.force)?;
-                if let Place::File(place) = &job.place {
-                    let speed = progress.speed().unwrap_or_default();
-                    let message = format!("{} ({speed:.0}× real time)", place.display());
-                    self.note(&job.input, &message);
-                }
+                self.tell_done(job, &progress);
                 Ok(Outcome::Done)
             }
             Ok(Some(code)) => Ok(Outcome::Stopped(code, text.keep())),
@@ -128,12 +144,62 @@ impl Batch {
         }
     }
 
+    /// Where the text grows: beside a copy that gets it as a track.
+    fn text_place(&self, place: &Place) -> Place {
+        match place {
+            Place::File(copy) if self.mux => Place::File(copy.with_extension("srt")),
+            place => place.clone(),
+        }
+    }
+
+    fn tell_done(&self, job: &Job, progress: &Progress) {
+        if let Place::File(place) = &job.place {
+            let speed = progress.speed().unwrap_or_default();
+            let message = format!("{} ({speed:.0}× real time)", place.display());
+            self.note(&job.input, &message);
+        }
+    }
+
+    /// Makes the copy with the text as a track. A signal's exit code is returned.
+    fn copy(&self, job: &Job, heard: &Heard) -> Result<Option<u8>, Problem> {
+        let Place::File(place) = &job.place else {
+            return Ok(None);
+        };
+        let file = PartialFile::create(place)?;
+        let made = self.mux(job, heard, file.path());
+        match made {
+            Ok(None) => file.finish(self.force).map(|()| None),
+            other => {
+                file.discard();
+                other
+            }
+        }
+    }
+
+    fn mux(&self, job: &Job, heard: &Heard, output: &Path) -> Result<Option<u8>, Problem> {
+        let known = self.settings.text_language();
+        let language = known.or(heard.language.as_deref());
+        let mut mux = Mux::start(&job.input, &heard.cues, language, output)?;
+        while !mux.is_done(TICK)? {
+            if let Some(code) = self.signals.exit_code() {
+                return Ok(Some(code));
+            }
+        }
+        for kind in mux.left_out() {
+            let message =
+                format!("the copy leaves out a track that its container does not take: {kind}");
+            self.note(&job.input, &message);
+        }
+        Ok(None)
+    }
+
     /// Writes cues until all have come, or until a signal comes: then the exit code is returned.
     fn recognise(
         &mut self,
         recognition: &Recognition,
         progress: &mut Progress,
         text: &mut Text,
+        heard: &mut Heard,
     ) -> Result<Option<u8>, Problem> {
         let mut total = None;
         loop {
@@ -141,10 +207,16 @@ impl Batch {
                 return Ok(Some(code));
             }
             match recognition.next(TICK) {
-                Some(Event::Cue(cue)) => text.write(&cue)?,
+                Some(Event::Cue(cue)) => {
+                    text.write(&cue)?;
+                    if self.mux {
+                        heard.cues.push(cue);
+                    }
+                }
+                Some(Event::Language(code)) => heard.language = Some(code),
                 Some(Event::Loaded) => progress.restart(),
                 Some(Event::Warning(warning)) if !self.quiet && !self.warned.contains(&warning) => {
-                    progress.say(&warning);
+                    progress.say(&for_the_command(&warning));
                     self.warned.push(warning);
                 }
                 Some(Event::Failed(problem)) => return Err(problem),
@@ -171,68 +243,11 @@ fn tell_stop(input: &Path, partial: Option<&Path>) {
     }
 }
 
-/// The text of a file on its way out.
-struct Text<'a> {
-    writer: FileWriter,
-    place: &'a Place,
-    /// Made with the first cue: what is no media file leaves no trace.
-    file: Option<PartialFile>,
-    has_begun: bool,
-}
-
-impl<'a> Text<'a> {
-    fn new(format: FileFormat, place: &'a Place) -> Self {
-        Self {
-            writer: FileWriter::new(format),
-            place,
-            file: None,
-            has_begun: false,
-        }
-    }
-
-    fn write(&mut self, cue: &captions::Cue) -> Result<(), Problem> {
-        let mut text = String::new();
-        if !std::mem::replace(&mut self.has_begun, true) {
-            text = self.writer.start();
-        }
-        text += &self.writer.write(cue);
-        self.put(&text)
-    }
-
-    fn put(&mut self, text: &str) -> Result<(), Problem> {
-        let place = match self.place {
-            Place::File(place) => place,
-            Place::Stdout => {
-                let mut out = io::stdout().lock();
-                let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
-                return written.map_err(Problem::output(Path::new("standard output")));
-            }
-        };
-        let file = match &mut self.file {
-            Some(file) => file,
-            None => self.file.insert(PartialFile::create(place)?),
-        };
-        file.write(text)
-    }
-
-    fn finish(mut self, replace: bool) -> Result<(), Problem> {
-        if !self.has_begun {
-            return Err(Problem::NoSpeech);
-        }
-        let rest = self.writer.finish();
-        self.put(&rest)?;
-        match self.file {
-            Some(file) => file.finish(replace),
-            None => Ok(()),
-        }
-    }
-
-    /// Leaves the text so far under its partial name.
-    fn keep(self) -> Option<PathBuf> {
-        let rest = self.writer.finish();
-        let mut file = self.file?;
-        // The disk may be full: the cues are there.
-        let _ = file.write(&rest);
-        Some(file.keep())
-    }
+/// Whether the output would take the place of the input.
+fn is_same(input: &Path, place: &Place) -> bool {
+    let Place::File(place) = place else {
+        return false;
+    };
+    let (input, place) = (input.canonicalize(), place.canonicalize());
+    matches!((input, place), (Ok(input), Ok(place)) if input == place)
 }

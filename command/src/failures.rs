@@ -3,6 +3,7 @@
 
 use std::sync::Mutex;
 
+use crate::models::for_the_command;
 use crate::problem::Problem;
 
 /// A plugin that GStreamer misses: what for, and its name for people.
@@ -49,7 +50,7 @@ impl Failures {
         {
             return of_missing(&missing);
         }
-        Problem::Element(error.to_string())
+        Problem::Element(for_the_command(&error.to_string()))
     }
 }
 

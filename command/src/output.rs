@@ -24,8 +24,12 @@ pub struct PartialFile {
 }
 
 impl PartialFile {
-    /// Begins a file that is to come to lie at `place`, under a name that no other file has.
+    /// Begins a file that is to come to lie at `place`, under a name that no other file has. Makes
+    /// the folder, too.
     pub fn create(place: &Path) -> Result<Self, Problem> {
+        if let Some(folder) = place.parent().filter(|folder| !is_there(folder)) {
+            fs::create_dir_all(folder).map_err(Problem::output(folder))?;
+        }
         for number in 1..=MOST_PARTIALS {
             let path = partial_name(place, number);
             match OpenOptions::new().write(true).create_new(true).open(&path) {
@@ -42,6 +46,11 @@ impl PartialFile {
         }
         let full = io::Error::other("too many partial files beside it, remove them");
         Err(Problem::Output(place.to_owned(), full))
+    }
+
+    /// Where the file is until it is finished.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Adds text, which then is on its way to the disk even if the process is killed.
@@ -78,11 +87,21 @@ impl PartialFile {
         Ok(())
     }
 
+    /// Removes what is of no use.
+    pub fn discard(self) {
+        let _ = fs::remove_file(&self.path);
+    }
+
     /// Leaves the text so far where it is.
     pub fn keep(self) -> PathBuf {
         let _ = self.file.sync_all();
         self.path
     }
+}
+
+/// Whether there is anything; the empty path is the working directory.
+fn is_there(folder: &Path) -> bool {
+    folder.as_os_str().is_empty() || folder.exists()
 }
 
 /// `film.partial.srt` for `film.srt`, then `film.partial-2.srt`.
@@ -106,11 +125,11 @@ mod tests {
     #[test]
     fn file_appears_whole() {
         let root = tempfile::tempdir().unwrap();
-        let place = root.path().join("a.b.srt");
+        let place = root.path().join("new/folder/a.b.srt");
         let mut file = PartialFile::create(&place).unwrap();
         file.write("one").unwrap();
         assert!(!place.exists());
-        let partial = root.path().join("a.b.partial.srt");
+        let partial = root.path().join("new/folder/a.b.partial.srt");
         assert_eq!(fs::read_to_string(&partial).unwrap(), "one");
         file.finish(false).unwrap();
         assert_eq!(fs::read_to_string(&place).unwrap(), "one");

@@ -40,6 +40,7 @@ struct Found {
 }
 
 /// Jobs for all of `inputs`, in their order; the files of a folder are in the order of their names.
+/// `extension` tells how the name of a file's output ends.
 ///
 /// # Errors
 ///
@@ -47,7 +48,7 @@ struct Found {
 pub fn jobs(
     inputs: &[PathBuf],
     output: Option<&Path>,
-    extension: &str,
+    extension: impl Fn(&Path) -> &'static str,
 ) -> Result<Vec<Job>, String> {
     let mut found = Vec::new();
     for input in inputs {
@@ -97,11 +98,12 @@ pub fn jobs(
     let mut uses: HashMap<PathBuf, usize> = HashMap::new();
     for found in &found {
         *uses
-            .entry(place(found).with_extension(extension))
+            .entry(place(found).with_extension(extension(&found.input)))
             .or_default() += 1;
     }
     let job = |found: Found| {
         let media = place(&found);
+        let extension = extension(&found.input);
         let short = media.with_extension(extension);
         let place = match uses.get(&short) {
             Some(1) | None => short,
@@ -148,7 +150,17 @@ fn walk(folder: &Path, relative: &Path, found: &mut Vec<Found>) -> io::Result<()
 
 fn is_beside_media(path: &Path) -> bool {
     let extension = path.extension().and_then(OsStr::to_str);
-    extension.is_some_and(|extension| NOT_MEDIA.contains(&extension.to_lowercase().as_str()))
+    let is_text =
+        extension.is_some_and(|extension| NOT_MEDIA.contains(&extension.to_lowercase().as_str()));
+    is_text || is_copy(path)
+}
+
+/// Whether the name is one that `--mux` gives to a copy of another file.
+fn is_copy(path: &Path) -> bool {
+    let name = path.file_stem().map(Path::new).and_then(Path::extension);
+    let ours =
+        |name: &OsStr| name == "subtitled" || name.as_encoded_bytes().starts_with(b"partial");
+    name.is_some_and(ours)
 }
 
 fn ends_with_separator(path: &Path) -> bool {
@@ -190,7 +202,7 @@ mod tests {
     #[test]
     fn subtitles_lie_beside_the_file() {
         let inputs = ["a/film.one.mkv", "talk", "x.mp3"].map(PathBuf::from);
-        let jobs = jobs(&inputs, None, "srt").unwrap();
+        let jobs = jobs(&inputs, None, |_| "srt").unwrap();
         let places = places(&jobs, Path::new(""));
         assert_eq!(places, ["a/film.one.srt", "talk.srt", "x.srt"]);
         assert!(jobs.iter().all(|job| job.is_named));
@@ -198,8 +210,16 @@ mod tests {
 
     #[test]
     fn folders_are_searched_in_order_without_hidden_files() {
-        let root = tree(&["b/2.mp3", "b/1.mp3", "a.wav", ".c.wav", ".d/e.wav", "a.srt"]);
-        let jobs = jobs(&[root.path().to_owned()], None, "vtt").unwrap();
+        let root = tree(&[
+            "b/2.mp3",
+            "b/1.mp3",
+            "a.wav",
+            ".c.wav",
+            ".d/e.wav",
+            "a.srt",
+            "a.subtitled.mkv",
+        ]);
+        let jobs = jobs(&[root.path().to_owned()], None, |_| "vtt").unwrap();
         let places = places(&jobs, root.path());
         assert_eq!(places, ["a.vtt", "b/1.vtt", "b/2.vtt"]);
         assert!(jobs.iter().all(|job| !job.is_named));
@@ -208,7 +228,7 @@ mod tests {
     #[test]
     fn files_of_one_name_keep_their_extensions() {
         let root = tree(&["film.mkv", "film.mp4", "other.mp4"]);
-        let jobs = jobs(&[root.path().to_owned()], None, "srt").unwrap();
+        let jobs = jobs(&[root.path().to_owned()], None, |_| "srt").unwrap();
         let places = places(&jobs, root.path());
         assert_eq!(places, ["film.mkv.srt", "film.mp4.srt", "other.srt"]);
     }
@@ -217,7 +237,7 @@ mod tests {
     fn output_folder_has_the_shape_of_the_input_folder() {
         let root = tree(&["in/b/1.mp3", "in/a.mp3", "out/x"]);
         let output = root.path().join("out");
-        let jobs = jobs(&[root.path().join("in")], Some(&output), "srt").unwrap();
+        let jobs = jobs(&[root.path().join("in")], Some(&output), |_| "srt").unwrap();
         assert_eq!(places(&jobs, root.path()), ["out/a.srt", "out/b/1.srt"]);
     }
 
@@ -226,7 +246,7 @@ mod tests {
         let one = [PathBuf::from("a.mp3")];
         let named = |output: &str| {
             places(
-                &jobs(&one, Some(Path::new(output)), "srt").unwrap(),
+                &jobs(&one, Some(Path::new(output)), |_| "srt").unwrap(),
                 Path::new(""),
             )
         };
@@ -236,7 +256,7 @@ mod tests {
         let two = ["a.mp3", "b.mp3"].map(PathBuf::from);
         for output in ["-", "b.txt"] {
             assert!(
-                jobs(&two, Some(Path::new(output)), "srt").is_err(),
+                jobs(&two, Some(Path::new(output)), |_| "srt").is_err(),
                 "{output}"
             );
         }

@@ -32,6 +32,9 @@ pub enum Problem {
     /// The output cannot be made.
     #[error("cannot write {path}: {1}{advice}", path = .0.display(), advice = advice(.1))]
     Output(PathBuf, io::Error),
+    /// The output would take the place of what is read.
+    #[error("would be replaced by its own subtitles; write elsewhere with --output")]
+    SameFile,
     /// An output appeared while its text was being made.
     #[error("{place} is there already, so the new one is {new}", place = .0.display(), new = .1.display())]
     Appeared(PathBuf, PathBuf),

@@ -12,6 +12,17 @@ use crate::estimate::{Estimate, clock};
 /// Time between two lines where there is no terminal.
 const LINE_EVERY: Duration = Duration::from_secs(10);
 
+/// Letters of a file's name that leave room for the rest of the line.
+const LONGEST_NAME: usize = 32;
+
+fn shortened(name: &str) -> String {
+    if name.chars().count() <= LONGEST_NAME {
+        return name.to_owned();
+    }
+    let start: String = name.chars().take(LONGEST_NAME - 1).collect();
+    start + "…"
+}
+
 /// Progress of one file, on standard error.
 pub struct Progress {
     name: String,
@@ -26,14 +37,14 @@ impl Progress {
     /// For the file of this name; `quiet` shows nothing but [`say`](Self::say)'s messages.
     pub fn new(input: &Path, quiet: bool) -> Self {
         let name = input.file_name().unwrap_or(input.as_os_str());
-        let name = name.to_string_lossy().into_owned();
+        let name = shortened(&name.to_string_lossy());
         let is_terminal = std::io::stderr().is_terminal();
         let bar = if is_terminal && !quiet {
             ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr())
         } else {
             ProgressBar::hidden()
         };
-        let style = ProgressStyle::with_template("{prefix} {msg}");
+        let style = ProgressStyle::with_template("{prefix} {wide_msg}");
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
         bar.set_prefix(name.clone());
         let now = Instant::now();
@@ -58,7 +69,8 @@ impl Progress {
         self.estimate.advance(done, now);
         if self.total.is_none() && total.is_some_and(|total| !total.is_zero()) {
             self.total = total;
-            let style = ProgressStyle::with_template("{prefix} {bar:24} {percent:>3} %  {msg}");
+            let style =
+                ProgressStyle::with_template("{prefix} {bar:20} {percent:>3} %  {wide_msg}");
             self.bar
                 .set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
             self.bar
@@ -103,5 +115,18 @@ impl Progress {
     /// Takes the bar away.
     pub fn clear(&self) {
         self.bar.finish_and_clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_names_are_shortened() {
+        assert_eq!(shortened("film.mkv"), "film.mkv");
+        let short = shortened(&"日".repeat(100));
+        assert_eq!(short.chars().count(), LONGEST_NAME);
+        assert!(short.ends_with('…'));
     }
 }

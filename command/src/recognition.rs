@@ -5,13 +5,17 @@ use std::fs::File;
 use std::path::Path;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use captions::{Cue, cue_from_json};
 use gst::prelude::*;
 
+use crate::arguments::Arguments;
 use crate::failures::Failures;
 use crate::problem::Problem;
+
+/// Time in which a file shows what tracks it has.
+const LONGEST_OPENING: Duration = Duration::from_secs(30);
 
 /// How to recognise.
 #[derive(Clone, Debug)]
@@ -22,6 +26,29 @@ pub struct Settings {
     pub language: Option<String>,
     /// Whether to translate to English.
     pub translate: bool,
+    /// Whether words come while they are said. A file is played in real time then.
+    pub live: bool,
+}
+
+impl From<&Arguments> for Settings {
+    fn from(arguments: &Arguments) -> Self {
+        Self {
+            model: arguments.model().to_owned(),
+            language: arguments.language.clone(),
+            translate: arguments.translate,
+            live: arguments.live,
+        }
+    }
+}
+
+impl Settings {
+    /// The language of the text, if that is known.
+    pub fn text_language(&self) -> Option<&str> {
+        match self.translate {
+            true => Some("en"),
+            false => self.language.as_deref(),
+        }
+    }
 }
 
 /// What comes out of the pipeline.
@@ -29,6 +56,8 @@ pub struct Settings {
 pub enum Event {
     /// The next cue.
     Cue(Cue),
+    /// The language of the text, as a code.
+    Language(String),
     /// The recogniser has something to say.
     Warning(String),
     /// The model is there, recognition begins.
@@ -45,42 +74,42 @@ pub struct Recognition {
     recogniser: gst::Element,
     audio: Arc<OnceLock<gst::Pad>>,
     events: Receiver<Event>,
+    is_file: bool,
+    began: Instant,
 }
 
 impl Recognition {
-    /// Begins to recognise the first sound track of `input`.
+    /// Begins to recognise the first sound track of `input`, or else the microphone.
     ///
     /// # Errors
     ///
     /// The file cannot be opened, or an element is missing. All else comes as [`Event::Failed`].
-    pub fn start(input: &Path, settings: &Settings) -> Result<Self, Problem> {
-        // GStreamer's own message would not say why.
-        let length = File::open(input).and_then(|file| file.metadata());
-        if length.map_err(Problem::Unreadable)?.len() == 0 {
-            return Err(Problem::NotMedia);
-        }
+    pub fn start(input: Option<&Path>, settings: &Settings) -> Result<Self, Problem> {
         let (sender, events) = mpsc::channel();
         let pipeline = gst::Pipeline::new();
-        let source = make("filesrc")?;
-        source.set_property("location", input);
-        let decoder = make("decodebin")?;
-        // Pictures are not even decoded.
-        decoder.set_property("expose-all-streams", false);
-        decoder.set_property("caps", gst::Caps::new_empty_simple("audio/x-raw"));
-        let convert = make("audioconvert")?;
-        let resample = make("audioresample")?;
         let recogniser = recogniser(settings)?;
-        let sink = sink(sender.clone());
-        let chain = [&convert, &resample, &recogniser, sink.upcast_ref()];
-        let added = pipeline.add_many([&source, &decoder]);
-        let added = added.and_then(|()| pipeline.add_many(chain));
-        let linked = added.and_then(|()| source.link(&decoder));
-        let linked = linked.and_then(|()| gst::Element::link_many(chain));
-        linked.map_err(|error| Problem::Element(error.to_string()))?;
-
-        let audio = connect(&decoder, &convert, &sender);
-        let bus = pipeline.bus();
-        watch(bus.as_ref(), sender);
+        let mut chain = vec![make("audioconvert")?, make("audioresample")?];
+        chain.extend([recogniser.clone(), sink(sender.clone()).upcast()]);
+        if settings.live && input.is_some() {
+            let pace = make("identity")?;
+            pace.set_property("sync", true);
+            chain.insert(0, pace);
+        }
+        let source = source(input)?;
+        let built = pipeline
+            .add(&source)
+            .and_then(|()| pipeline.add_many(&chain))
+            .and_then(|()| gst::Element::link_many(&chain));
+        built.map_err(|error| Problem::Element(error.to_string()))?;
+        let audio = match input {
+            Some(_) => connect(&pipeline, &source, &chain[0], &sender)?,
+            None => {
+                let linked = source.link(&chain[0]);
+                linked.map_err(|error| Problem::Element(error.to_string()))?;
+                Arc::default()
+            }
+        };
+        watch(pipeline.bus().as_ref(), sender);
         // A failed change of state has its reason on the bus.
         let _ = pipeline.set_state(gst::State::Playing);
         Ok(Self {
@@ -88,6 +117,8 @@ impl Recognition {
             recogniser,
             audio,
             events,
+            is_file: input.is_some(),
+            began: Instant::now(),
         })
     }
 
@@ -95,7 +126,14 @@ impl Recognition {
     pub fn next(&self, patience: Duration) -> Option<Event> {
         match self.events.recv_timeout(patience) {
             Ok(event) => Some(event),
-            Err(RecvTimeoutError::Timeout) => None,
+            // decodebin (GStreamer 1.22) sometimes swallows the error of a demultiplexer.
+            Err(RecvTimeoutError::Timeout) => {
+                let is_stuck = self.is_file
+                    && self.audio.get().is_none()
+                    && self.began.elapsed() > LONGEST_OPENING;
+                is_stuck
+                    .then(|| Event::Failed(Problem::Element("nothing in it can be played".into())))
+            }
             Err(RecvTimeoutError::Disconnected) => Some(Event::End),
         }
     }
@@ -113,6 +151,11 @@ impl Recognition {
         time.map(Duration::from).unwrap_or_default()
     }
 
+    /// Ends the sound here: what was said until now is recognised still.
+    pub fn end(&self) {
+        self.pipeline.send_event(gst::event::Eos::new());
+    }
+
     /// The element that holds the model: as long as it lives, another one has it at once.
     pub fn stop(self) -> gst::Element {
         let _ = self.pipeline.set_state(gst::State::Null);
@@ -120,20 +163,42 @@ impl Recognition {
     }
 }
 
-fn make(name: &'static str) -> Result<gst::Element, Problem> {
+/// An element of this name.
+///
+/// # Errors
+///
+/// With the package that has it.
+pub fn make(name: &'static str) -> Result<gst::Element, Problem> {
     let package = match name {
-        "filesrc" => "libgstreamer1.0-0",
+        "filesrc" | "filesink" | "queue" | "identity" => "libgstreamer1.0-0",
+        "autoaudiosrc" | "matroskamux" | "mp4mux" => "gstreamer1.0-plugins-good",
         _ => "gstreamer1.0-plugins-base",
     };
     let made = gst::ElementFactory::make(name).build();
     made.map_err(|_| Problem::MissingElement(name, package))
 }
 
+/// What reads the file, or listens to the microphone.
+fn source(input: Option<&Path>) -> Result<gst::Element, Problem> {
+    let Some(input) = input else {
+        return make("autoaudiosrc");
+    };
+    // GStreamer's own message would not say why.
+    let length = File::open(input).and_then(|file| file.metadata());
+    if length.map_err(Problem::Unreadable)?.len() == 0 {
+        return Err(Problem::NotMedia);
+    }
+    let source = make("filesrc")?;
+    source.set_property("location", input);
+    Ok(source)
+}
+
 fn recogniser(settings: &Settings) -> Result<gst::Element, Problem> {
     let recogniser = make("whispernpu")?;
     recogniser.set_property("model", &settings.model);
     recogniser.set_property("language-code", &settings.language);
-    recogniser.set_property_from_str("mode", "offline");
+    let mode = if settings.live { "live" } else { "offline" };
+    recogniser.set_property_from_str("mode", mode);
     if settings.translate {
         recogniser.set_property_from_str("task", "translate");
     }
@@ -161,19 +226,26 @@ fn sink(sender: Sender<Event>) -> gst_app::AppSink {
     sink
 }
 
-/// Links the first sound track, and tells if there is none.
+/// Decodes what `source` reads, links the first sound track to `next`, and tells if there is none.
 fn connect(
-    decoder: &gst::Element,
-    convert: &gst::Element,
+    pipeline: &gst::Pipeline,
+    source: &gst::Element,
+    next: &gst::Element,
     sender: &Sender<Event>,
-) -> Arc<OnceLock<gst::Pad>> {
+) -> Result<Arc<OnceLock<gst::Pad>>, Problem> {
+    let decoder = make("decodebin")?;
+    // Pictures are not even decoded.
+    decoder.set_property("expose-all-streams", false);
+    decoder.set_property("caps", gst::Caps::new_empty_simple("audio/x-raw"));
+    let linked = pipeline.add(&decoder).and_then(|()| source.link(&decoder));
+    linked.map_err(|error| Problem::Element(error.to_string()))?;
     let audio = Arc::new(OnceLock::new());
-    let (first, convert) = (audio.clone(), convert.downgrade());
+    let (first, next) = (audio.clone(), next.downgrade());
     decoder.connect_pad_added(move |_, pad| {
-        let Some(convert) = convert.upgrade() else {
+        let Some(next) = next.upgrade() else {
             return;
         };
-        let sink = convert.static_pad("sink").filter(|sink| !sink.is_linked());
+        let sink = next.static_pad("sink").filter(|sink| !sink.is_linked());
         if sink.is_some_and(|sink| pad.link(&sink).is_ok()) {
             let _ = first.set(pad.clone());
         }
@@ -184,7 +256,7 @@ fn connect(
             let _ = sender.send(Event::Failed(Problem::NoAudio));
         }
     });
-    audio
+    Ok(audio)
 }
 
 /// Sends on what the bus says.
@@ -199,6 +271,10 @@ fn watch(bus: Option<&gst::Bus>, sender: Sender<Event>) {
             gst::MessageView::Error(error) => Some(Event::Failed(failures.problem(error))),
             gst::MessageView::Warning(warning) if is_recogniser(message.src()) => {
                 Some(Event::Warning(warning.error().to_string()))
+            }
+            gst::MessageView::Tag(tag) => {
+                let code = tag.tags().get::<gst::tags::LanguageCode>();
+                code.map(|code| Event::Language(code.get().to_owned()))
             }
             gst::MessageView::Progress(progress) => {
                 let (kind, code, _) = progress.get();

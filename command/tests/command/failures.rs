@@ -56,31 +56,14 @@ fn silence_has_no_subtitles() {
 }
 
 #[test]
-fn model_that_is_missing_is_told_at_once() {
-    let folder = Folder::with_clip();
-    folder.put("speech.srt", "mine");
-    let mut command = folder.command("--force --model tiny.en speech.flac");
-    let home = folder.path("home");
-    let empty = command
-        .env("HOME", &home)
-        .env("XDG_DATA_HOME", &home)
-        .env("XDG_DATA_DIRS", &home);
-    let output = empty
-        .env_remove("HF_HOME")
-        .env_remove("HF_HUB_CACHE")
-        .output()
-        .unwrap();
-    assert_eq!(output.status.code(), Some(4), "{output:?}");
-    assert_eq!(folder.read("speech.srt"), "mine");
-}
-
-#[test]
 fn wrong_usage_is_told() {
     let folder = Folder::with_clip();
     for arguments in [
         "",
         "--format doc speech.flac",
         "--output - speech.flac speech.flac",
+        "--mux --output - speech.flac",
+        "--unpinned speech.flac",
     ] {
         folder.run(arguments).expect(2);
     }

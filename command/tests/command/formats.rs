@@ -114,4 +114,19 @@ fn folder_of_mixed_files_is_done_whole() {
         2
     );
     folder.run("in/a.flac in/deep").expect(3);
+    folder
+        .run("--quiet --output out in/deep in/a.flac")
+        .expect(2);
+    std::fs::create_dir(folder.path("out")).unwrap();
+    folder.run("--output out in/deep in/a.flac").expect(0);
+    folder.run("--format txt --output out in").expect(1);
+    let made = folder
+        .files()
+        .into_iter()
+        .filter(|file| file.starts_with("out"));
+    let made: Vec<_> = made.collect();
+    assert_eq!(
+        made,
+        ["out/a.srt", "out/a.txt", "out/b.srt", "out/deep/b.txt"]
+    );
 }

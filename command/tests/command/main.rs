@@ -4,4 +4,7 @@
 mod failures;
 mod formats;
 mod interruptions;
+mod live;
+mod models;
+mod mux;
 mod support;
