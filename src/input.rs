@@ -12,6 +12,7 @@ use crate::input_queue::{Item, QueuedRun, Refused};
 use crate::sample_format::{bytes_per_sample, fingerprint, samples};
 use crate::session::Session;
 use crate::timeline::{Arrival, Irregularities, Placement, RunTimes, Timeline, duration_of};
+use crate::whole_samples::WholeSamples;
 use whisper_engine::{AudioFeed, AudioRun, SAMPLE_RATE, Samples, TranscribeOptions};
 
 pub struct Input {
@@ -21,6 +22,9 @@ pub struct Input {
     /// The segment as it was queued, for a downstream that comes back.
     segment_event: Option<gst::Event>,
     format: Option<AudioFormat>,
+    whole_samples: WholeSamples,
+    /// Whether the last segment was refused: no buffer is taken until a good one.
+    has_bad_segment: bool,
     segment: gst::FormattedSegment<ClockTime>,
     timeline: Timeline,
     audio: AudioFeed,
@@ -52,6 +56,8 @@ impl Input {
             stream_start: None,
             segment_event: None,
             format: None,
+            whole_samples: WholeSamples::default(),
+            has_bad_segment: false,
             segment: gst::FormattedSegment::new(),
             timeline: Timeline::new(ClockTime::ZERO),
             audio,
@@ -75,6 +81,7 @@ impl Input {
 
     /// New caps. The run goes on: only the way to read samples changes.
     pub fn set_caps(&mut self, caps: &gst::CapsRef) -> bool {
+        self.whole_samples.forget();
         match gst_audio::AudioInfo::from_caps(caps) {
             Ok(info) => {
                 self.format = Some(info.format());
@@ -98,8 +105,16 @@ impl Input {
         })
     }
 
+    /// Takes no buffer until a good segment: nobody knows what its times mean.
+    pub fn refuse_segment(&mut self) {
+        self.end_run();
+        self.has_bad_segment = true;
+    }
+
     fn set_segment(&mut self, segment: &gst::FormattedSegment<ClockTime>) {
         self.end_run();
+        self.whole_samples.forget();
+        self.has_bad_segment = false;
         self.segment = segment.clone();
         self.discont = true;
         self.timeline
@@ -139,8 +154,14 @@ impl Input {
         request: impl Fn() -> TranscribeOptions,
     ) -> Result<Taken, FlowError> {
         self.session.input_queue.flow()?;
+        if self.has_bad_segment {
+            return Err(FlowError::Error);
+        }
         let format = self.format.ok_or(FlowError::NotNegotiated)?;
         let sample_size = bytes_per_sample(format).ok_or(FlowError::NotNegotiated)?;
+        let (buffer, copied) = self.whole_samples.of(buffer, sample_size);
+        let copied = (copied / sample_size) as u64;
+        self.session.counters.copied.fetch_add(copied, Relaxed);
         if self.segment.rate() < 0.0 {
             return self.skip(&buffer, sample_size);
         }
@@ -394,7 +415,11 @@ impl Input {
 
     /// Queues an item behind all that was queued before.
     pub fn push(&self, item: Item) -> Result<(), FlowError> {
-        match self.session.input_queue.push(item, !self.session.is_live()) {
+        let queue = &self.session.input_queue;
+        let pushed = queue.push(item, !self.session.is_live());
+        let dropped = &self.session.counters.dropped_events;
+        dropped.store(queue.dropped_events(), Relaxed);
+        match pushed {
             Ok(()) => Ok(()),
             Err(Refused::Full) => Err(FlowError::Error),
             Err(Refused::Flow(error)) => Err(error),

@@ -16,7 +16,8 @@ const MAX_RUNS: usize = 4;
 /// As [`MAX_RUNS`], for an upstream that does not wait. A network stream may begin with a dozen
 /// jumps within a second.
 const MAX_LIVE_RUNS: usize = 32;
-/// Events that may wait.
+/// Items that may wait. An upstream that does not wait may queue more events than that: then the
+/// oldest of those that nothing depends on goes.
 const MAX_ITEMS: usize = 1024;
 
 /// A run of audio, and what the worker needs to know about it.
@@ -67,6 +68,8 @@ struct State {
     flow: Result<(), FlowError>,
     /// Whether `flow` stays an error for good.
     closed: bool,
+    /// Events that were dropped because too many waited.
+    dropped_events: u64,
 }
 
 impl State {
@@ -83,6 +86,23 @@ impl State {
             .iter()
             .filter(|item| matches!(item, Item::Run(_)))
             .count()
+    }
+
+    /// Drops the oldest event that an application made. The stream depends on all others.
+    fn drop_an_event(&mut self) {
+        let is_custom = |item: &Item| {
+            let Item::Event { event, .. } = item else {
+                return false;
+            };
+            matches!(
+                event.type_(),
+                gst::EventType::CustomDownstream | gst::EventType::CustomBoth
+            )
+        };
+        if let Some(oldest) = self.items.iter().position(is_custom) {
+            self.items.remove(oldest);
+            self.dropped_events += 1;
+        }
     }
 
     fn cancel_runs(&mut self) {
@@ -109,6 +129,7 @@ impl InputQueue {
                 epoch: 0,
                 flow: Ok(()),
                 closed: false,
+                dropped_events: 0,
             }),
             changed: Condvar::new(),
         }
@@ -119,8 +140,13 @@ impl InputQueue {
         lock(&self.state).flow
     }
 
+    /// Events that were dropped because too many waited.
+    pub fn dropped_events(&self) -> u64 {
+        lock(&self.state).dropped_events
+    }
+
     /// Appends an item. While the queue is full, either waits or refuses a run; events always fit
-    /// if the caller does not wait.
+    /// if the caller does not wait, and the oldest custom one goes.
     ///
     /// # Errors
     ///
@@ -140,7 +166,10 @@ impl InputQueue {
                         .unwrap_or_else(|poisoned| poisoned.into_inner())
                 }
                 (false, Item::Run(_)) => return Err(Refused::Full),
-                (false, Item::Event { .. }) => break,
+                (false, Item::Event { .. }) => {
+                    state.drop_an_event();
+                    break;
+                }
             }
         }
         if let Item::Run(queued) = &item {
@@ -251,6 +280,34 @@ mod tests {
             request: TranscribeOptions::default(),
         };
         (run, Item::Run(queued))
+    }
+
+    #[test]
+    fn custom_events_beyond_the_bound_drop_the_oldest() {
+        gst::init().expect("GStreamer");
+        let custom = |number: u32| Item::Event {
+            event: gst::event::CustomDownstream::new(
+                gst::Structure::builder("test")
+                    .field("number", number)
+                    .build(),
+            ),
+            within: None,
+        };
+        let queue = InputQueue::new();
+        queue.push(event(None), false).expect("room");
+        for number in 0..3000 {
+            queue.push(custom(number), false).expect("room");
+        }
+        queue.push(event(None), false).expect("room");
+        assert_eq!(queue.dropped_events(), 3002 - MAX_ITEMS as u64);
+        let mut types = Vec::new();
+        for _ in 0..MAX_ITEMS {
+            if let Some((_, Item::Event { event, .. })) = queue.pop() {
+                types.push(event.type_());
+            }
+        }
+        assert_eq!(types.first(), Some(&gst::EventType::Eos), "never dropped");
+        assert_eq!(types.last(), Some(&gst::EventType::Eos));
     }
 
     fn event(within: Option<u64>) -> Item {

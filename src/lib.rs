@@ -49,6 +49,7 @@ mod states;
 mod stats;
 mod text_stream;
 mod timeline;
+mod whole_samples;
 mod worker;
 
 /// Registers the plugin with GStreamer, for programs that link it statically.

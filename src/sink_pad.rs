@@ -136,6 +136,7 @@ impl WhisperNpu {
                     event.segment().format()
                 )
             );
+            self.with_input(|input| input.refuse_segment());
             return false;
         };
         let live = self.is_upstream_live();

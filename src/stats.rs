@@ -23,6 +23,8 @@ pub struct Counters {
     pub dropped: AtomicU64,
     /// Samples that were NaN or infinite.
     pub non_finite: AtomicU64,
+    /// Custom events dropped because too many waited for text.
+    pub dropped_events: AtomicU64,
     irregularities: Mutex<Irregularities>,
     /// Audio that was recognised, in nanoseconds.
     recognised: AtomicU64,
@@ -77,6 +79,7 @@ pub fn structure(counters: &Counters, n_mels: usize, engine: Option<&Engine>) ->
         .field("samples-copied", counters.copied.load(Relaxed))
         .field("samples-dropped", counters.dropped.load(Relaxed))
         .field("non-finite-samples", counters.non_finite.load(Relaxed))
+        .field("events-dropped", counters.dropped_events.load(Relaxed))
         .field(
             "audio-time",
             gst::ClockTime::from_nseconds(counters.recognised.load(Relaxed)),

@@ -4,6 +4,7 @@
 use std::os::unix::fs::symlink;
 use std::time::{Duration, Instant};
 
+use gst::ClockTime;
 use gst::prelude::*;
 
 use crate::support::*;
@@ -251,6 +252,7 @@ fn model_is_opened_once_and_may_go_away_then() {
 
 #[test]
 fn segment_in_bytes_is_refused() {
+    let speech = speech();
     let mut listener = Listener::new("", "ANY");
     let segment = gst::FormattedSegment::<gst::format::Bytes>::new();
     listener
@@ -262,4 +264,9 @@ fn segment_in_bytes_is_refused() {
             .iter()
             .any(|message| message.type_() == gst::MessageType::Error)
     );
+    let refused = listener.harness.push(s16(speech.samples));
+    assert_eq!(refused, Err(gst::FlowError::Error));
+    listener.segment(ClockTime::ZERO);
+    listener.push_samples(speech.samples, ClockTime::ZERO);
+    assert!(said(&listener.finish()).contains(speech.word));
 }

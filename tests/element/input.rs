@@ -212,7 +212,33 @@ fn empty_and_odd_buffers_are_survived() {
         gst::BufferFlags::GAP,
     ));
     listener.finish();
-    assert_eq!(listener.stat("samples-received"), 1 + 1600);
+    assert_eq!(listener.stat("samples-received"), 2 + 1600);
+}
+
+#[test]
+fn samples_may_be_cut_between_buffers() {
+    let speech = speech();
+    let text = |sizes: &[usize]| {
+        let mut listener = Listener::new("", "ANY");
+        let bytes: Vec<u8> = speech
+            .samples
+            .iter()
+            .flat_map(|s| s.to_le_bytes())
+            .collect();
+        let (mut rest, mut sizes) = (&bytes[..], sizes.iter().cycle());
+        while !rest.is_empty() {
+            let (part, after) = rest.split_at((*sizes.next().unwrap()).min(rest.len()));
+            let mut buffer = gst::Buffer::from_mut_slice(part.to_vec());
+            let before = (bytes.len() - rest.len()) / 2;
+            buffer.get_mut().unwrap().set_pts(duration_of(before));
+            listener.push(buffer);
+            rest = after;
+        }
+        said(&listener.finish())
+    };
+    let whole = text(&[3200]);
+    assert!(whole.contains(speech.word));
+    assert_eq!(text(&[3201, 4095, 1, 3333]), whole);
 }
 
 #[test]

@@ -51,16 +51,24 @@ impl WordSanitizer {
 
 /// `text` without control characters and surrounding white space.
 ///
+/// Among these are the controls of direction, which would turn what follows the cue, and spaces
+/// without width, which hide in a text (Unicode Standard Annex 9, and Technical Report 36).
 /// Other white space of any kind and length becomes one space. A part without width, such as a
 /// zero-width space or a mark without its letter, is left out.
 pub fn clean(text: &str) -> String {
     let spaced: String = text
         .chars()
-        .filter(|&c| c != '\u{feff}')
+        .filter(|&c| !is_hidden(c))
         .map(|c| if c.is_control() { ' ' } else { c })
         .collect();
     let parts = spaced.split_whitespace().filter(|part| width(part) > 0);
     parts.collect::<Vec<_>>().join(" ")
+}
+
+/// Whether a character is an embedding, override or isolate of direction, or a space or joiner
+/// without width. The joiners of emoji and of Persian (U+200C, U+200D) are not.
+fn is_hidden(c: char) -> bool {
+    matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200b}' | '\u{2060}' | '\u{feff}')
 }
 
 /// Cuts a word at its inner spaces, and into pieces of at most `limit`.
@@ -121,6 +129,14 @@ mod tests {
                 .admit(&word("\n\u{200b}\t", 0, 1))
                 .is_none()
         );
+    }
+
+    #[test]
+    fn text_turns_and_hides_nothing_around_it() {
+        let turned = "a\u{202e}b\u{2066}c\u{2069} \u{200b}d\u{2060}e\u{feff}";
+        assert_eq!(clean(turned), "abc de");
+        let joined = "\u{645}\u{6cc}\u{200c}\u{62e}\u{648}";
+        assert_eq!(clean(joined), joined);
     }
 
     #[test]

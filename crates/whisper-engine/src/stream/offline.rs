@@ -4,7 +4,7 @@
 //!
 //! | module | what it does |
 //! |---|---|
-//! | `passages`, `cut`, `clarity` | where speech is, parted by pauses and from music |
+//! | `passage`, `passages`, `cut`, `clarity` | where speech is, parted by pauses and from music |
 //! | `window` | passages side by side, without the silence between |
 //! | `reader`, `attempt` | windows to texts, and which can be trusted |
 //! | `coverage` | voice that became no words: it is recognised again, alone |
@@ -17,6 +17,7 @@ mod attempt;
 mod clarity;
 mod coverage;
 mod cut;
+mod passage;
 mod passages;
 mod reader;
 mod window;
@@ -32,7 +33,8 @@ use super::{
 use crate::decoder::{EncodedWindow, MAX_SEQUENCES};
 use crate::engine::{Engine, EngineError};
 use attempt::{Attempt, Verdict};
-use passages::{Passage, PassageFinder};
+use passage::Passage;
+use passages::PassageFinder;
 use reader::WindowReader;
 use whisper_frontend::mel::{MelRing, WINDOW};
 use whisper_frontend::{AudioRun, EncoderFrame, MelFrame};

@@ -2,7 +2,7 @@
 //! What a window was decoded to, and whether it can be trusted.
 
 use super::coverage;
-use super::passages::Passage;
+use super::passage::Passage;
 use super::window::Window;
 use crate::decoder::{Hypothesis, TimedText, compression_ratio};
 use crate::stream::guards::{self, Evidence};

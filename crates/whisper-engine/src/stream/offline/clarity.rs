@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use super::passages::{MIN_VOICE, Passage};
+use super::passage::{MIN_VOICE, Passage};
 use crate::stream::guards::CLEAR;
 use whisper_frontend::MelFrame;
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
 //! Whether all that was said became words: each stretch of voice must be looked at by some token.
 
-use super::passages::{Passage, REACH};
+use super::passage::{Passage, REACH};
 use super::window::Window;
 use whisper_frontend::{EncoderFrame, MelFrame};
 

@@ -4,7 +4,7 @@
 use std::ops::Range;
 use std::time::Duration;
 
-use super::passages::Passage;
+use super::passage::Passage;
 use crate::decoder::{EncodedWindow, TimedText};
 use captions::Word;
 use whisper_frontend::{EncoderFrame, MelFrame};
