@@ -25,6 +25,20 @@ impl WhisperNpu {
         }
     }
 
+    /// Audio was refused for its caps. GStreamer's own error says no more than "not-negotiated".
+    pub(super) fn announce_refused(&self, caps: &gst::CapsRef) {
+        let is_audio = caps.iter().any(|format| format.name() == "audio/x-raw");
+        if is_audio && self.session().is_some() {
+            gst::element_imp_warning!(
+                self,
+                gst::StreamError::WrongType,
+                ("The audio is not 16 kHz mono (S16LE or F32LE): put audioconvert ! audioresample \
+                  in front of this element"),
+                ["refused: {caps}"]
+            );
+        }
+    }
+
     /// The engine was loaded.
     pub(super) fn announce_device(&self, engine: &Engine) {
         self.obj().notify("active-device");

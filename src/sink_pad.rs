@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Sink pad: buffers and events into the input queue, and a buffer pool for upstream.
+//! Sink pad: buffers and events into the input queue.
 
 use std::sync::atomic::Ordering;
 
@@ -9,10 +9,6 @@ use gst::subclass::prelude::*;
 use crate::element::{CAT, lock};
 use crate::imp::WhisperNpu;
 use crate::input_queue::Item;
-
-/// Audio that a buffer of the proposed pool holds. Elements that use a pool fill its buffers
-/// without asking for their size, so these are larger than any buffer in use.
-const POOL_BUFFER_SECONDS: u32 = 4;
 
 pub fn build(template: &gst::PadTemplate) -> gst::Pad {
     gst::Pad::builder_from_template(template)
@@ -85,7 +81,17 @@ impl WhisperNpu {
 
     fn sink_query(&self, pad: &gst::Pad, query: &mut gst::QueryRef) -> bool {
         match query.view_mut() {
-            gst::QueryViewMut::Allocation(allocation) => propose_pool(allocation),
+            // No pool: sources such as pulsesrc send its buffers whole, however little they fill of them.
+            gst::QueryViewMut::Allocation(_) => false,
+            gst::QueryViewMut::AcceptCaps(_) => {
+                let answered = gst::Pad::query_default(pad, Some(&*self.obj()), &mut *query);
+                if let gst::QueryView::AcceptCaps(accept) = query.view()
+                    && !accept.result()
+                {
+                    self.announce_refused(accept.caps());
+                }
+                answered
+            }
             _ => gst::Pad::query_default(pad, Some(&*self.obj()), query),
         }
     }
@@ -209,26 +215,6 @@ impl WhisperNpu {
         })
         .unwrap_or(false)
     }
-}
-
-fn propose_pool(query: &mut gst::query::Allocation) -> bool {
-    let (caps, _) = query.get_owned();
-    let Some((caps, info)) = caps.and_then(|caps| {
-        let info = gst_audio::AudioInfo::from_caps(&caps).ok()?;
-        Some((caps, info))
-    }) else {
-        return false;
-    };
-    let size = info.rate() * info.bpf() * POOL_BUFFER_SECONDS;
-    let pool = gst::BufferPool::new();
-    let mut config = pool.config();
-    // Unbounded: buffers that the element holds must not stop upstream.
-    config.set_params(Some(&caps), size, 0, 0);
-    if pool.set_config(config).is_err() {
-        return false;
-    }
-    query.add_allocation_pool(Some(&pool), size, 0, 0);
-    true
 }
 
 /// STREAM_START of the text: a sparse stream in the group of the audio.

@@ -134,6 +134,30 @@ fn change_that_comes_too_late_is_a_warning() {
 }
 
 #[test]
+fn audio_of_another_rate_is_refused_in_words() {
+    let listener = Listener::new("", "ANY");
+    let element = listener.element();
+    let bus = element.bus().expect("a bus");
+    let pad = element.static_pad("sink").expect("sink pad");
+    for (refused, caps) in [
+        (1, "audio/x-raw, format=S16LE, rate=44100, channels=1"),
+        (1, "audio/x-raw, format=S16LE, rate=16000, channels=2"),
+        (0, "video/x-raw, format=I420"),
+        (0, AUDIO),
+    ] {
+        warnings(&bus);
+        pad.query_accept_caps(&caps.parse::<gst::Caps>().expect("caps"));
+        let warnings = warnings(&bus);
+        assert_eq!(warnings.len(), refused, "{caps}: {warnings:?}");
+        let advice = "audioconvert ! audioresample";
+        assert!(
+            warnings.iter().all(|text| text.contains(advice)),
+            "{warnings:?}"
+        );
+    }
+}
+
+#[test]
 fn model_that_is_changed_in_ready_takes_effect() {
     init();
     let element = gst::parse::launch("whispernpu").expect("element");

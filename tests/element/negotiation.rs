@@ -132,27 +132,19 @@ fn audio_whisper_cannot_hear_is_refused_by_caps() {
     ));
 }
 
+/// A microphone that gives 16 kHz mono by itself (pulsesrc, alsasrc) fills what it needs of a pool's
+/// buffer and sends all of it: 4 s of noise after 40 ms of speech, and no word was recognised.
 #[test]
-fn allocation_query_proposes_unbounded_buffers() {
+fn allocation_query_proposes_no_pool() {
     init();
     let element = gst::ElementFactory::make("whispernpu")
         .build()
         .expect("element");
-    for (caps, bytes_per_second) in [(AUDIO, 32_000), (&AUDIO.replace("S16LE", "F32LE"), 64_000)] {
-        let mut query = gst::query::Allocation::new(Some(&caps.parse().expect("caps")), true);
-        assert!(
-            element
-                .static_pad("sink")
-                .expect("sink pad")
-                .query(&mut query)
-        );
-        let (pool, size, min, max) = query.allocation_pools().next().expect("a pool");
-        assert!(size >= bytes_per_second);
-        assert_eq!((min, max), (0, 0));
-        pool.expect("a pool")
-            .set_active(true)
-            .expect("the pool works");
-    }
+    let pad = element.static_pad("sink").expect("sink pad");
+    let caps = AUDIO.parse().expect("caps");
+    let mut query = gst::query::Allocation::new(Some(&caps), true);
+    let _ = pad.query(&mut query);
+    assert_eq!(query.allocation_pools().count(), 0);
 }
 
 #[test]
