@@ -276,7 +276,12 @@ proptest! {
         let mut plain = Writer::new(Format::Utf8);
         let nearest = |time: Duration| ((time.as_nanos() + 500_000) / 1_000_000) as u64;
         let shown: Vec<_> = cues.iter().map(|cue| (nearest(cue.start), nearest(cue.end), plain.write(cue))).collect();
-        prop_assert_eq!(strict::subrip(&file(Format::SubRip)), Ok(shown.clone()));
+        // SubRip parts markup from its bracket.
+        let joined = |shown: Vec<(u64, u64, String)>| -> Vec<_> {
+            let join = |text: String| text.replace("< ", "<").replace("{ ", "{");
+            shown.into_iter().map(|(start, end, text)| (start, end, join(text))).collect()
+        };
+        prop_assert_eq!(strict::subrip(&file(Format::SubRip)).map(joined), Ok(joined(shown.clone())));
         prop_assert_eq!(strict::webvtt(&file(Format::WebVtt)), Ok(shown.clone()));
         for (line, (start, end, text)) in file(Format::JsonLines).lines().zip(&shown) {
             let value: serde_json::Value = serde_json::from_str(line).unwrap();
