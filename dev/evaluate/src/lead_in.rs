@@ -34,7 +34,9 @@ impl LeadIn {
             lead_in("alone", Vec::new()),
             lead_in("after-silence", vec![0; 40 * SAMPLE_RATE]),
         ];
-        if let Some(music) = clips.iter().find(|clip| clip.id.starts_with("music-")) {
+        // Others of this name are speech with music behind it.
+        let is_music = |clip: &&Clip| clip.kind == "nonspeech" && clip.id.starts_with("music-");
+        if let Some(music) = clips.iter().find(is_music) {
             let mut samples = music.samples()?;
             samples.truncate(25 * SAMPLE_RATE);
             all.push(lead_in("after-music", samples));
