@@ -52,8 +52,8 @@ impl PushTask {
             gst::debug!(CAT, obj = pad, "downstream returned {error:?}");
             self.stop(error);
             let _ = pad.pause_task();
-            // A link that came before the error was noted has had nothing to resume.
-            if let Some(element) = self.element.upgrade().filter(|_| pad.is_linked()) {
+            // A link that came before the error was noted had nothing to resume. It asked for caps.
+            if let Some(element) = self.element.upgrade().filter(|_| pad.needs_reconfigure()) {
                 element.imp().resume_after_link();
             }
         }
@@ -203,7 +203,8 @@ impl PushTask {
     /// Chooses a format with downstream: before the first item that needs one, and when downstream
     /// asks to renegotiate.
     fn negotiate(&mut self, pad: &gst::Pad) -> Result<(), FlowError> {
-        if self.writer.is_some() && !pad.check_reconfigure() {
+        let is_asked = pad.check_reconfigure();
+        if self.writer.is_some() && !is_asked {
             return Ok(());
         }
         let template = pad.pad_template_caps();

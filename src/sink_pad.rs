@@ -10,6 +10,9 @@ use crate::element::{CAT, lock};
 use crate::imp::WhisperNpu;
 use crate::input_queue::Item;
 
+/// Time stamps beyond are no times: what is added to them would overflow.
+const LAST_TIME: gst::ClockTime = gst::ClockTime::from_nseconds(i64::MAX as u64);
+
 pub fn build(template: &gst::PadTemplate) -> gst::Pad {
     gst::Pad::builder_from_template(template)
         .chain_function(|_, parent, buffer| {
@@ -29,8 +32,11 @@ pub fn build(template: &gst::PadTemplate) -> gst::Pad {
 }
 
 impl WhisperNpu {
-    fn chain(&self, buffer: gst::Buffer) -> Result<gst::FlowSuccess, gst::FlowError> {
+    fn chain(&self, mut buffer: gst::Buffer) -> Result<gst::FlowSuccess, gst::FlowError> {
         gst::trace!(CAT, imp = self, "{buffer:?}");
+        if buffer.pts().is_some_and(|pts| pts > LAST_TIME) {
+            buffer.make_mut().set_pts(None);
+        }
         let taken = self
             .with_input(|input| {
                 if self.request_changed.swap(false, Ordering::Relaxed) {
@@ -124,7 +130,8 @@ impl WhisperNpu {
         }
     }
 
-    fn resume(&self) {
+    /// Ends an interruption.
+    pub(super) fn resume(&self) {
         if let Some(session) = self.session() {
             session.resume();
             self.with_input(|input| input.resume());

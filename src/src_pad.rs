@@ -87,16 +87,11 @@ impl WhisperNpu {
     /// Goes on once the pad is linked again, as GStreamer's `queue` does. What was on its way when
     /// it was not is lost.
     pub(super) fn resume_after_link(&self) {
-        let is_cut_off =
-            |session: &Arc<Session>| session.input_queue.flow() == Err(gst::FlowError::NotLinked);
-        if let Some(session) = self.session().filter(is_cut_off) {
+        let flow = self.session().map(|session| session.input_queue.flow());
+        if flow == Some(Err(gst::FlowError::NotLinked)) {
             gst::info!(CAT, imp = self, "linked again");
-            self.with_input(|input| {
-                input.begin_anew();
-                session.resume();
-                input.resume();
-            });
-            let _ = self.start_push_task(session);
+            self.with_input(|input| input.begin_anew());
+            self.resume();
         }
     }
 

@@ -1,11 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
 //! Buffers of whole samples out of buffers that are cut anywhere.
 
-use gst::ClockTime;
-
-/// Time stamps beyond are no times: what is added to them would overflow.
-const LAST_TIME: ClockTime = ClockTime::from_nseconds(i64::MAX as u64);
-
 /// Carries the bytes of a cut sample to the next buffer.
 #[derive(Debug, Default)]
 pub struct WholeSamples {
@@ -16,10 +11,7 @@ impl WholeSamples {
     /// The buffer with whole samples: with the carried bytes in front, and without those of a sample
     /// that is cut at the end. It stays as it is, not copied, if that changes nothing. The second
     /// value is how many bytes were copied.
-    pub fn of(&mut self, mut buffer: gst::Buffer, sample_size: usize) -> (gst::Buffer, usize) {
-        if buffer.pts().is_some_and(|pts| pts > LAST_TIME) {
-            buffer.make_mut().set_pts(None);
-        }
+    pub fn of(&mut self, buffer: gst::Buffer, sample_size: usize) -> (gst::Buffer, usize) {
         if buffer.flags().contains(gst::BufferFlags::DISCONT) {
             self.carried.clear();
         }
@@ -54,6 +46,7 @@ impl WholeSamples {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use gst::ClockTime;
 
     fn bytes(buffer: &gst::Buffer) -> Vec<u8> {
         buffer.map_readable().unwrap().to_vec()
@@ -98,14 +91,5 @@ mod tests {
             .set_flags(gst::BufferFlags::DISCONT);
         let (after, copied) = samples.of(after, 2);
         assert_eq!((bytes(&after), copied), (vec![4, 5], 0));
-    }
-
-    #[test]
-    fn times_that_are_none_are_left_out() {
-        gst::init().unwrap();
-        let mut late = buffer(&[1, 2], 0);
-        late.get_mut().unwrap().set_pts(ClockTime::MAX);
-        let (late, _) = WholeSamples::default().of(late, 2);
-        assert_eq!((late.pts(), bytes(&late)), (None, vec![1, 2]));
     }
 }

@@ -216,6 +216,19 @@ fn empty_and_odd_buffers_are_survived() {
 }
 
 #[test]
+fn times_that_are_none_lose_no_text() {
+    let speech = speech();
+    let mut listener = Listener::new("", "ANY");
+    for (number, buffer) in (0..).zip(buffers(speech.samples, ClockTime::ZERO)) {
+        let beyond = ClockTime::from_nseconds(u64::MAX - 2 - number);
+        listener.push(timed(buffer, beyond, ClockTime::ZERO));
+    }
+    let out = listener.finish();
+    assert!(said(&out).contains(speech.word));
+    assert!(texts(&out).iter().all(|text| text.end < seconds(20)));
+}
+
+#[test]
 fn samples_may_be_cut_between_buffers() {
     let speech = speech();
     let text = |sizes: &[usize]| {

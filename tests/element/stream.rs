@@ -330,3 +330,27 @@ fn text_goes_on_when_the_pad_is_linked_again() {
         assert!(errors.is_empty(), "{errors:?}");
     }
 }
+
+#[test]
+fn link_that_is_missing_further_down_is_told() {
+    let mut listener = Listener::new("mode=live granularity=word", "ANY");
+    let src = listener.element().static_pad("src").unwrap();
+    let sink = src.peer().unwrap();
+    src.unlink(&sink).unwrap();
+    let between = gst::ElementFactory::make("identity").build().unwrap();
+    between.set_state(gst::State::Playing).unwrap();
+    src.link(&between.static_pad("sink").unwrap()).unwrap();
+    let (position, error) = push_until_refused(&mut listener, ClockTime::ZERO);
+    assert_eq!(error, gst::FlowError::NotLinked);
+    // It stays so until something changes down there.
+    let refused = listener
+        .harness
+        .push(timed(s16(&[0; 1600]), position, seconds(1)));
+    assert_eq!(refused, Err(gst::FlowError::NotLinked));
+    between.static_pad("src").unwrap().link(&sink).unwrap();
+    let speech = speech();
+    listener.forget();
+    listener.push_samples(speech.samples, position);
+    assert!(said(&listener.finish()).contains(speech.word));
+    between.set_state(gst::State::Null).unwrap();
+}

@@ -92,6 +92,11 @@ fn check_copy(folder: &Folder, [film, copy]: [&str; 2], demuxer: &str) {
     folder.run(&format!("--mux {film}")).expect(3);
 }
 
+fn add_matroska(folder: &Folder) {
+    let encoders = ["vp8enc deadline=1", "vorbisenc"];
+    add_film(folder, "film.mkv", encoders[0], encoders[1], "matroskamux");
+}
+
 #[test]
 #[ignore = "needs the model tiny.en"]
 fn copy_of_mp4_has_a_track_of_text() {
@@ -110,13 +115,7 @@ fn copy_of_mp4_has_a_track_of_text() {
 #[ignore = "needs the model tiny.en"]
 fn copy_of_matroska_has_a_track_of_text() {
     let folder = Folder::new();
-    add_film(
-        &folder,
-        "film.mkv",
-        "vp8enc deadline=1",
-        "vorbisenc",
-        "matroskamux",
-    );
+    add_matroska(&folder);
     check_copy(&folder, ["film.mkv", "film.subtitled.mkv"], "matroskademux");
 }
 
@@ -124,13 +123,7 @@ fn copy_of_matroska_has_a_track_of_text() {
 #[ignore = "needs the model tiny.en"]
 fn original_is_never_replaced() {
     let folder = Folder::new();
-    add_film(
-        &folder,
-        "film.mkv",
-        "vp8enc deadline=1",
-        "vorbisenc",
-        "matroskamux",
-    );
+    add_matroska(&folder);
     let before = std::fs::read(folder.path("film.mkv")).unwrap();
     let run = folder
         .run("--mux --force --output film.mkv film.mkv")

@@ -6,7 +6,8 @@ use whisper_frontend::MelFrame;
 
 /// Above this probability of no speech, a guess means silence (openai/whisper `transcribe.py`).
 const NO_SPEECH: f32 = 0.6;
-const LOGPROB_THRESHOLD: f32 = -1.0;
+/// Below this mean log-probability the model guesses (openai/whisper `transcribe.py`).
+pub const LOGPROB_THRESHOLD: f32 = -1.0;
 /// The same for utterances with little voice, where either is enough.
 const SHORT_NO_SPEECH: f32 = 0.45;
 const SHORT_LOGPROB_THRESHOLD: f32 = -0.7;

@@ -6,6 +6,7 @@
 //! |---|---|
 //! | `passage`, `passages`, `cut`, `clarity` | where speech is, parted by pauses and from music |
 //! | `window` | passages side by side, without the silence between |
+//! | `language` | which one is spoken in each window |
 //! | `reader`, `attempt` | windows to texts, and which can be trusted |
 //! | `coverage` | voice that became no words: it is recognised again, alone |
 //!
@@ -17,28 +18,28 @@ mod attempt;
 mod clarity;
 mod coverage;
 mod cut;
+mod language;
 mod passage;
 mod passages;
 mod reader;
 mod window;
 
 use std::collections::VecDeque;
-use std::ops::Range;
 
 use super::guards::is_same;
 use super::language::LanguageTracker;
 use super::{
     Flush, StreamCounters, TranscribeOptions, Transcriber, TranscriptEvent, Word, language_event,
 };
-use crate::decoder::{EncodedWindow, MAX_SEQUENCES};
+use crate::decoder::MAX_SEQUENCES;
 use crate::engine::{Engine, EngineError};
 use attempt::{Attempt, Verdict};
 use passage::Passage;
 use passages::PassageFinder;
 use reader::WindowReader;
 use whisper_frontend::mel::{MelRing, WINDOW};
-use whisper_frontend::{AudioRun, EncoderFrame, MelFrame};
-use window::{Encoded, Window};
+use whisper_frontend::{AudioRun, MelFrame};
+use window::Window;
 
 /// A window holds no passage that begins later after its first one: text must not wait longer.
 const LONGEST_WAIT: MelFrame = MelFrame::from_secs(60);
@@ -121,80 +122,6 @@ impl OfflineTranscriber {
             left.is_some() && passage.span.start < last && passage.is_clear()
         };
         self.passages.iter().take_while(fits).count()
-    }
-
-    /// Encodes windows, and tells the language of each. A window in which the language seems to
-    /// change is parted there. `None` once the run was cancelled.
-    fn encode(
-        &mut self,
-        windows: Vec<Window>,
-        run: &AudioRun,
-    ) -> Result<Option<Vec<Encoded>>, EngineError> {
-        let Some(encoded) = self.reader.encode(windows, run)? else {
-            return Ok(None);
-        };
-        self.listen(&encoded)?;
-        let mut done = Vec::new();
-        for (window, features) in encoded {
-            let parts = self.parted(&window, &features)?;
-            if parts.len() <= 1 {
-                done.push(self.with_language((window, features))?);
-                continue;
-            }
-            drop(features);
-            let Some(parts) = self.reader.encode(parts, run)? else {
-                return Ok(None);
-            };
-            for part in parts {
-                done.push(self.with_language(part)?);
-            }
-        }
-        Ok(Some(done))
-    }
-
-    /// Takes in what windows say of their language. One is known from then on.
-    fn listen(&mut self, windows: &[Encoded]) -> Result<(), EngineError> {
-        if self.language.listens() {
-            for (window, encoded) in windows {
-                let said = self.languages(encoded, EncoderFrame::ZERO..encoded.end())?;
-                self.language.listen(&said, window.voice());
-            }
-            self.language.settle_for_likeliest();
-        }
-        Ok(())
-    }
-
-    /// A window with the language that it says of itself, as a whole.
-    fn with_language(&mut self, (mut window, encoded): Encoded) -> Result<Encoded, EngineError> {
-        if self.language.listens() {
-            let said = self.languages(&encoded, EncoderFrame::ZERO..encoded.end())?;
-            self.language.language_of(&said, window.voice());
-        }
-        window.language = self.language.current();
-        Ok((window, encoded))
-    }
-
-    /// The parts of a window whose passages seem to be in other languages than their neighbours.
-    fn parted(&self, window: &Window, encoded: &EncodedWindow) -> Result<Vec<Window>, EngineError> {
-        if !self.language.listens() || window.passages.len() == 1 {
-            return Ok(Vec::new());
-        }
-        let mut language = self.language.current();
-        let mut languages = Vec::new();
-        for (passage, frames) in window.passages.iter().zip(window.parts()) {
-            let said = self.languages(encoded, frames)?;
-            language = self.language.guess(&said, passage.voice(), language);
-            languages.push(language);
-        }
-        Ok(window.parted(&languages))
-    }
-
-    fn languages(
-        &self,
-        encoded: &EncodedWindow,
-        frames: Range<EncoderFrame>,
-    ) -> Result<Vec<f32>, EngineError> {
-        self.engine.decoder_turn().languages(encoded, frames)
     }
 
     /// The words of windows, in their order. Texts that cannot be trusted, and voice that has no

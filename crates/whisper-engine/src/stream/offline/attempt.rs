@@ -5,13 +5,11 @@ use super::coverage;
 use super::passage::Passage;
 use super::window::Window;
 use crate::decoder::{Hypothesis, TimedText, compression_ratio};
-use crate::stream::guards::{self, Evidence};
+use crate::stream::guards::{self, Evidence, LOGPROB_THRESHOLD};
 use whisper_frontend::EncoderFrame;
 
 /// Text that compresses better than this repeats itself (openai/whisper `transcribe.py`).
 const COMPRESSION_RATIO: f32 = 2.4;
-/// Below this mean log-probability the model guesses (openai/whisper `transcribe.py`).
-const LOGPROB: f32 = -1.0;
 /// How much a rank of verdicts counts against the mean log-probability.
 const RANK: f32 = 2.0;
 /// Attention that goes back further than this, in more than one token of ten, does not follow the
@@ -101,7 +99,7 @@ impl Attempt {
         {
             return Verdict::Refused;
         }
-        if self.hypothesis.avg_logprob < LOGPROB || guards::is_spelled(text) {
+        if self.hypothesis.avg_logprob < LOGPROB_THRESHOLD || guards::is_spelled(text) {
             return Verdict::Unsure;
         }
         Verdict::Sound

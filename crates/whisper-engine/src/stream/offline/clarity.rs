@@ -28,16 +28,13 @@ pub fn parted(passage: Passage, voice: &impl Fn(MelFrame) -> f32) -> Vec<Passage
         clarity: clarity(&part, voice),
         ..part
     };
-    let mut parts = Vec::new();
-    parts.extend(before.map(measured));
+    let beside = |part: Option<Passage>| part.into_iter().map(measured);
+    let mut parts: Vec<_> = beside(before)
+        .flat_map(|part| parted(part, voice))
+        .collect();
     parts.push(measured(speech));
-    parts.extend(after.map(measured));
-    let is_speech = |part: &Passage| part.span == (start..end);
-    let again = parts.into_iter().map(|part| match is_speech(&part) {
-        true => vec![part],
-        false => parted(part, voice),
-    });
-    again.flatten().collect()
+    parts.extend(beside(after).flat_map(|part| parted(part, voice)));
+    parts
 }
 
 /// What a passage has beside its speech, unless that is a noise.
