@@ -11,9 +11,14 @@ use whisper_frontend::MelFrame;
 /// speech, which has 0.95.
 const MIN_EXCESS: f32 = 10.0;
 
-/// The parts of a passage: a clear voice, and what is before and after it. A passage that is clear as
-/// a whole, or nowhere, is one. `voice` is the probability of voice in a frame.
-pub fn parted(passage: Passage, voice: &impl Fn(MelFrame) -> f32) -> Vec<Passage> {
+/// The parts of a passage, with their clarity: a clear voice, and what is before and after it. A passage
+/// that is clear as a whole, or nowhere, is one. `voice` is the probability of voice in a frame, at least
+/// `threshold` where there is voice.
+pub fn parted(passage: Passage, threshold: f32, voice: &impl Fn(MelFrame) -> f32) -> Vec<Passage> {
+    let passage = Passage {
+        clarity: clarity(&passage, threshold, voice),
+        ..passage
+    };
     let clear = (!passage.is_clear()).then(|| clearest(&passage, voice));
     let Some(clear) = clear.flatten() else {
         return vec![passage];
@@ -24,16 +29,16 @@ pub fn parted(passage: Passage, voice: &impl Fn(MelFrame) -> f32) -> Vec<Passage
     let (start, end) = (speech.span.start, speech.span.end);
     let before = rest(&passage, passage.span.start..start);
     let after = rest(&passage, end..passage.span.end);
-    let measured = |part: Passage| Passage {
-        clarity: clarity(&part, voice),
-        ..part
+    let beside = |part: Option<Passage>| {
+        part.into_iter()
+            .flat_map(|part| parted(part, threshold, voice))
     };
-    let beside = |part: Option<Passage>| part.into_iter().map(measured);
-    let mut parts: Vec<_> = beside(before)
-        .flat_map(|part| parted(part, voice))
-        .collect();
-    parts.push(measured(speech));
-    parts.extend(beside(after).flat_map(|part| parted(part, voice)));
+    let mut parts: Vec<_> = beside(before).collect();
+    parts.push(Passage {
+        clarity: clarity(&speech, threshold, voice),
+        ..speech
+    });
+    parts.extend(beside(after));
     parts
 }
 
@@ -61,10 +66,14 @@ fn clearest(passage: &Passage, voice: &impl Fn(MelFrame) -> f32) -> Option<Range
     (best.0 >= MIN_EXCESS).then_some(best.1)
 }
 
-/// The mean probability of voice.
-fn clarity(passage: &Passage, voice: &impl Fn(MelFrame) -> f32) -> f32 {
-    let frames = passage.voiced.iter().cloned().flat_map(frames);
-    frames.map(voice).sum::<f32>() / passage.voice().get().max(1) as f32
+/// The mean probability of voice, short pauses apart.
+fn clarity(passage: &Passage, threshold: f32, voice: &impl Fn(MelFrame) -> f32) -> f32 {
+    let voiced = passage.voiced.iter().cloned().flat_map(frames).map(voice);
+    let add = |(sum, count): (f32, f32), probability: f32| (sum + probability, count + 1.0);
+    let (sum, count) = voiced
+        .filter(|&probability| probability >= threshold)
+        .fold((0.0, 0.0), add);
+    sum / count.max(1.0)
 }
 
 fn frames(range: Range<MelFrame>) -> impl Iterator<Item = MelFrame> {
@@ -83,9 +92,9 @@ mod tests {
         let passage = Passage {
             span: MelFrame::ZERO..end,
             voiced: vec![MelFrame::ZERO..end],
-            clarity: all.iter().sum::<f32>() / all.len() as f32,
+            clarity: 0.0,
         };
-        let parts = parted(passage, &|frame| all[frame.get() as usize]);
+        let parts = parted(passage, 0.5, &|frame| all[frame.get() as usize]);
         let told = |part: &Passage| (part.span.start.get(), part.span.end.get(), part.is_clear());
         parts.iter().map(told).collect()
     }

@@ -21,7 +21,7 @@ pub struct Passage {
     pub span: Range<MelFrame>,
     /// Stretches of voice within.
     pub voiced: Vec<Range<MelFrame>>,
-    /// How probable the voice is, on average.
+    /// How probable the voice is, on average: measured when the passage is parted from music.
     pub clarity: f32,
 }
 

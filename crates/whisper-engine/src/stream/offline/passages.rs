@@ -23,8 +23,6 @@ pub struct PassageFinder {
     /// Where the last passage ended: none starts before.
     end: MelFrame,
     voiced: Vec<Range<MelFrame>>,
-    /// The probabilities of voice of the open passage: their sum and their number.
-    probabilities: (f32, f32),
     /// What was found and not handed out.
     found: VecDeque<Passage>,
 }
@@ -37,7 +35,6 @@ impl PassageFinder {
             position: MelFrame::ZERO,
             end: MelFrame::ZERO,
             voiced: Vec::new(),
-            probabilities: (0.0, 0.0),
             found: VecDeque::new(),
         }
     }
@@ -81,7 +78,8 @@ impl PassageFinder {
     }
 
     fn hand_out(&mut self, passage: Option<Passage>, mel: &MelRing) {
-        let parts = passage.map(|passage| clarity::parted(passage, &|frame| mel.voice(frame)));
+        let voice = |frame| mel.voice(frame);
+        let parts = passage.map(|passage| clarity::parted(passage, self.threshold, &voice));
         self.found.extend(parts.into_iter().flatten());
     }
 
@@ -90,10 +88,6 @@ impl PassageFinder {
             range.end == frame && probability >= self.threshold - HYSTERESIS
         };
         let is_voice = probability >= self.threshold;
-        if is_voice {
-            self.probabilities.0 += probability;
-            self.probabilities.1 += 1.0;
-        }
         match self.voiced.last_mut() {
             Some(range) if goes_on(range) || (is_voice && frame < range.end + GAP) => {
                 range.end = frame + MelFrame::ONE;
@@ -112,7 +106,7 @@ impl PassageFinder {
         let passage = Passage {
             span: start..end,
             voiced,
-            clarity: self.take_clarity(),
+            clarity: 0.0,
         };
         if passage.voice() < MIN_VOICE {
             return None;
@@ -139,13 +133,8 @@ impl PassageFinder {
         Passage {
             span: start..end,
             voiced: before,
-            clarity: self.take_clarity(),
+            clarity: 0.0,
         }
-    }
-
-    fn take_clarity(&mut self) -> f32 {
-        let (sum, count) = std::mem::take(&mut self.probabilities);
-        sum / count.max(1.0)
     }
 }
 
