@@ -3,6 +3,7 @@
 
 mod edits;
 
+use std::io::Cursor;
 use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
@@ -13,6 +14,6 @@ static SOUND: LazyLock<Vec<u8>> =
     LazyLock::new(|| synthetic::ctranslate2_bytes(&synthetic::tensors(), synthetic::Stored::I8));
 
 fuzz_target!(|data: &[u8]| {
-    let _ = ctranslate2::parse(data);
-    let _ = ctranslate2::parse(&edits::apply(&SOUND, data));
+    let _ = ctranslate2::parse(Cursor::new(data));
+    let _ = ctranslate2::parse(Cursor::new(edits::apply(&SOUND, data)));
 });

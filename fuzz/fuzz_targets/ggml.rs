@@ -3,6 +3,7 @@
 
 mod edits;
 
+use std::io::Cursor;
 use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
@@ -13,6 +14,6 @@ static SOUND: LazyLock<Vec<u8>> =
     LazyLock::new(|| synthetic::ggml_bytes(&synthetic::tensors(), synthetic::Stored::F16));
 
 fuzz_target!(|data: &[u8]| {
-    let _ = ggml::parse(data);
-    let _ = ggml::parse(&edits::apply(&SOUND, data));
+    let _ = ggml::parse(Cursor::new(data));
+    let _ = ggml::parse(Cursor::new(edits::apply(&SOUND, data)));
 });

@@ -11,6 +11,7 @@
 //! `weight_scale` for each row, by which its values were multiplied before rounding.
 
 use std::collections::HashMap;
+use std::io::{Read, Seek};
 
 use crate::config::Config;
 use crate::cursor::Cursor;
@@ -19,25 +20,26 @@ use crate::model::Checkpoint;
 use crate::tensor::{ElementType, Tensor};
 
 const VERSION: u32 = 6;
+const SPECIFICATION: &str = "WhisperSpec";
 const MAX_RANK: u8 = 4;
 /// large-v3 has about 1600 variables.
 const MAX_VARIABLES: usize = 1 << 16;
 
-/// Whether these are the first bytes of a CTranslate2 Whisper model, of any version.
-pub(crate) fn recognises(bytes: &[u8]) -> bool {
-    let mut cursor = Cursor::new(bytes);
-    matches!(
-        (cursor.u32(), string(&mut cursor)),
-        (Ok(1..=64), Ok("WhisperSpec"))
-    )
+/// Whether this is the start of a CTranslate2 Whisper model, of any version.
+pub(crate) fn recognises(file: impl Read + Seek) -> bool {
+    let Ok(mut cursor) = Cursor::new(file) else {
+        return false;
+    };
+    matches!(cursor.u32(), Ok(1..=64))
+        && string(&mut cursor).is_ok_and(|name| name == SPECIFICATION)
 }
 
 /// What a whole `model.bin` says.
 ///
 /// # Errors
 /// The bytes contradict themselves, or are of another version or kind.
-pub fn parse(bytes: &[u8]) -> Result<Checkpoint, ParseError> {
-    let variables = Variables::parse(bytes)?;
+pub fn parse(file: impl Read + Seek) -> Result<Checkpoint, ParseError> {
+    let variables = Variables::parse(file)?;
     let config = variables.config()?;
     config.check()?;
     Ok(Checkpoint {
@@ -49,20 +51,21 @@ pub fn parse(bytes: &[u8]) -> Result<Checkpoint, ParseError> {
 
 enum Variable {
     Weight(Tensor),
+    /// What the rows of an int8 matrix were multiplied by.
+    Scales(Vec<f32>),
     /// Integers of one element: settings of the specification, such as the number of heads.
     Setting(i64),
     /// Of no use here.
     Other,
 }
 
-struct Variables<'a> {
-    bytes: &'a [u8],
-    by_name: HashMap<&'a str, Variable>,
+struct Variables {
+    by_name: HashMap<String, Variable>,
 }
 
-impl<'a> Variables<'a> {
-    fn parse(bytes: &'a [u8]) -> Result<Self, ParseError> {
-        let mut cursor = Cursor::new(bytes);
+impl Variables {
+    fn parse(file: impl Read + Seek) -> Result<Self, ParseError> {
+        let mut cursor = Cursor::new(file)?;
         let version = cursor.u32()?;
         if version != VERSION {
             return Err(ParseError::unsupported(format!(
@@ -71,7 +74,7 @@ impl<'a> Variables<'a> {
             )));
         }
         let specification = string(&mut cursor)?;
-        if specification != "WhisperSpec" {
+        if specification != SPECIFICATION {
             return Err(ParseError::unsupported(format!(
                 "a CTranslate2 model of kind {specification:?}, not WhisperSpec"
             )));
@@ -84,16 +87,17 @@ impl<'a> Variables<'a> {
         let mut by_name = HashMap::new();
         for _ in 0..count {
             let name = string(&mut cursor)?;
-            let variable = variable(&mut cursor).map_err(|error| within(name, error))?;
-            if by_name.insert(name, variable).is_some() {
+            if by_name.contains_key(&name) {
                 return Err(ParseError::malformed(format!(
                     "the variable {name:?} appears twice"
                 )));
             }
+            let variable = variable(&mut cursor, &name).map_err(|error| within(&name, error))?;
+            by_name.insert(name, variable);
         }
         // Aliases (the output projection is the token embedding) name nothing that is not read
         // under its own name.
-        Ok(Variables { bytes, by_name })
+        Ok(Variables { by_name })
     }
 
     fn weight(&self, name: &str) -> Result<&Tensor, ParseError> {
@@ -115,11 +119,9 @@ impl<'a> Variables<'a> {
         if tensor.element_type() != ElementType::I8 {
             return Ok(tensor.clone());
         }
-        let scales = self.weight(&format!("{name}_scale"))?;
-        let scales = scales
-            .read(self.bytes)
-            .ok_or_else(|| ParseError::malformed("scales outside the file"))?
-            .to_f32();
+        let Some(Variable::Scales(scales)) = self.by_name.get(&format!("{name}_scale")) else {
+            return Err(ParseError::malformed(format!("\"{name}\" has no scales")));
+        };
         if let Some(scale) = scales.iter().find(|scale| !scale.is_normal()) {
             return Err(ParseError::malformed(format!(
                 "\"{name}\" has the scale {scale}"
@@ -216,7 +218,7 @@ impl<'a> Variables<'a> {
 
 /// Collects tensors under their canonical names.
 struct Canonical<'a> {
-    variables: &'a Variables<'a>,
+    variables: &'a Variables,
     tensors: HashMap<String, Tensor>,
 }
 
@@ -295,14 +297,14 @@ impl Canonical<'_> {
     }
 }
 
-fn string<'a>(cursor: &mut Cursor<'a>) -> Result<&'a str, ParseError> {
+fn string(cursor: &mut Cursor<impl Read + Seek>) -> Result<String, ParseError> {
     let length = cursor.u16()?;
-    let bytes = cursor.take(length.into())?;
-    let bytes = bytes.strip_suffix(b"\0").unwrap_or(bytes);
-    std::str::from_utf8(bytes).map_err(|_| ParseError::malformed("a name that is not text"))
+    let mut bytes = cursor.take(length.into())?;
+    bytes.pop_if(|last| *last == 0);
+    String::from_utf8(bytes).map_err(|_| ParseError::malformed("a name that is not text"))
 }
 
-fn variable(cursor: &mut Cursor<'_>) -> Result<Variable, ParseError> {
+fn variable(cursor: &mut Cursor<impl Read + Seek>, name: &str) -> Result<Variable, ParseError> {
     let rank = cursor.u8()?;
     if rank > MAX_RANK {
         return Err(ParseError::malformed(format!("{rank} dimensions")));
@@ -313,27 +315,35 @@ fn variable(cursor: &mut Cursor<'_>) -> Result<Variable, ParseError> {
     let kind = cursor.u8()?;
     let length = cursor.count()?;
     let offset = cursor.position();
-    let bytes = cursor.take(length)?;
     let element = match kind {
         0 => ElementType::F32,
         1 if rank > 0 => ElementType::I8,
         4 => ElementType::F16,
         5 => ElementType::BF16,
-        1..=3 => return Ok(setting(bytes)),
+        1..=3 => return setting(cursor, length),
         _ => return Err(ParseError::unsupported(format!("element type {kind}"))),
     };
-    Ok(Variable::Weight(Tensor::new(
-        element, shape, offset, length,
-    )?))
+    let tensor = Tensor::new(element, shape, offset, length)?;
+    if element == ElementType::F32 && name.ends_with("_scale") {
+        let bytes = cursor.take(length)?;
+        let scales = bytes.as_chunks().0.iter().copied().map(f32::from_le_bytes);
+        return Ok(Variable::Scales(scales.collect()));
+    }
+    cursor.skip(length)?;
+    Ok(Variable::Weight(tensor))
 }
 
-fn setting(bytes: &[u8]) -> Variable {
-    match *bytes {
+fn setting(cursor: &mut Cursor<impl Read + Seek>, length: usize) -> Result<Variable, ParseError> {
+    if length > size_of::<i32>() {
+        cursor.skip(length)?;
+        return Ok(Variable::Other);
+    }
+    Ok(match *cursor.take(length)? {
         [a] => Variable::Setting(i8::from_le_bytes([a]).into()),
         [a, b] => Variable::Setting(i16::from_le_bytes([a, b]).into()),
         [a, b, c, d] => Variable::Setting(i32::from_le_bytes([a, b, c, d]).into()),
         _ => Variable::Other,
-    }
+    })
 }
 
 fn within(name: &str, error: ParseError) -> ParseError {

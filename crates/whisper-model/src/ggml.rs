@@ -8,6 +8,7 @@
 //! writer) and `whisper_model_load` (the reader).
 
 use std::collections::HashMap;
+use std::io::{Read, Seek};
 
 use crate::config::{Config, MAX_VOCAB};
 use crate::cursor::Cursor;
@@ -23,17 +24,17 @@ const MAX_NAME: usize = 256;
 /// large-v3 has about 1260 tensors.
 const MAX_TENSORS: usize = 1 << 16;
 
-/// Whether these are the first bytes of a ggml file.
-pub(crate) fn recognises(bytes: &[u8]) -> bool {
-    Cursor::new(bytes).u32() == Ok(MAGIC)
+/// Whether this is the start of a ggml file.
+pub(crate) fn recognises(file: impl Read + Seek) -> bool {
+    Cursor::new(file).and_then(|mut cursor| cursor.u32()) == Ok(MAGIC)
 }
 
 /// What a whole file says.
 ///
 /// # Errors
 /// The bytes contradict themselves, or are quantised in a way that this build does not read.
-pub fn parse(bytes: &[u8]) -> Result<Checkpoint, ParseError> {
-    let mut cursor = Cursor::new(bytes);
+pub fn parse(file: impl Read + Seek) -> Result<Checkpoint, ParseError> {
+    let mut cursor = Cursor::new(file)?;
     if cursor.u32()? != MAGIC {
         return Err(ParseError::malformed("no ggml magic"));
     }
@@ -42,17 +43,17 @@ pub fn parse(bytes: &[u8]) -> Result<Checkpoint, ParseError> {
     let bands = cursor.count()?;
     let bins = cursor.count()?;
     let filterbank = ElementType::F32.byte_size(&[bands, bins])?;
-    cursor.take(filterbank)?;
+    cursor.skip(filterbank)?;
     let vocabulary = vocabulary(&mut cursor, config.vocab)?;
     let mut tensors = HashMap::new();
-    while !cursor.is_at_end() {
+    while cursor.left() > 0 {
         let (name, tensor) = tensor(&mut cursor)?;
         if tensors.len() == MAX_TENSORS {
             return Err(ParseError::malformed(format!(
                 "more than {MAX_TENSORS} tensors"
             )));
         }
-        if tensors.insert(canonical(name), tensor).is_some() {
+        if tensors.insert(canonical(&name), tensor).is_some() {
             return Err(ParseError::malformed(format!(
                 "the tensor {name:?} appears twice"
             )));
@@ -66,7 +67,7 @@ pub fn parse(bytes: &[u8]) -> Result<Checkpoint, ParseError> {
     })
 }
 
-fn config(cursor: &mut Cursor<'_>) -> Result<Config, ParseError> {
+fn config(cursor: &mut Cursor<impl Read + Seek>) -> Result<Config, ParseError> {
     let mut next = || cursor.count();
     let config = Config {
         vocab: next()?,
@@ -86,7 +87,10 @@ fn config(cursor: &mut Cursor<'_>) -> Result<Config, ParseError> {
     Ok(config)
 }
 
-fn vocabulary(cursor: &mut Cursor<'_>, rows: usize) -> Result<Vec<Box<[u8]>>, ParseError> {
+fn vocabulary(
+    cursor: &mut Cursor<impl Read + Seek>,
+    rows: usize,
+) -> Result<Vec<Box<[u8]>>, ParseError> {
     let count = cursor.count()?;
     if count > rows.min(MAX_VOCAB) {
         return Err(ParseError::malformed(format!(
@@ -101,7 +105,7 @@ fn vocabulary(cursor: &mut Cursor<'_>, rows: usize) -> Result<Vec<Box<[u8]>>, Pa
         .collect()
 }
 
-fn tensor<'a>(cursor: &mut Cursor<'a>) -> Result<(&'a str, Tensor), ParseError> {
+fn tensor(cursor: &mut Cursor<impl Read + Seek>) -> Result<(String, Tensor), ParseError> {
     let rank = cursor.count()?;
     let length = cursor.count()?;
     let kind = cursor.u32()?;
@@ -114,7 +118,7 @@ fn tensor<'a>(cursor: &mut Cursor<'a>) -> Result<(&'a str, Tensor), ParseError> 
         .map(|_| cursor.count())
         .collect::<Result<Vec<_>, _>>()?;
     shape.reverse();
-    let name = std::str::from_utf8(cursor.take(length)?)
+    let name = String::from_utf8(cursor.take(length)?)
         .map_err(|_| ParseError::malformed("a name that is not text"))?;
     let element = match (kind, quantisation(kind)) {
         (0, _) => ElementType::F32,
@@ -126,7 +130,7 @@ fn tensor<'a>(cursor: &mut Cursor<'a>) -> Result<(&'a str, Tensor), ParseError> 
     };
     let size = element.byte_size(&shape)?;
     let offset = cursor.position();
-    cursor.take(size)?;
+    cursor.skip(size)?;
     Ok((name, Tensor::new(element, shape, offset, size)?))
 }
 

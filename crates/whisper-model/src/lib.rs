@@ -7,9 +7,9 @@
 //! | CTranslate2 directory | `model.bin` | f32, f16, bf16, int8 | [`ctranslate2`] |
 //! | ggml file | its magic number | f32, f16, [quantised](#features) | [`ggml`] |
 //!
-//! [`Model::find`] turns a name into a path and [`Model::open`] maps the files. [`Model::weight`]
-//! then hands out tensors where they lie, under one set of names for all formats, and [`Tokenizer`]
-//! turns tokens into text and back.
+//! [`Model::find`] turns a name into a path and [`Model::open`] opens the files. [`Model::weight`]
+//! then reads tensors, under one set of names for all formats, and [`Tokenizer`] turns tokens into
+//! text and back.
 //!
 //! # Examples
 //!
@@ -40,8 +40,8 @@
 //! its exact shape. The parsers are public so that fuzzers can reach them; applications need
 //! [`Model`] alone.
 //!
-//! Weights stay in the mapped files. If a file is truncated while it is mapped, touching the lost
-//! part kills the process with SIGBUS. So put a new model in place by renaming, as
+//! Weights stay in the open files until they are read. A file that is truncated meanwhile is an error
+//! then; one that is overwritten may give wrong weights. So put a new model in place by renaming, as
 //! `scripts/fetch-model` does, never by overwriting.
 //!
 //! # Features
@@ -57,7 +57,6 @@ mod cursor;
 mod error;
 pub mod ggml;
 mod locate;
-mod mapping;
 mod model;
 mod open;
 mod published;
@@ -68,6 +67,7 @@ mod tensor;
 mod tensors;
 mod tokenizer;
 mod weight;
+mod weight_file;
 
 pub use config::Config;
 pub use error::{ModelError, ParseError};

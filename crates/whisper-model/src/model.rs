@@ -2,17 +2,18 @@
 //! An opened model.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::config::Config;
 use crate::error::ModelError;
 use crate::locate::SearchPaths;
-use crate::mapping::Mapping;
 use crate::open;
 use crate::tensor::Tensor;
 use crate::tokenizer::Tokenizer;
 use crate::weight::Weight;
+use crate::weight_file::WeightFile;
 
 /// The format of a model's files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,7 +26,7 @@ pub enum Format {
     Ggml,
 }
 
-/// An opened model. Opening maps the files; the system reads pages when weights are used.
+/// An opened model. Weights are read from its files, which stay open, when they are wanted.
 pub struct Model {
     /// Dimensions.
     pub config: Config,
@@ -37,7 +38,7 @@ pub struct Model {
     pub format: Format,
     /// What the files say wrongly and was ignored, in words for the user.
     pub warning: Option<String>,
-    pub(crate) files: Vec<Mapping>,
+    pub(crate) files: Vec<WeightFile>,
     pub(crate) tensors: HashMap<String, Tensor>,
 }
 
@@ -66,7 +67,7 @@ impl Model {
         SearchPaths::from_environment().find(spec)
     }
 
-    /// Maps and checks the model in a directory or file. Takes milliseconds: headers and vocabulary
+    /// Opens and checks the model in a directory or file. Takes milliseconds: headers and vocabulary
     /// are read, weights are not.
     ///
     /// # Errors
@@ -80,16 +81,27 @@ impl Model {
     /// `model.encoder.layers.0.self_attn.q_proj.weight`.
     ///
     /// # Errors
+    /// [`ModelError::NoWeight`] if the model has none of that name; [`ModelError::Io`] if its file
+    /// changed since it was opened.
+    pub fn weight(&self, name: &str) -> Result<Weight, ModelError> {
+        self.read(self.tensor(name)?)
+    }
+
+    /// Some rows of a weight: what lies at `rows` of its first dimension. The whole may be large.
+    ///
+    /// # Errors
+    /// As [`weight`](Self::weight); a weight with fewer rows is none.
+    pub fn weight_rows(&self, name: &str, rows: Range<usize>) -> Result<Weight, ModelError> {
+        let part = self.tensor(name)?.rows(rows);
+        self.read(&part.ok_or_else(|| self.no_weight(name))?)
+    }
+
+    /// The dimensions of a weight, the slowest first.
+    ///
+    /// # Errors
     /// [`ModelError::NoWeight`] if the model has none of that name.
-    pub fn weight(&self, name: &str) -> Result<Weight<'_>, ModelError> {
-        let weight = self
-            .tensors
-            .get(name)
-            .and_then(|tensor| tensor.read(self.files.get(tensor.file)?));
-        weight.ok_or_else(|| ModelError::NoWeight {
-            path: self.path.clone(),
-            name: name.to_owned(),
-        })
+    pub fn weight_shape(&self, name: &str) -> Result<&[usize], ModelError> {
+        self.tensor(name).map(Tensor::shape)
     }
 
     /// Whether there is such a weight. Key projections have no bias; it is to be taken as zero.
@@ -97,8 +109,19 @@ impl Model {
         self.tensors.contains_key(name)
     }
 
-    /// Gives back the memory that weights took by being read. They can be read again.
-    pub fn release(&self) {
-        self.files.iter().for_each(Mapping::release);
+    fn tensor(&self, name: &str) -> Result<&Tensor, ModelError> {
+        self.tensors.get(name).ok_or_else(|| self.no_weight(name))
+    }
+
+    fn read(&self, tensor: &Tensor) -> Result<Weight, ModelError> {
+        let file = &self.files[tensor.file];
+        Ok(tensor.weight(file.read(tensor.bytes())?))
+    }
+
+    fn no_weight(&self, name: &str) -> ModelError {
+        ModelError::NoWeight {
+            path: self.path.clone(),
+            name: name.to_owned(),
+        }
     }
 }

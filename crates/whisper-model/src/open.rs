@@ -12,10 +12,10 @@ use serde::de::DeserializeOwned;
 
 use crate::config::{Config, GenerationConfig, HuggingFaceConfig};
 use crate::error::{ModelError, ParseError};
-use crate::mapping::Mapping;
 use crate::model::{Format, Model};
 use crate::tensor::Tensor;
 use crate::tokenizer::{Tokenizer, Vocabulary};
+use crate::weight_file::WeightFile;
 use crate::{ctranslate2, ggml, safetensors, tensors};
 
 /// tokenizer.json of large-v3 has 2.5 MB, with merges as pairs 4 MB.
@@ -51,13 +51,13 @@ pub(crate) fn open(path: &Path) -> Result<Model, ModelError> {
 
 /// Opens a file of weights; CTranslate2 and safetensors have their vocabulary beside it.
 fn open_file(path: &Path) -> Result<Model, ModelError> {
-    let file = Mapping::open(path)?;
+    let file = WeightFile::open(path)?;
     let directory = path.parent().unwrap_or(Path::new("."));
-    if ggml::recognises(&file) {
+    if file.with_reader(|file| ggml::recognises(file))? {
         open_ggml(path, file)
-    } else if ctranslate2::recognises(&file) {
+    } else if file.with_reader(|file| ctranslate2::recognises(file))? {
         open_ctranslate2(directory, path, file)
-    } else if safetensors::recognises(&file) {
+    } else if file.with_reader(|file| safetensors::recognises(file))? {
         open_hugging_face(directory)
     } else {
         Err(ModelError::Unrecognised {
@@ -66,8 +66,10 @@ fn open_file(path: &Path) -> Result<Model, ModelError> {
     }
 }
 
-fn open_ggml(path: &Path, file: Mapping) -> Result<Model, ModelError> {
-    let checkpoint = ggml::parse(&file).map_err(|error| error.at(path))?;
+fn open_ggml(path: &Path, file: WeightFile) -> Result<Model, ModelError> {
+    let checkpoint = file
+        .with_reader(|file| ggml::parse(file))?
+        .map_err(|error| error.at(path))?;
     let vocabulary = Vocabulary::from_bytes(checkpoint.vocabulary.unwrap_or_default());
     let tokenizer =
         Tokenizer::new(vocabulary, checkpoint.config.vocab).map_err(|error| error.at(path))?;
@@ -81,8 +83,10 @@ fn open_ggml(path: &Path, file: Mapping) -> Result<Model, ModelError> {
     parts.assemble(tokenizer, Format::Ggml)
 }
 
-fn open_ctranslate2(directory: &Path, path: &Path, file: Mapping) -> Result<Model, ModelError> {
-    let checkpoint = ctranslate2::parse(&file).map_err(|error| error.at(path))?;
+fn open_ctranslate2(directory: &Path, path: &Path, file: WeightFile) -> Result<Model, ModelError> {
+    let checkpoint = file
+        .with_reader(|file| ctranslate2::parse(file))?
+        .map_err(|error| error.at(path))?;
     let mut config = checkpoint.config;
     let warning = read_alignment_heads(&directory.join("config.json"), &mut config)?;
     let tokenizer = read_tokenizer(directory, config.vocab)?;
@@ -115,8 +119,11 @@ fn open_hugging_face(directory: &Path) -> Result<Model, ModelError> {
         warning,
     };
     for path in safetensors_files(directory)? {
-        let file = Mapping::open(&path)?;
-        for (name, mut tensor) in safetensors::parse(&file).map_err(|error| error.at(&path))? {
+        let file = WeightFile::open(&path)?;
+        for (name, mut tensor) in file
+            .with_reader(|file| safetensors::parse(file))?
+            .map_err(|error| error.at(&path))?
+        {
             tensor.file = parts.files.len();
             if parts.tensors.contains_key(&name) {
                 return Err(ParseError::malformed(format!(
@@ -152,7 +159,7 @@ fn safetensors_files(directory: &Path) -> Result<Vec<PathBuf>, ModelError> {
 /// What belongs to a model, before the last checks.
 struct Parts {
     path: PathBuf,
-    files: Vec<Mapping>,
+    files: Vec<WeightFile>,
     tensors: HashMap<String, Tensor>,
     config: Config,
     warning: Option<String>,

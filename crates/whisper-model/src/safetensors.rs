@@ -2,15 +2,18 @@
 //! Hugging Face's safetensors: JSON header with names, types, shapes and offsets, then the data.
 
 use std::collections::{HashMap, HashSet};
+use std::io::{Read, Seek};
 
-use safetensors::{Dtype, SafeTensors};
+use safetensors::Dtype;
+use safetensors::tensor::Metadata;
 use serde::Deserialize;
 
+use crate::cursor::Cursor;
 use crate::error::ParseError;
 use crate::tensor::{ElementType, Tensor};
 
 /// large-v3's header is 150 kB. The parsed form takes some times as much memory.
-const MAX_HEADER: u64 = 8 << 20;
+const MAX_HEADER: usize = 8 << 20;
 
 /// `model.safetensors.index.json`: which file of a split model holds which tensor.
 #[derive(Deserialize)]
@@ -40,15 +43,19 @@ fn is_plain(name: &str) -> bool {
     !name.is_empty() && !name.starts_with('.') && !name.contains(['/', '\\', '\0'])
 }
 
-/// Whether these are the first bytes of a safetensors file.
-pub(crate) fn recognises(bytes: &[u8]) -> bool {
-    header_length(bytes).is_some_and(|length| length <= MAX_HEADER) && bytes.get(8) == Some(&b'{')
+/// Whether this is the start of a safetensors file.
+pub(crate) fn recognises(file: impl Read + Seek) -> bool {
+    let Ok(mut cursor) = Cursor::new(file) else {
+        return false;
+    };
+    header_length(&mut cursor).is_ok() && cursor.u8() == Ok(b'{')
 }
 
-fn header_length(bytes: &[u8]) -> Option<u64> {
-    bytes
-        .first_chunk()
-        .map(|length| u64::from_le_bytes(*length))
+fn header_length(cursor: &mut Cursor<impl Read + Seek>) -> Result<usize, ParseError> {
+    let length = usize::try_from(cursor.u64()?).ok();
+    length
+        .filter(|length| *length <= MAX_HEADER)
+        .ok_or_else(|| ParseError::malformed("no sound safetensors header"))
 }
 
 /// The tensors of one file by canonical name (a model saved without its head lacks the leading
@@ -56,14 +63,21 @@ fn header_length(bytes: &[u8]) -> Option<u64> {
 ///
 /// # Errors
 /// The bytes are no safetensors file, or contradict themselves.
-pub fn parse(bytes: &[u8]) -> Result<HashMap<String, Tensor>, ParseError> {
-    if header_length(bytes).is_none_or(|length| length > MAX_HEADER) {
-        return Err(ParseError::malformed("no sound safetensors header"));
+pub fn parse(file: impl Read + Seek) -> Result<HashMap<String, Tensor>, ParseError> {
+    let mut cursor = Cursor::new(file)?;
+    let length = header_length(&mut cursor)?;
+    let header = cursor.take(length)?;
+    let metadata: Metadata = serde_json::from_slice(&header).map_err(|error| {
+        ParseError::malformed(format!("the safetensors header is not sound: {error}"))
+    })?;
+    if metadata.data_len() != cursor.left() {
+        return Err(ParseError::malformed(format!(
+            "{} bytes of weights are announced, the file has {}",
+            metadata.data_len(),
+            cursor.left()
+        )));
     }
-    let broken =
-        |error| ParseError::malformed(format!("the safetensors header is not sound: {error}"));
-    let (header, metadata) = SafeTensors::read_metadata(bytes).map_err(broken)?;
-    let data = header + size_of::<u64>();
+    let data = cursor.position();
     let mut tensors = HashMap::new();
     for (name, info) in metadata.tensors() {
         let element = match info.dtype {

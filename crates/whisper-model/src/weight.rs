@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Weights as they lie in mapped files.
-
-use std::ops::Range;
+//! Weights as they lie in files.
 
 use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
@@ -9,32 +7,32 @@ use half::{bf16, f16};
 #[cfg(feature = "quantized")]
 use crate::quantized::BlockType;
 
-/// A weight, borrowed from the mapped model.
+/// A weight, read from the file of the model.
 ///
 /// Row-major: `[out, in]` for linear layers, `[out, in, kernel]` for convolutions, `[positions, d]`
 /// and `[vocab, d]` for embeddings.
 #[derive(Clone, Debug)]
-pub struct Weight<'a> {
+pub struct Weight {
     /// Dimensions, the slowest first.
     pub shape: Vec<usize>,
     /// The elements.
-    pub data: WeightData<'a>,
+    pub data: WeightData,
 }
 
 /// The elements of a [`Weight`], little-endian and of any alignment.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub enum WeightData<'a> {
+pub enum WeightData {
     /// IEEE 754 single precision, 4 bytes each.
-    F32(&'a [u8]),
+    F32(Vec<u8>),
     /// IEEE 754 half precision, 2 bytes each.
-    F16(&'a [u8]),
+    F16(Vec<u8>),
     /// The upper half of single precision, 2 bytes each.
-    BF16(&'a [u8]),
+    BF16(Vec<u8>),
     /// `value * scale` of its row.
     I8 {
         /// Two's complement, 1 byte each.
-        values: &'a [u8],
+        values: Vec<u8>,
         /// One for each index of the first dimension.
         scales: Vec<f32>,
     },
@@ -44,39 +42,11 @@ pub enum WeightData<'a> {
         /// Their format.
         block: BlockType,
         /// The blocks of all rows.
-        blocks: &'a [u8],
+        blocks: Vec<u8>,
     },
 }
 
-impl Weight<'_> {
-    /// Some of its rows: what lies at `range` of the first dimension.
-    ///
-    /// # Panics
-    /// There are fewer rows.
-    pub fn rows(&self, range: Range<usize>) -> Weight<'_> {
-        let rows = self.shape.first().copied().unwrap_or(0).max(1);
-        let cut = |len: usize| range.start * (len / rows)..range.end * (len / rows);
-        let data = match &self.data {
-            WeightData::F32(bytes) => WeightData::F32(&bytes[cut(bytes.len())]),
-            WeightData::F16(bytes) => WeightData::F16(&bytes[cut(bytes.len())]),
-            WeightData::BF16(bytes) => WeightData::BF16(&bytes[cut(bytes.len())]),
-            WeightData::I8 { values, scales } => WeightData::I8 {
-                values: &values[cut(values.len())],
-                scales: scales[range.clone()].to_vec(),
-            },
-            #[cfg(feature = "quantized")]
-            WeightData::Quantized { block, blocks } => WeightData::Quantized {
-                block: *block,
-                blocks: &blocks[cut(blocks.len())],
-            },
-        };
-        let mut shape = self.shape.clone();
-        if let Some(rows) = shape.first_mut() {
-            *rows = range.len();
-        }
-        Weight { shape, data }
-    }
-
+impl Weight {
     /// All values, in the order of the file.
     pub fn to_f32(&self) -> Vec<f32> {
         match &self.data {
@@ -130,17 +100,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn half_floats_of_any_alignment_widen_exactly() {
+    fn half_floats_widen_exactly() {
         let values: Vec<f32> = (0..3000).map(|i| (i as f32 - 1500.0) / 8.0).collect();
-        let mut bytes = vec![0xff];
-        bytes.extend(
-            values
-                .iter()
-                .flat_map(|value| f16::from_f32(*value).to_le_bytes()),
-        );
+        let bytes: Vec<u8> = values
+            .iter()
+            .flat_map(|value| f16::from_f32(*value).to_le_bytes())
+            .collect();
         let weight = Weight {
             shape: vec![3000],
-            data: WeightData::F16(&bytes[1..]),
+            data: WeightData::F16(bytes),
         };
         assert_eq!(weight.to_f32(), values);
         let bytes: Vec<u8> = values
@@ -154,31 +122,10 @@ mod tests {
         assert_eq!(
             Weight {
                 shape: vec![3000],
-                data: WeightData::BF16(&bytes)
+                data: WeightData::BF16(bytes)
             }
             .to_f32(),
             expected
         );
-    }
-
-    #[test]
-    fn rows_of_a_weight_are_those_of_the_whole() {
-        let bytes: Vec<u8> = (0..12).collect();
-        let weight = |data| Weight {
-            shape: vec![3, 2],
-            data,
-        };
-        let stored = [
-            weight(WeightData::F16(&bytes)),
-            weight(WeightData::I8 {
-                values: &bytes[..6],
-                scales: vec![1.0, 0.5, 2.0],
-            }),
-        ];
-        for weight in stored {
-            let part = weight.rows(1..3);
-            assert_eq!(part.shape, [2, 2]);
-            assert_eq!(part.to_f32(), weight.to_f32()[2..]);
-        }
     }
 }

@@ -8,6 +8,7 @@ use test_support::synthetic;
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
+use std::io::Cursor;
 
 use synthetic::{Stored, random};
 use whisper_model::{ParseError, ctranslate2, ggml, safetensors};
@@ -44,29 +45,29 @@ fn formats() -> Vec<(&'static str, Parse, Vec<u8>)> {
     let mut formats: Vec<(&'static str, Parse, Vec<u8>)> = vec![
         (
             "ctranslate2",
-            |bytes| ctranslate2::parse(bytes).map(drop),
+            |bytes| ctranslate2::parse(Cursor::new(bytes)).map(drop),
             synthetic::ctranslate2_bytes(&tensors, Stored::F16),
         ),
         (
             "ctranslate2 int8",
-            |bytes| ctranslate2::parse(bytes).map(drop),
+            |bytes| ctranslate2::parse(Cursor::new(bytes)).map(drop),
             synthetic::ctranslate2_bytes(&tensors, Stored::I8),
         ),
         (
             "ggml",
-            |bytes| ggml::parse(bytes).map(drop),
+            |bytes| ggml::parse(Cursor::new(bytes)).map(drop),
             synthetic::ggml_bytes(&tensors, Stored::F16),
         ),
         (
             "safetensors",
-            |bytes| safetensors::parse(bytes).map(drop),
+            |bytes| safetensors::parse(Cursor::new(bytes)).map(drop),
             synthetic::safetensors_bytes(&tensors, Stored::F16),
         ),
     ];
     if cfg!(feature = "quantized") {
         formats.push((
             "ggml q5_0",
-            |bytes| ggml::parse(bytes).map(drop),
+            |bytes| ggml::parse(Cursor::new(bytes)).map(drop),
             synthetic::ggml_bytes(&tensors, Stored::Q5_0),
         ));
     }
@@ -164,7 +165,7 @@ fn lengths_beyond_file_and_memory_are_errors() {
     }
     let mut header = (1u64 << 40).to_le_bytes().to_vec();
     header.extend(b"{\"a\":");
-    assert!(safetensors::parse(&header).is_err());
+    assert!(safetensors::parse(Cursor::new(&header)).is_err());
 }
 
 #[test]
@@ -172,12 +173,12 @@ fn a_tensor_given_twice_is_an_error() {
     let bytes = synthetic::ctranslate2_bytes(&synthetic::tensors(), Stored::F16);
     let twice = replace(bytes, b"encoder/conv2/bias", b"encoder/conv1/bias");
     assert!(
-        matches!(ctranslate2::parse(&twice), Err(ParseError::Malformed(what)) if what.contains("twice"))
+        matches!(ctranslate2::parse(Cursor::new(&twice)), Err(ParseError::Malformed(what)) if what.contains("twice"))
     );
     let bytes = synthetic::ggml_bytes(&synthetic::tensors(), Stored::F16);
     let twice = replace(bytes, b"encoder.conv2.bias", b"encoder.conv1.bias");
     assert!(
-        matches!(ggml::parse(&twice), Err(ParseError::Malformed(what)) if what.contains("twice"))
+        matches!(ggml::parse(Cursor::new(&twice)), Err(ParseError::Malformed(what)) if what.contains("twice"))
     );
 }
 

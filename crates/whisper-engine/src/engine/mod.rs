@@ -32,6 +32,7 @@ pub use turn::{DecoderTurn, EncoderTurn};
 pub use whisper_frontend::pool::PoolCounters;
 use whisper_frontend::pool::{Pool, Pooled};
 use whisper_frontend::{AudioRun, EncoderFrame, MelFrame};
+use whisper_kernels::memory;
 use whisper_model::Model;
 pub use xdna::NpuError;
 
@@ -83,12 +84,23 @@ struct Core {
     windows: AtomicU64,
     encoder_nanos: AtomicU64,
     decoder_nanos: AtomicU64,
+    /// Dropped last.
+    _freed: ReturnFreed,
+}
+
+/// Gives the memory of what was dropped before it back to the system.
+struct ReturnFreed;
+
+impl Drop for ReturnFreed {
+    fn drop(&mut self) {
+        memory::return_freed();
+    }
 }
 
 impl Engine {
     /// The engine for the model of this name or path, on the best device and all cores.
     ///
-    /// Finds the model (see [`Model::find`]), maps and checks its files, and packs its weights,
+    /// Finds the model (see [`Model::find`]), opens and checks its files, and packs its weights,
     /// which takes a fraction of a second for small models and seconds for large ones. An engine
     /// for the same model that is still held somewhere in the process is shared.
     ///
@@ -115,10 +127,7 @@ impl Engine {
             monitor,
             without_npu,
         } = choice;
-        // Encoder and decoder have copies of their own: the file's pages would only add to them.
-        model.release();
         let decoder = Decoder::new(&model)?;
-        model.release();
         let config = model.config.clone();
         let runs_off_cpu = encoder.runs_off_cpu();
         let core = Core {
@@ -136,7 +145,10 @@ impl Engine {
             windows: AtomicU64::new(0),
             encoder_nanos: AtomicU64::new(0),
             decoder_nanos: AtomicU64::new(0),
+            _freed: ReturnFreed,
         };
+        // Packing the weights took as much memory again.
+        memory::return_freed();
         Ok(Self {
             core: Arc::new(core),
         })

@@ -26,7 +26,7 @@ fn model(name: &str) -> Model {
 fn synthetic() -> Model {
     let directory = tempfile::tempdir().unwrap();
     let path = write_hugging_face(directory.path(), Stored::F32);
-    // The mapped files outlive their names.
+    // The open files outlive their names.
     Model::open(&path).unwrap()
 }
 

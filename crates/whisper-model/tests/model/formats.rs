@@ -205,3 +205,45 @@ fn configured_dimensions_must_be_those_of_the_tensors() {
         );
     }
 }
+
+#[test]
+fn rows_of_a_weight_are_those_of_the_whole() {
+    let root = tempfile::tempdir().unwrap();
+    for stored in [Stored::F16, Stored::I8] {
+        let model = Model::open(&synthetic::write_ctranslate2(root.path(), stored, true)).unwrap();
+        let name = "model.decoder.layers.0.encoder_attn.v_proj.weight";
+        let whole = model.weight(name).unwrap().to_f32();
+        let part = model.weight_rows(name, 5..9).unwrap();
+        assert_eq!(part.shape, [4, D]);
+        assert_eq!(part.to_f32(), whole[5 * D..9 * D]);
+        assert_eq!(model.weight_shape(name).unwrap(), [D, D]);
+        assert!(matches!(
+            model.weight_rows(name, D - 1..D + 1),
+            Err(ModelError::NoWeight { .. })
+        ));
+    }
+}
+
+/// A process that maps the file would die of it.
+#[test]
+fn a_file_that_is_truncated_after_it_was_opened_is_an_error() {
+    let root = tempfile::tempdir().unwrap();
+    let ggml = synthetic::write_ggml(&root.path().join("ggml-small.bin"), Stored::F16);
+    let ctranslate2 = synthetic::write_ctranslate2(&root.path().join("ct2"), Stored::F16, true);
+    let hugging_face = synthetic::write_hugging_face(&root.path().join("hf"), Stored::F16);
+    for (path, weights) in [
+        (&ggml, ggml.clone()),
+        (&ctranslate2, ctranslate2.join("model.bin")),
+        (&hugging_face, hugging_face.join("model.safetensors")),
+    ] {
+        let model = Model::open(path).unwrap();
+        let file = fs::File::options().write(true).open(&weights).unwrap();
+        file.set_len(5000).unwrap();
+        let name = "model.decoder.layers.0.fc2.weight";
+        let error = model.weight(name).map(drop).unwrap_err();
+        assert!(
+            matches!(&error, ModelError::Io { path, .. } if *path == weights),
+            "{error}"
+        );
+    }
+}

@@ -180,12 +180,14 @@ impl Linear {
 }
 
 fn embedding<K: GemmKernel>(model: &Model) -> Result<PackedW8A16<K>, ModelError> {
-    let weight = model.weight("model.decoder.embed_tokens.weight")?;
-    let (vocab, width) = (weight.shape[0], weight.shape[1]);
+    const NAME: &str = "model.decoder.embed_tokens.weight";
+    let shape = model.weight_shape(NAME)?;
+    let (vocab, width) = (shape[0], shape[1]);
     let mut embedding = PackedW8A16::new(vocab, width);
     // The whole in f32 would be the largest thing in memory.
     for first in (0..vocab).step_by(ROWS_AT_ONCE) {
-        let rows = weight.rows(first..vocab.min(first + ROWS_AT_ONCE)).to_f32();
+        let rows = first..vocab.min(first + ROWS_AT_ONCE);
+        let rows = model.weight_rows(NAME, rows)?.to_f32();
         for (i, row) in rows.chunks_exact(width).enumerate() {
             embedding.set(first + i, row, 0.0);
         }
