@@ -4,7 +4,7 @@
 use crate::stream::TranscribeOptions;
 use crate::voice::{VoiceError, VoiceModel};
 use whisper_frontend::mel::MelAnalyzer;
-use whisper_frontend::{AudioRun, Samples, VoiceDetector};
+use whisper_frontend::{AudioRun, Samples, StreamShare, VoiceDetector};
 use whisper_model::Model;
 
 /// The producer half of a stream: writes samples into an [`AudioRun`], as mel rows and, with a
@@ -28,6 +28,8 @@ pub struct AudioFeed {
     n_mels: usize,
     analyzer: MelAnalyzer,
     voice: Option<VoiceDetector>,
+    /// Keeps the memory of its runs from being freed in between.
+    _share: StreamShare,
 }
 
 impl AudioFeed {
@@ -37,6 +39,7 @@ impl AudioFeed {
             n_mels,
             analyzer: MelAnalyzer::new(n_mels),
             voice: None,
+            _share: StreamShare::new(n_mels),
         }
     }
 

@@ -9,13 +9,15 @@ use parking_lot::{Condvar, Mutex};
 
 use crate::MelFrame;
 use crate::mel::{MelRing, MelRingMemory};
-use crate::pool::{Pool, PoolCounters};
+use crate::pool::{Pool, PoolCounters, RaisedCap};
 
 /// Rows of a run's ring, two and a half minutes: offline, all windows that are decoded together,
 /// and the next one.
 const RING_ROWS: usize = 15_000;
-/// Rings that are kept for reuse, per number of mel bands.
-const RINGS_KEPT: usize = 8;
+/// Rings that are kept for reuse per number of mel bands, and how many more for each stream: one that
+/// is written, one that is read.
+const RINGS_KEPT: usize = 2;
+const RINGS_PER_STREAM: usize = 2;
 
 /// The process-wide pools of rings, by number of mel bands.
 static POOLS: Mutex<BTreeMap<usize, Pool<MelRingMemory>>> = Mutex::new(BTreeMap::new());
@@ -27,6 +29,21 @@ fn pool(n_mels: usize) -> Pool<MelRingMemory> {
         .entry(n_mels)
         .or_insert_with(|| Pool::new(RINGS_KEPT, make))
         .clone()
+}
+
+/// What one stream's runs need of the process-wide pool. While it lives, the pool keeps as much more for
+/// reuse.
+pub struct StreamShare {
+    _rings: RaisedCap<MelRingMemory>,
+}
+
+impl StreamShare {
+    /// For a stream whose runs have this number of mel bands.
+    pub fn new(n_mels: usize) -> Self {
+        Self {
+            _rings: pool(n_mels).raise_cap(RINGS_PER_STREAM),
+        }
+    }
 }
 
 /// Why [`AudioRun::wait`] returned.

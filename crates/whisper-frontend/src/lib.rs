@@ -57,7 +57,7 @@ mod samples;
 pub mod units;
 pub mod vad;
 
-pub use audio_run::{AudioRun, Wake};
+pub use audio_run::{AudioRun, StreamShare, Wake};
 pub use samples::Samples;
 pub(crate) use samples::{decode_f32, decode_s16, scale_s16};
 pub use units::{EncoderFrame, MelFrame};

@@ -3,8 +3,9 @@
 //!
 //! **Exhaustion policy.** A stream never waits for another one's buffer: while `cap` values are in
 //! use, the pool makes an extra one, counts it in [`PoolCounters::exhausted`], and frees the
-//! surplus as values come back. So memory follows the number of streams, what is kept for later
-//! stays below `cap`, and a rising counter says that `cap` is too small.
+//! surplus as values come back. Each stream raises `cap` by what it needs for as long as it lives
+//! ([`Pool::raise_cap`]). So memory follows the number of streams, what is kept for later stays below
+//! `cap`, and a rising counter says that `cap` is too small.
 //!
 //! ```
 //! use whisper_frontend::pool::Pool;
@@ -46,12 +47,12 @@ pub struct Pool<T> {
 }
 
 struct Shared<T> {
-    cap: usize,
     make: Box<dyn Fn() -> T + Send + Sync>,
     state: Mutex<State<T>>,
 }
 
 struct State<T> {
+    cap: usize,
     idle: Vec<T>,
     made: u64,
     reused: u64,
@@ -64,6 +65,7 @@ impl<T: Send + 'static> Pool<T> {
     /// wanted.
     pub fn new(cap: usize, make: impl Fn() -> T + Send + Sync + 'static) -> Self {
         let state = State {
+            cap,
             idle: Vec::new(),
             made: 0,
             reused: 0,
@@ -72,7 +74,6 @@ impl<T: Send + 'static> Pool<T> {
         };
         Self {
             shared: Arc::new(Shared {
-                cap,
                 make: Box::new(make),
                 state: Mutex::new(state),
             }),
@@ -101,9 +102,18 @@ impl<T: Send + 'static> Pool<T> {
         let value = (self.shared.make)();
         let mut state = self.shared.state.lock();
         state.made += 1;
-        state.exhausted += u64::from(state.in_use >= self.shared.cap);
+        state.exhausted += u64::from(state.in_use >= state.cap);
         state.in_use += 1;
         value
+    }
+
+    /// Lets the pool keep so many more values, until what is returned is dropped.
+    pub fn raise_cap(&self, values: usize) -> RaisedCap<T> {
+        self.shared.state.lock().cap += values;
+        RaisedCap {
+            values,
+            pool: Arc::clone(&self.shared),
+        }
     }
 
     /// What the pool has done so far, and what it holds now.
@@ -132,11 +142,29 @@ impl<T> Shared<T> {
     fn release(&self, value: T) -> Option<T> {
         let mut state = self.state.lock();
         state.in_use -= 1;
-        if state.idle.len() + state.in_use >= self.cap {
+        if state.idle.len() + state.in_use >= state.cap {
             return Some(value);
         }
         state.idle.push(value);
         None
+    }
+}
+
+/// A stream's share in what a [`Pool`] may keep; see [`Pool::raise_cap`].
+pub struct RaisedCap<T> {
+    values: usize,
+    pool: Arc<Shared<T>>,
+}
+
+impl<T> Drop for RaisedCap<T> {
+    fn drop(&mut self) {
+        let mut state = self.pool.state.lock();
+        state.cap -= self.values;
+        let kept = state.cap.saturating_sub(state.in_use).min(state.idle.len());
+        let surplus = state.idle.split_off(kept);
+        // Freed outside the lock.
+        drop(state);
+        drop(surplus);
     }
 }
 
@@ -217,6 +245,22 @@ mod tests {
         drop(loans);
         assert_eq!((pool.counters().idle, pool.counters().in_use), (2, 0));
         assert_eq!(freed.load(Ordering::Relaxed), 3);
+    }
+
+    #[test]
+    fn the_cap_follows_the_streams() {
+        let pool = numbered(1);
+        let streams: Vec<_> = (0..10).map(|_| pool.raise_cap(2)).collect();
+        for _ in 0..5 {
+            drop((0..20).map(|_| pool.acquire()).collect::<Vec<_>>());
+        }
+        let counters = pool.counters();
+        assert_eq!((counters.made, counters.exhausted), (20, 0));
+        let loan = pool.acquire();
+        drop(streams);
+        assert_eq!((pool.counters().idle, pool.counters().in_use), (0, 1));
+        drop(loan);
+        assert_eq!(pool.counters().idle, 1);
     }
 
     #[test]
