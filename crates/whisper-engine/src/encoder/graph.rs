@@ -36,7 +36,7 @@ pub(super) fn check(
     if !(1..=most).contains(&context) {
         return Err(EncoderError::Context { context, most });
     }
-    if !features.fits(config) {
+    if !features.takes_output_of(config) {
         return Err(EncoderError::Features);
     }
     Ok(())

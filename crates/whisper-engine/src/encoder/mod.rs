@@ -37,7 +37,8 @@ pub struct AudioFeatures {
     pub context: usize,
     /// Output of the last layer normalisation, `[audio_ctx, d]`.
     pub hidden: Array2<f32>,
-    /// One pair per decoder layer.
+    /// One pair per decoder layer. Where there is none, an encoder computes none: the decoder needs
+    /// them.
     pub cross: Vec<CrossKv>,
 }
 
@@ -56,7 +57,13 @@ impl AudioFeatures {
         }
     }
 
-    /// Whether these are features of a model of such dimensions.
+    /// Whether an encoder of such dimensions can write here.
+    pub(crate) fn takes_output_of(&self, config: &Config) -> bool {
+        let shape = (config.audio_ctx, config.audio_state);
+        self.fits(config) || (self.cross.is_empty() && self.hidden.dim() == shape)
+    }
+
+    /// Whether these are features of a model of such dimensions, with all that its decoder needs.
     pub(crate) fn fits(&self, config: &Config) -> bool {
         let shape = (config.audio_ctx, config.audio_state);
         let mut cross = self.cross.iter();
