@@ -13,7 +13,7 @@ use crate::input::Input;
 use crate::recogniser::Recogniser;
 use crate::session::Session;
 use crate::settings::Settings;
-use crate::{caps, sink_pad, src_pad};
+use crate::{caps, sink_pad, src_pad, unsynced_pad};
 
 /// Where the reference of the element is, as whoever builds a package says: the project itself has
 /// no public address.
@@ -26,6 +26,8 @@ const STATS: &str = "stats";
 pub struct WhisperNpu {
     pub(super) sinkpad: gst::Pad,
     pub(super) srcpad: gst::Pad,
+    /// For words that wait for nothing.
+    pub(super) unsynced_pad: gst::Pad,
 
     #[property(
         name = "model", type = Option<String>, get = Self::model, set = Self::set_model,
@@ -155,6 +157,7 @@ impl ObjectSubclass for WhisperNpu {
         Self {
             sinkpad: sink_pad::build(&template("sink")),
             srcpad: src_pad::build(&template("src")),
+            unsynced_pad: gst::Pad::from_template(&template("unsynced_src")),
             settings: Mutex::default(),
             recogniser: Mutex::default(),
             input: Mutex::default(),
@@ -199,7 +202,7 @@ impl ObjectImpl for WhisperNpu {
     fn constructed(&self) {
         self.parent_constructed();
         let element = self.obj();
-        for pad in [&self.sinkpad, &self.srcpad] {
+        for pad in [&self.sinkpad, &self.srcpad, &self.unsynced_pad] {
             if let Err(error) = element.add_pad(pad) {
                 gst::error!(CAT, imp = self, "{error}");
             }
@@ -226,7 +229,7 @@ impl ElementImpl for WhisperNpu {
     }
 
     fn pad_templates() -> &'static [gst::PadTemplate] {
-        static TEMPLATES: LazyLock<[gst::PadTemplate; 2]> = LazyLock::new(|| {
+        static TEMPLATES: LazyLock<[gst::PadTemplate; 3]> = LazyLock::new(|| {
             let template = |name, direction, caps| {
                 gst::PadTemplate::new(name, direction, gst::PadPresence::Always, caps)
                     .expect("the caps are valid")
@@ -234,6 +237,11 @@ impl ElementImpl for WhisperNpu {
             [
                 template("sink", gst::PadDirection::Sink, &caps::audio()),
                 template("src", gst::PadDirection::Src, &caps::all()),
+                template(
+                    "unsynced_src",
+                    gst::PadDirection::Src,
+                    &unsynced_pad::caps(),
+                ),
             ]
         });
         TEMPLATES.as_ref()

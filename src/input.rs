@@ -8,12 +8,14 @@ use gst::{ClockTime, FlowError};
 use gst_audio::AudioFormat;
 
 use crate::element::CAT;
-use crate::input_queue::{Item, QueuedRun, Refused};
+use crate::input_queue::{Item, Refused};
+use crate::run_writer::{Overloaded, Request, RunWriter};
 use crate::sample_format::{bytes_per_sample, fingerprint, samples};
+use crate::segment;
 use crate::session::Session;
-use crate::timeline::{Arrival, Irregularities, Placement, RunTimes, Timeline, duration_of};
+use crate::timeline::{Arrival, Irregularities, Placement, Timeline, duration_of};
 use crate::whole_samples::WholeSamples;
-use whisper_engine::{AudioFeed, AudioRun, SAMPLE_RATE, Samples, TranscribeOptions};
+use whisper_engine::{AudioFeed, SAMPLE_RATE, Samples, TranscribeOptions};
 
 pub struct Input {
     session: Arc<Session>,
@@ -27,15 +29,7 @@ pub struct Input {
     has_bad_segment: bool,
     segment: gst::FormattedSegment<ClockTime>,
     timeline: Timeline,
-    audio: AudioFeed,
-    /// The run that samples go into; it begins with the first of them.
-    run: Option<Arc<AudioRun>>,
-    /// Times of the next run.
-    times: RunTimes,
-    /// Whether there is a hole, or nothing, before the next run.
-    discont: bool,
-    /// Whether samples are thrown away until the worker has nothing left to do.
-    overloaded: bool,
+    runs: RunWriter,
     /// Whether irregular time stamps were reported.
     reported: bool,
 }
@@ -43,8 +37,7 @@ pub struct Input {
 /// What became of a buffer.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Taken {
-    /// Samples were thrown away for the first time since all was well.
-    pub overloaded: bool,
+    pub overloaded: Overloaded,
     /// Time stamps turned out to be irregular, for the first time.
     pub irregular: Option<Irregularities>,
 }
@@ -52,6 +45,7 @@ pub struct Taken {
 impl Input {
     pub fn new(session: Arc<Session>, audio: AudioFeed) -> Self {
         Self {
+            runs: RunWriter::new(session.clone(), audio),
             session,
             stream_start: None,
             segment_event: None,
@@ -60,18 +54,22 @@ impl Input {
             has_bad_segment: false,
             segment: gst::FormattedSegment::new(),
             timeline: Timeline::new(ClockTime::ZERO),
-            audio,
-            run: None,
-            times: RunTimes::counted_from(ClockTime::ZERO),
-            discont: true,
-            overloaded: false,
             reported: false,
         }
     }
 
-    /// Ends the run, and begins a stream.
+    /// Ends the run, and begins a stream; the same one again changes nothing.
     pub fn start_stream(&mut self, event: gst::Event) -> Result<(), FlowError> {
+        if self.goes_on()
+            && self
+                .stream_start
+                .as_ref()
+                .is_some_and(|last| is_same_stream(last, &event))
+        {
+            return Ok(());
+        }
         self.end_run();
+        self.session.set_ended(false);
         self.stream_start = Some(event.clone());
         self.push(Item::Event {
             event,
@@ -81,28 +79,43 @@ impl Input {
 
     /// New caps. The run goes on: only the way to read samples changes.
     pub fn set_caps(&mut self, caps: &gst::CapsRef) -> bool {
-        self.whole_samples.forget();
-        match gst_audio::AudioInfo::from_caps(caps) {
-            Ok(info) => {
-                self.format = Some(info.format());
-                bytes_per_sample(info.format()).is_some()
-            }
-            Err(_) => false,
+        let info = gst_audio::AudioInfo::from_caps(caps);
+        let Some(format) = info.ok().map(|info| info.format()) else {
+            return false;
+        };
+        if self.format.replace(format) != Some(format) {
+            self.whole_samples.forget();
         }
+        bytes_per_sample(format).is_some()
     }
 
-    /// Begins a segment. `event` is what tells downstream of it.
+    /// Begins a segment, or goes on in it. `event` is what tells downstream of it.
     pub fn start_segment(
         &mut self,
         segment: &gst::FormattedSegment<ClockTime>,
         event: gst::Event,
     ) -> Result<(), FlowError> {
+        let last = self.segment_event.as_ref().filter(|_| self.goes_on());
+        if let Some(last) = last.filter(|_| segment::goes_on(&self.segment, segment)) {
+            self.segment = segment.clone();
+            let Some(event) = segment::prolonged(last, &event) else {
+                return Ok(());
+            };
+            self.segment_event = Some(event.clone());
+            let within = self.position();
+            return self.push(Item::Event { event, within });
+        }
         self.set_segment(segment);
         self.segment_event = Some(event.clone());
         self.push(Item::Event {
             event,
             within: None,
         })
+    }
+
+    /// Whether the stream neither ended nor was broken off.
+    fn goes_on(&self) -> bool {
+        !self.has_bad_segment && !self.session.has_ended()
     }
 
     /// Takes no buffer until a good segment: nobody knows what its times mean.
@@ -116,7 +129,7 @@ impl Input {
         self.whole_samples.forget();
         self.has_bad_segment = false;
         self.segment = segment.clone();
-        self.discont = true;
+        self.runs.mark_hole();
         self.timeline
             .reset(segment.start().unwrap_or(ClockTime::ZERO));
     }
@@ -130,10 +143,8 @@ impl Input {
 
     /// Forgets the run, which was cancelled. The segment goes on.
     pub fn begin_anew(&mut self) {
-        self.run = None;
-        self.audio.reset();
+        self.runs.forget();
         self.set_segment(&self.segment.clone());
-        self.overloaded = false;
     }
 
     /// The interruption is over: what upstream does not start again goes on.
@@ -147,11 +158,18 @@ impl Input {
         }
     }
 
-    /// Takes a buffer in. `request` gives what to ask of the recogniser, should a run begin here.
+    /// Ends the run if something else is asked for than when it began.
+    pub fn change_request(&mut self, request: &TranscribeOptions) {
+        if self.runs.request() != request {
+            self.end_run();
+        }
+    }
+
+    /// Takes a buffer in.
     pub fn buffer(
         &mut self,
         buffer: gst::Buffer,
-        request: impl Fn() -> TranscribeOptions,
+        request: Request<'_>,
     ) -> Result<Taken, FlowError> {
         self.session.input_queue.flow()?;
         if self.has_bad_segment {
@@ -183,7 +201,7 @@ impl Input {
             .received
             .fetch_add(samples as u64, Relaxed);
         let level = buffer.meta::<gst_audio::AudioLevelMeta>();
-        self.audio
+        self.runs
             .hint_voice(level.is_some_and(|level| level.voice_activity()));
         let placement = self.timeline.buffer(&Arrival {
             pts: buffer.pts(),
@@ -198,22 +216,14 @@ impl Input {
                 ..Taken::default()
             });
         }
-        let taken = self.place(placement, &request)?;
+        let overloaded = self.place(placement, request)?;
         let read = if buffer.flags().contains(gst::BufferFlags::GAP) {
-            self.append(Samples::Silence(samples), &request)
+            self.append(Samples::Silence(samples), request)
         } else {
-            self.read(&buffer, format, sample_size, &request)
+            self.read(&buffer, format, sample_size, request)
         };
-        self.session
-            .counters
-            .read
-            .store(self.audio.samples_read(), Relaxed);
-        self.session
-            .counters
-            .non_finite
-            .store(self.audio.non_finite(), Relaxed);
         Ok(Taken {
-            overloaded: read?.overloaded || taken.overloaded,
+            overloaded: read? || overloaded,
             irregular,
         })
     }
@@ -223,39 +233,27 @@ impl Input {
         &mut self,
         pts: ClockTime,
         duration: Option<ClockTime>,
-        request: impl Fn() -> TranscribeOptions,
+        request: Request<'_>,
     ) -> Result<bool, FlowError> {
         self.session.input_queue.flow()?;
         match self.timeline.gap(Some(pts), duration) {
-            Placement::NewRun { base } => {
-                self.change_run(base);
-                self.discont = true;
+            Placement::NewRun { .. } => {
+                self.runs.change(&self.timeline);
+                self.runs.mark_hole();
                 Ok(true)
             }
-            within => self.place(within, &request).map(|_| false),
+            within => self.place(within, request).map(|_| false),
         }
     }
 
     /// Position of what comes next, if a run goes on.
     pub fn position(&self) -> Option<ClockTime> {
-        self.run.as_ref().and(self.timeline.end())
+        self.timeline.end().filter(|_| self.runs.is_open())
     }
 
     /// Ends the run: what comes next begins another.
     pub fn end_run(&mut self) {
-        self.close_run();
-        if let Some(times) = self.timeline.times_before_end(0) {
-            self.times = times;
-        }
-    }
-
-    /// Ends the run. Another one begins at `base`, where the timeline has begun it.
-    fn change_run(&mut self, base: ClockTime) {
-        gst::debug!(CAT, "another run, from {base}");
-        self.close_run();
-        if let Some(times) = self.timeline.times() {
-            self.times = times;
-        }
+        self.runs.end(&self.timeline);
     }
 
     /// Counts what is wrong with time stamps. Gives it when it is worth a warning for the first
@@ -273,8 +271,8 @@ impl Input {
         buffer: &gst::BufferRef,
         format: AudioFormat,
         sample_size: usize,
-        request: &impl Fn() -> TranscribeOptions,
-    ) -> Result<Taken, FlowError> {
+        request: Request<'_>,
+    ) -> Result<Overloaded, FlowError> {
         let whole = buffer
             .iter_memories()
             .all(|memory| memory.size() % sample_size == 0);
@@ -287,12 +285,12 @@ impl Input {
             let map = buffer.map_readable().map_err(|_| FlowError::Error)?;
             return self.append(samples(format, &map), request);
         }
-        let mut taken = Taken::default();
+        let mut overloaded = false;
         for memory in buffer.iter_memories() {
             let map = memory.map_readable().map_err(|_| FlowError::Error)?;
-            taken.overloaded |= self.append(samples(format, &map), request)?.overloaded;
+            overloaded |= self.append(samples(format, &map), request)?;
         }
-        Ok(taken)
+        Ok(overloaded)
     }
 
     /// Reverse playback: nothing is recognised, but time goes on.
@@ -311,106 +309,24 @@ impl Input {
     fn place(
         &mut self,
         placement: Placement,
-        request: &impl Fn() -> TranscribeOptions,
-    ) -> Result<Taken, FlowError> {
+        request: Request<'_>,
+    ) -> Result<Overloaded, FlowError> {
         match placement {
-            Placement::Continue | Placement::Repeat => Ok(Taken::default()),
+            Placement::Continue | Placement::Repeat => Ok(false),
             Placement::Fill(samples) => self.append(Samples::Silence(samples), request),
-            Placement::NewRun { base } => {
-                // A run that ended here on purpose goes on without a hole.
-                self.discont |= self.run.is_some();
-                self.change_run(base);
-                Ok(Taken::default())
+            Placement::NewRun { .. } => {
+                self.runs.change(&self.timeline);
+                Ok(false)
             }
         }
     }
 
-    /// Adds samples to the run, waiting for room if upstream may be slowed down.
     fn append(
         &mut self,
         samples: Samples<'_>,
-        request: &impl Fn() -> TranscribeOptions,
-    ) -> Result<Taken, FlowError> {
-        if self.run.is_none() && !self.open_run(request)? {
-            return Ok(self.give_up(samples.len()));
-        }
-        let mut rest = samples;
-        while let Some(run) = &self.run {
-            let taken = self.audio.push(rest, run);
-            rest = rest.split_at(taken).1;
-            if rest.is_empty() {
-                break;
-            }
-            if self.session.is_live() {
-                // The worker is minutes late: what comes waits in a run of its own.
-                self.close_run();
-                if let Some(times) = self.timeline.times_before_end(rest.len()) {
-                    self.times = times;
-                }
-                if !self.open_run(request)? {
-                    return Ok(self.give_up(rest.len()));
-                }
-            } else if !run.wait_for_space(1) {
-                return Err(self
-                    .session
-                    .input_queue
-                    .flow()
-                    .err()
-                    .unwrap_or(FlowError::Flushing));
-            }
-        }
-        Ok(Taken::default())
-    }
-
-    /// Begins the next run; false if the worker has too much to do.
-    fn open_run(&mut self, request: &impl Fn() -> TranscribeOptions) -> Result<bool, FlowError> {
-        if self.overloaded && !self.session.input_queue.is_idle() {
-            return Ok(false);
-        }
-        let run = Arc::new(self.audio.new_run());
-        let queued = QueuedRun {
-            run: run.clone(),
-            times: self.times.clone(),
-            discont: self.discont,
-            request: request(),
-        };
-        match self
-            .session
-            .input_queue
-            .push(Item::Run(queued), !self.session.is_live())
-        {
-            Ok(()) => {
-                self.run = Some(run);
-                self.discont = false;
-                self.overloaded = false;
-                Ok(true)
-            }
-            Err(Refused::Full) => Ok(false),
-            Err(Refused::Flow(error)) => Err(error),
-        }
-    }
-
-    fn close_run(&mut self) {
-        let Some(run) = self.run.take() else { return };
-        // Without room for its last rows: a live upstream cannot wait for it.
-        while !self.audio.finish(&run) {
-            if self.session.is_live() || !run.wait_for_space(2) {
-                return self.audio.cut(&run);
-            }
-        }
-    }
-
-    fn give_up(&mut self, samples: usize) -> Taken {
-        self.session
-            .counters
-            .dropped
-            .fetch_add(samples as u64, Relaxed);
-        self.end_run();
-        self.discont = true;
-        Taken {
-            overloaded: !std::mem::replace(&mut self.overloaded, true),
-            irregular: None,
-        }
+        request: Request<'_>,
+    ) -> Result<Overloaded, FlowError> {
+        self.runs.append(samples, &self.timeline, request)
     }
 
     /// Queues an item behind all that was queued before.
@@ -425,4 +341,15 @@ impl Input {
             Err(Refused::Flow(error)) => Err(error),
         }
     }
+}
+
+/// Whether both events start the same stream of the same group.
+fn is_same_stream(one: &gst::Event, other: &gst::Event) -> bool {
+    let of = |event: &gst::Event| match event.view() {
+        gst::EventView::StreamStart(start) => {
+            Some((start.stream_id().to_owned(), start.group_id()))
+        }
+        _ => None,
+    };
+    of(one) == of(other)
 }

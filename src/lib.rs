@@ -40,7 +40,9 @@ mod plugin;
 mod properties;
 mod push_task;
 mod recogniser;
+mod run_writer;
 mod sample_format;
+mod segment;
 mod session;
 mod settings;
 mod sink_pad;
@@ -49,6 +51,7 @@ mod states;
 mod stats;
 mod text_stream;
 mod timeline;
+mod unsynced_pad;
 mod whole_samples;
 mod worker;
 

@@ -15,6 +15,7 @@ use crate::items;
 use crate::output_queue::{Item, Partial};
 use crate::session::Session;
 use crate::text_stream::clock_time;
+use crate::unsynced_pad;
 use captions::{Cue, Format, Writer};
 
 /// State of the task, from one start to the next.
@@ -67,13 +68,16 @@ impl PushTask {
                 Ok(FlowSuccess::Ok)
             }
             Item::Partial(partial) => {
+                if let Some(element) = self.element.upgrade() {
+                    unsynced_pad::push_partial(&element.imp().unsynced_pad, &partial);
+                }
                 self.post_partial(partial);
                 Ok(FlowSuccess::Ok)
             }
             Item::Gap { start, end } => {
                 self.negotiate(pad)?;
                 let gap = gst::event::Gap::builder(start).duration(end.saturating_sub(start));
-                pad.push_event(gap.seqnum_if_some(self.seqnum).build());
+                self.push_to_both(pad, gap.seqnum_if_some(self.seqnum).build());
                 Ok(FlowSuccess::Ok)
             }
             Item::Cue { cue, discont } => self.push_cue(pad, cue, discont),
@@ -105,8 +109,16 @@ impl PushTask {
             gst::EventView::Eos(_) => self.push_due_header(pad)?,
             _ => {}
         }
-        pad.push_event(event);
+        self.push_to_both(pad, event);
         Ok(FlowSuccess::Ok)
+    }
+
+    /// Pushes an event on the src pad, and to those who wait for nothing.
+    fn push_to_both(&self, pad: &gst::Pad, event: gst::Event) {
+        if let Some(element) = self.element.upgrade() {
+            unsynced_pad::push_event(&element.imp().unsynced_pad, &event);
+        }
+        pad.push_event(event);
     }
 
     fn push_cue(

@@ -160,14 +160,12 @@ impl Recogniser {
         Ok(self.engine.get_or_init(|| engine).clone())
     }
 
-    /// What `settings` ask for, in the model's terms. A language that the model does not know is
-    /// left to be detected.
+    /// What `settings` ask for, in the model's terms: `en-US` is `en`. A language that the model does not
+    /// know is left to be detected.
     pub fn request(&self, settings: &Settings) -> TranscribeOptions {
-        let mut request = asked(settings);
-        if request.known_language(&self.model).is_none() {
-            request.language = None;
-        }
-        request
+        let asked = asked(settings);
+        let language = asked.known_language(&self.model).map(str::to_owned);
+        TranscribeOptions { language, ..asked }
     }
 
     /// For the user, if the model does not take all of the prompt.

@@ -40,9 +40,9 @@ impl WhisperNpu {
         let taken = self
             .with_input(|input| {
                 if self.request_changed.swap(false, Ordering::Relaxed) {
-                    input.end_run();
+                    input.change_request(&self.request());
                 }
-                input.buffer(buffer, || self.request())
+                input.buffer(buffer, &|| self.request())
             })
             .unwrap_or(Err(gst::FlowError::Flushing))?;
         if taken.overloaded {
@@ -107,6 +107,7 @@ impl WhisperNpu {
         if let Some(session) = self.session() {
             session.interrupt(gst::FlowError::Flushing);
         }
+        self.unsynced_pad.push_event(event.clone());
         let passed = self.srcpad.push_event(event);
         let _ = self.srcpad.pause_task();
         passed
@@ -114,6 +115,7 @@ impl WhisperNpu {
 
     fn flush_stop(&self, event: gst::Event) -> bool {
         self.with_input(|input| input.flush());
+        self.unsynced_pad.push_event(event.clone());
         let passed = self.srcpad.push_event(event);
         self.resume();
         passed
@@ -187,7 +189,7 @@ impl WhisperNpu {
     /// A short gap becomes silence in the run, a long one a GAP event of the text stream.
     fn gap(&self, gap: &gst::event::Gap, event: &gst::Event) -> bool {
         let (pts, duration) = gap.get();
-        self.with_input(|input| match input.gap(pts, duration, || self.request()) {
+        self.with_input(|input| match input.gap(pts, duration, &|| self.request()) {
             Ok(true) => input
                 .push(Item::Event {
                     event: event.clone(),

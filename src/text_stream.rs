@@ -10,11 +10,14 @@ use gst::ClockTime;
 use crate::element::Granularity;
 use crate::input_queue::Epoch;
 use crate::output_queue::{Item, Partial, Stale};
+use crate::segment::segment_of;
 use crate::session::Session;
 use crate::settings::Settings;
 use crate::timeline::RunTimes;
 use captions::{Captioner, Cue, Word};
 
+/// How long a word is shown at least whose time another one's text took.
+const SHORTEST: Duration = Duration::from_millis(100);
 /// A run that starts earlier than this before the end of the last one is a jump back.
 const JITTER: ClockTime = ClockTime::from_mseconds(100);
 
@@ -129,7 +132,12 @@ impl<'a> TextStream<'a> {
     /// then.
     pub fn push_ready(&mut self) -> Result<(), Stale> {
         while let Some(mut cue) = self.captioner.pop() {
+            // An event that comes before may prolong the segment.
+            let stop = self.segment.stop();
+            let start = clock_time(cue.start);
+            self.push_gap_until(stop.map_or(start, |stop| stop.min(start)))?;
             cue.end = self.end_of(&cue);
+            self.follow_last(&mut cue);
             if cue.end <= cue.start {
                 continue;
             }
@@ -148,14 +156,29 @@ impl<'a> TextStream<'a> {
         }
     }
 
-    /// When the cue leaves the screen: at the latest with its segment, and as the next one begins.
+    /// When the cue leaves the screen: at the latest with its segment, and as the next one begins. A
+    /// word that is later than that is shown all the same.
     fn end_of(&self, cue: &Cue) -> Duration {
-        let next = self.next_segment.map(Duration::from);
-        // A word that is that late is shown all the same.
-        let next = next.filter(|next| *next > cue.start || cue.new_words == 0);
+        let is_late = |end: &Duration| *end <= cue.start && cue.new_words > 0;
+        let audio_end = self.next_segment.and(Some(self.audio_end));
+        let next = [self.next_segment, audio_end].into_iter().flatten();
+        let next = next.map(Duration::from).find(|end| !is_late(end));
         let stop = self.segment.stop().map(Duration::from);
         let ends = [Some(cue.end), stop, next];
         ends.into_iter().flatten().min().unwrap_or(cue.end)
+    }
+
+    /// Moves a cue behind the text before it: that of the last segment may have been late.
+    fn follow_last(&self, cue: &mut Cue) {
+        let Some(position) = self.position.map(Duration::from) else {
+            return;
+        };
+        if cue.start < position {
+            cue.start = position;
+            if cue.new_words > 0 {
+                cue.end = cue.end.max(position + SHORTEST);
+            }
+        }
     }
 
     /// Queues the text of all words so far, ready or not. More may follow at any time.
@@ -177,8 +200,7 @@ impl<'a> TextStream<'a> {
         next: Option<&gst::FormattedSegment<ClockTime>>,
     ) -> Result<(), Stale> {
         let begin = next.and_then(|next| next.to_running_time(next.start()));
-        let begin = begin.and_then(|time| self.segment.position_from_running_time(time));
-        self.next_segment = begin.map(|begin| begin.max(self.audio_end));
+        self.next_segment = begin.and_then(|time| self.segment.position_from_running_time(time));
         let done = self.finish();
         self.next_segment = None;
         done
@@ -238,8 +260,11 @@ impl<'a> TextStream<'a> {
         self.captioner = captioner(self.session, &self.settings);
         self.holes = vec![ClockTime::ZERO];
         self.audio_end = ClockTime::ZERO;
+        let shown = self.segment.to_running_time(self.position);
         self.segment = segment.cloned().unwrap_or_default();
-        self.position = segment.and_then(|segment| segment.start());
+        let shown = shown.and_then(|time| self.segment.position_from_running_time(time));
+        let start = segment.and_then(|segment| segment.start());
+        self.position = start.map(|start| start.max(shown.unwrap_or(start)));
     }
 
     fn push_gap_until(&mut self, end: ClockTime) -> Result<(), Stale> {
@@ -249,6 +274,10 @@ impl<'a> TextStream<'a> {
             self.push(Item::Gap { start, end })?;
         }
         while let Some(event) = self.session.input_queue.pop_passed(end) {
+            // What came within a run goes on in it.
+            if let Some(segment) = segment_of(&event) {
+                self.segment = segment;
+            }
             self.push(Item::Event(event))?;
         }
         Ok(())

@@ -208,6 +208,49 @@ fn live_text_goes_when_the_next_segment_begins() {
     }
 }
 
+/// As `concat` has it, whose next segment begins where it believes that the last one ended.
+#[test]
+fn text_of_two_segments_never_overlaps() {
+    let session = Session::new(Mode::Auto);
+    let mut stream = text_stream(&session);
+    let mut segment = gst::FormattedSegment::<ClockTime>::new();
+    let mut shown: Vec<(ClockTime, ClockTime)> = Vec::new();
+    // The audio goes on for 0.5 s, with a word in it.
+    for base in [0, 4500, 9000] {
+        segment.set_base(ClockTime::from_mseconds(base));
+        stream
+            .push_event(gst::event::Segment::new(&segment))
+            .unwrap();
+        stream.begin_run(s(0), true).unwrap();
+        let word = |start: u64, end: u64| Word {
+            text: "word".into(),
+            spaced: true,
+            start: Duration::from_millis(start),
+            end: Duration::from_millis(end),
+            probability: 1.0,
+        };
+        let words = vec![word(50, 300), word(4300, 4700), word(4700, 4900)];
+        stream.push_words(&RunTimes::counted_from(s(0)), words);
+        stream.end_run(s(5)).unwrap();
+    }
+    stream.push_event(gst::event::Eos::new()).unwrap();
+    let mut segment = gst::FormattedSegment::<ClockTime>::new();
+    while let Some(item) = session.output_queue.pop() {
+        match item {
+            Item::Event(event) if event.type_() == gst::EventType::Eos => break,
+            Item::Event(event) => segment = segment_of(&event).unwrap_or(segment),
+            Item::Cue { cue, .. } => {
+                let running = |time| segment.to_running_time(clock_time(time)).unwrap();
+                shown.push((running(cue.start), running(cue.end)));
+            }
+            _ => {}
+        }
+    }
+    assert_eq!(shown.len(), 9, "{shown:?}");
+    let overlap = |pair: &[(ClockTime, ClockTime)]| pair[1].0 < pair[0].1;
+    assert!(!shown.windows(2).any(overlap), "{shown:?}");
+}
+
 #[test]
 fn partial_reports_each_final_word_once() {
     let session = Session::new(Mode::Live);

@@ -6,7 +6,7 @@ use gst::prelude::*;
 
 use crate::pipelines::{launch, recorded, run_to_end};
 use crate::support::{
-    Listener, Out, Text, events, german, live_source, said, seconds, speak, speech, texts,
+    Listener, Out, Text, events, german, live_source, said, seconds, speak, speech, texts, wav,
 };
 
 const TEXT: &str = "text/x-raw, format=utf8";
@@ -292,4 +292,39 @@ fn complains(upstream: ClockTime) -> bool {
 fn delay_warning_leaves_out_upstreams_latency() {
     assert!(complains(seconds(2)));
     assert!(!complains(seconds(60)));
+}
+
+#[test]
+fn unsynced_pad_has_each_word_once() {
+    let speech = speech();
+    let file = wav(speech.samples, 1);
+    let pipeline = launch(&format!(
+        "filesrc location={} ! wavparse ! whispernpu name=w mode=live granularity=word ! text/x-raw,format=utf8 \
+         ! fakesink w.unsynced_src ! queue ! appsink name=unsynced sync=false",
+        file.path().display()
+    ));
+    let out = recorded(&pipeline);
+    let sink: gst_app::AppSink = pipeline
+        .by_name("unsynced")
+        .and_downcast()
+        .expect("an appsink");
+    pipeline.set_state(gst::State::Playing).expect("playing");
+    let (mut words, mut previews) = (String::new(), 0);
+    while let Ok(sample) = sink.pull_sample() {
+        let map = sample
+            .buffer()
+            .expect("buffer")
+            .map_readable()
+            .expect("data");
+        let object: serde_json::Value = serde_json::from_slice(&map).expect("JSON");
+        words += object["new-words"].as_str().expect("new words");
+        previews += usize::from(object["text"] != "");
+    }
+    run_to_end(&pipeline);
+    pipeline.set_state(gst::State::Null).expect("null");
+    assert_eq!(
+        words.trim().to_lowercase(),
+        said(&out.lock().expect("recorder"))
+    );
+    assert!(previews > 3, "words come before they are final");
 }

@@ -9,6 +9,7 @@ mod muxers;
 mod negotiation;
 mod peers;
 mod pipelines;
+mod segments;
 mod shipped;
 mod stream;
 mod support;

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use gst::ClockTime;
 use gst::prelude::*;
 
-use crate::pipelines::launch;
-use crate::support::{PATIENCE, RATE, init, live_source, speak, speech};
+use crate::pipelines::{launch, run_to_end};
+use crate::support::{PATIENCE, RATE, init, live_source, speak, speech, wav};
 
 /// Registers the bins, which `scripts/peer-plugins` builds.
 fn register_peers() {
@@ -44,7 +44,7 @@ fn collected(pipeline: &gst::Pipeline) -> Arc<Mutex<String>> {
             .and_then(|buffer| buffer.map_readable().ok());
         let mut text = collected.lock().expect("text");
         text.push_str(&String::from_utf8_lossy(&map.ok_or(gst::FlowError::Error)?).to_lowercase());
-        text.push(' ');
+        text.push('\n');
         Ok(gst::FlowSuccess::Ok)
     };
     let sink: gst_app::AppSink = pipeline
@@ -120,6 +120,30 @@ fn transcriberbin_makes_cea_608_of_live_speech() {
 
 #[test]
 #[ignore = "needs gst-plugins-rs: scripts/peer-plugins"]
+fn transcriberbin_passes_words_on_at_once() {
+    register_peers();
+    let pipeline = launch(&format!(
+        "transcriberbin name=bin {} ! bin.sink_audio bin.src_audio ! fakesink async=false sync=true \
+         videotestsrc is-live=true ! video/x-raw,width=320,height=240,framerate=25/1 ! bin.sink_video \
+         bin.src_video ! fakesink async=false sync=true \
+         queue name=words ! appsink name=out async=false sync=false",
+        live_source("speech")
+    ));
+    let bin = pipeline.by_name("bin").expect("the bin");
+    let words = pipeline.by_name("words").expect("the queue");
+    bin.connect_pad_added(move |_, pad| {
+        if pad.name() == "unsynced_src" {
+            let sink = words.static_pad("sink").expect("sink pad");
+            pad.link(&sink).expect("linked");
+        }
+    });
+    let pad = bin.static_pad("sink_audio").expect("its pad");
+    pad.set_property("transcriber", transcriber());
+    hear(&pipeline, || ());
+}
+
+#[test]
+#[ignore = "needs gst-plugins-rs: scripts/peer-plugins"]
 fn translationbin_transcribes_live_speech() {
     register_peers();
     let pipeline = launch(&format!(
@@ -138,4 +162,35 @@ fn translationbin_transcribes_live_speech() {
             .as_deref(),
         Some("en-US")
     );
+}
+
+#[test]
+#[ignore = "needs gst-plugins-rs: scripts/peer-plugins"]
+fn textaccumulate_makes_sentences_of_live_words() {
+    register_peers();
+    let pipeline = launch(&format!(
+        "{} ! whispernpu granularity=word ! textaccumulate latency=1000 ! appsink name=out async=false sync=false",
+        live_source("speech")
+    ));
+    hear(&pipeline, || ());
+}
+
+#[test]
+#[ignore = "needs gst-plugins-rs: scripts/peer-plugins"]
+fn textwrap_wraps_cues() {
+    register_peers();
+    let speech = speech();
+    let file = wav(speech.samples, 1);
+    let pipeline = launch(&format!(
+        "filesrc location={} ! wavparse ! whispernpu max-line-length=200 max-lines=1 ! textwrap columns=16 \
+         ! appsink name=out sync=false",
+        file.path().display()
+    ));
+    let text = collected(&pipeline);
+    pipeline.set_state(gst::State::Playing).expect("playing");
+    run_to_end(&pipeline);
+    pipeline.set_state(gst::State::Null).expect("null");
+    let text = text.lock().expect("text");
+    assert!(text.lines().all(|line| line.len() <= 16), "{text}");
+    assert!(text.contains(speech.word), "{text}");
 }

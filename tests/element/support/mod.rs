@@ -11,7 +11,7 @@ use gst::prelude::*;
 use test_support::Clip;
 
 pub use listener::Listener;
-pub use output::{Out, Text, events, record, said, texts};
+pub use output::{Out, Text, events, record, said, texts, timed_words};
 
 pub const AUDIO: &str = "audio/x-raw, format=S16LE, rate=16000, channels=1, layout=interleaved";
 /// Longer than any test takes on a busy machine.

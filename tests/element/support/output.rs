@@ -95,3 +95,9 @@ pub fn said(out: &[Out]) -> String {
         .collect();
     texts.join(" ")
 }
+
+/// The words in order, each with its start in milliseconds.
+pub fn timed_words(out: &[Out]) -> Vec<(String, u64)> {
+    let word = |text: Text| (text.text.to_lowercase(), text.start.mseconds());
+    texts(out).into_iter().map(word).collect()
+}
