@@ -10,7 +10,7 @@ use crate::arguments::{Arguments, exit};
 use crate::models::for_the_command;
 use crate::mux::Mux;
 use crate::output::PartialFile;
-use crate::plan::{Job, Place};
+use crate::plan::{self, Job, Place};
 use crate::problem::Problem;
 use crate::progress::Progress;
 use crate::recognition::{Event, Recognition, Settings};
@@ -105,10 +105,8 @@ impl Batch {
             return Err(Problem::SameFile);
         }
         if let Place::File(place) = &job.place
-            && place.exists()
-            && !self.force
+            && let Some(message) = plan::is_taken(place, self.force)
         {
-            let message = format!("{} is there already; --force replaces it", place.display());
             self.note(&job.input, &message);
             return Ok(Outcome::Kept);
         }

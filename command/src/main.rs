@@ -9,6 +9,7 @@
 //! | `plan` | which files are read, and where their subtitles go |
 //! | `batch` | one file after the other |
 //! | `recognition`, `failures` | a file through GStreamer, and what its errors mean |
+//! | `medium_start` | where a medium begins on its own clock |
 //! | `live` | words while they are said |
 //! | `mux` | a copy of a file with its subtitles as a track |
 //! | `models` | models that are missing are fetched |
@@ -20,6 +21,7 @@ mod batch;
 mod estimate;
 mod failures;
 mod live;
+mod medium_start;
 mod models;
 mod mux;
 mod output;
@@ -89,11 +91,10 @@ fn live(arguments: &Arguments, signals: &Signals) -> Result<u8, (u8, String)> {
         let message = "--live takes one file at most, and prints its words on standard output";
         return Err((exit::USAGE, message.into()));
     }
-    if let Some(place) = output
+    if let Some(message) = output
         .as_deref()
-        .filter(|place| place.exists() && !arguments.force)
+        .and_then(|place| plan::is_taken(place, arguments.force))
     {
-        let message = format!("{} is there already; --force replaces it", place.display());
         return Err((exit::KEPT, message));
     }
     let mut text = output.map(|place| Text::new(arguments.format.into(), Place::File(place)));

@@ -174,6 +174,12 @@ fn with_added_extension(path: &Path, extension: &str) -> PathBuf {
     name.into()
 }
 
+/// What to say of a file that is at the place already, and is not to be replaced.
+pub fn is_taken(place: &Path, replaces: bool) -> Option<String> {
+    (place.exists() && !replaces)
+        .then(|| format!("{} is there already; --force replaces it", place.display()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -12,6 +12,7 @@ use gst::prelude::*;
 
 use crate::arguments::Arguments;
 use crate::failures::Failures;
+use crate::medium_start::MediumStart;
 use crate::problem::Problem;
 
 /// Time in which a file shows what tracks it has.
@@ -89,7 +90,9 @@ impl Recognition {
         let pipeline = gst::Pipeline::new();
         let recogniser = recogniser(settings)?;
         let mut chain = vec![make("audioconvert")?, make("audioresample")?];
-        chain.extend([recogniser.clone(), sink(sender.clone()).upcast()]);
+        let start = MediumStart::default();
+        start.watch(&pipeline);
+        chain.extend([recogniser.clone(), sink(sender.clone(), start).upcast()]);
         if settings.live && input.is_some() {
             let pace = make("identity")?;
             pace.set_property("sync", true);
@@ -205,7 +208,7 @@ fn recogniser(settings: &Settings) -> Result<gst::Element, Problem> {
     Ok(recogniser)
 }
 
-fn sink(sender: Sender<Event>) -> gst_app::AppSink {
+fn sink(sender: Sender<Event>, start: MediumStart) -> gst_app::AppSink {
     let pull = move |sink: &gst_app::AppSink| {
         let sample = sink.pull_sample().map_err(|_| gst::FlowError::Eos)?;
         let buffer = sample.buffer().ok_or(gst::FlowError::Error)?;
@@ -213,7 +216,7 @@ fn sink(sender: Sender<Event>) -> gst_app::AppSink {
         let cue = cue_from_json(&String::from_utf8_lossy(&bytes));
         let cue = cue.map_err(|_| gst::FlowError::Error)?;
         sender
-            .send(Event::Cue(cue))
+            .send(Event::Cue(start.retimed(cue)))
             .map_err(|_| gst::FlowError::Eos)?;
         Ok(gst::FlowSuccess::Ok)
     };

@@ -72,7 +72,7 @@ fn main() -> Result<()> {
             None => lost::run(&options, clips)?,
         },
         Mode::LeadIn => lead_in::run(&options, &clips)?,
-        Mode::Marathon => return marathon::run(&clips[0], &options),
+        Mode::Marathon => return marathon::run(&clips, &options),
         Mode::Offline | Mode::Multi => transcribe(&options, clips)?,
     };
     if options.mode == Mode::Multi {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Hours of live text from a clip played over and over, with holes: do times drift, does memory grow?
+//! Hours of live text from a clip played over and over, with holes, and music, noise and silence in
+//! between: do times drift, does memory grow, has each hour its text?
 //!
 //! `appsrc ! whispernpu mode=live granularity=word ! appsink`, as fast as it goes: the element hears what it would have
 //! heard in real time if computing took no time. A fifth of the audio is lost in holes of 1 to 5 s, whose end carries
@@ -21,18 +22,49 @@ use crate::timing::{self, Span};
 const BUFFERS_PER_HOLE: u64 = 600;
 /// Allocators keep what they were given once; a leak grows without end.
 const GROWTH_ALLOWED_MB: f64 = 16.0;
+/// Words so many seconds after the clip may belong to it.
+const EDGE: f64 = 1.0;
 /// 95 of 100 words are nearer to where they were said, in seconds.
 const DRIFT_ALLOWED: f64 = 0.4;
 
-/// Plays the clip for `options.hours`; an error if a promise is not kept.
-pub fn run(clip: &Clip, options: &Options) -> Result<()> {
+/// What is played over and over.
+struct Programme {
+    /// Bytes of the clip, then of what comes between.
+    samples: Vec<u8>,
+    /// Seconds of the clip, and of all.
+    clip: f64,
+    length: f64,
+}
+
+impl Programme {
+    /// The clip, and `rest` times as much without speech: other clips, then silence.
+    fn new(clip: &Clip, others: &[Clip], rest: usize) -> Result<Self> {
+        let mut samples = clip.bytes()?;
+        let (spoken, whole) = (samples.len(), samples.len() * (1 + rest));
+        for other in others.iter().filter(|other| other.kind == "nonspeech") {
+            samples.extend(other.bytes()?);
+        }
+        samples.resize(whole, 0);
+        let seconds = |bytes: usize| bytes as f64 / 2.0 / RATE as f64;
+        Ok(Self {
+            samples,
+            clip: seconds(spoken),
+            length: seconds(whole),
+        })
+    }
+}
+
+/// Plays the first clip for `options.hours`; an error if a promise is not kept.
+pub fn run(clips: &[Clip], options: &Options) -> Result<()> {
+    let (clip, others) = clips.split_first().context("no clip")?;
     let gold = timing::spans(
         &options.speech.join("words.tsv"),
         clip,
         ["word", "start", "end"],
     )?;
-    let samples = clip.bytes()?;
-    let rounds = (options.hours * 3600.0 / clip.seconds).ceil() as u64;
+    let programme = Programme::new(clip, others, options.rest)?;
+    let (spoken, length) = (programme.clip, programme.length);
+    let rounds = (options.hours * 3600.0 / length).ceil() as u64;
     let source = "block=true max-bytes=320000";
     let (pipeline, _) = live::pipeline(source, "mode=live language-code=en", options)?;
     let element = |name| pipeline.by_name(name).context("no element");
@@ -45,22 +77,25 @@ pub fn run(clip: &Clip, options: &Options) -> Result<()> {
         .ok()
         .context("no sink")?;
     pipeline.set_state(gst::State::Playing)?;
-    let length = samples.len() as f64 / 2.0 / RATE as f64;
-    let feeder = thread::spawn(move || feed(&source, &samples, rounds));
+    let feeder = thread::spawn(move || feed(&source, &programme.samples, rounds));
     let mut round = Round {
         number: 0,
+        spoken,
         length,
         words: Vec::new(),
         errors: Vec::new(),
+        silent: 0,
+        invented: 0,
     };
+    // The first hour, or quarter of a shorter run, fills pools and caches.
+    let warm_up = (options.hours * 900.0).min(3600.0);
     let (mut warm, mut peak) = (0.0, 0.0_f64);
     while let Ok(sample) = sink.pull_sample() {
         let word = heard(&sample, 0.0)?;
         while word.start >= (round.number + 1) as f64 * length {
             round.close(&gold);
             let resident = resident_mb()?;
-            // The first quarter of an hour fills pools and caches.
-            if round.number as f64 * length < 900.0 {
+            if (round.number as f64) * length < warm_up.max(2.0 * length) {
                 warm = resident;
             }
             peak = peak.max(resident);
@@ -78,7 +113,13 @@ pub fn run(clip: &Clip, options: &Options) -> Result<()> {
 
 fn report(mut round: Round, holes: u64, seconds: f64, (warm, peak): (f64, f64)) -> Result<()> {
     let third = round.errors.len() / 3;
-    println!("{:.2} h of audio, {holes} holes", seconds / 3600.0);
+    println!(
+        "{:.2} h of audio, {holes} holes, {} rounds of which {} without text, {} words where nobody speaks",
+        seconds / 3600.0,
+        round.number,
+        round.silent,
+        round.invented
+    );
     println!(
         "starts of words against the gold ones, all:  {}",
         timing::summary(round.errors.clone())
@@ -91,7 +132,7 @@ fn report(mut round: Round, holes: u64, seconds: f64, (warm, peak): (f64, f64)) 
         "the last third:  {}",
         timing::summary(round.errors[2 * third..].to_vec())
     );
-    println!("resident: {warm:.1} MB after a quarter of an hour, {peak:.1} MB at most");
+    println!("resident: {warm:.1} MB after the warm-up, {peak:.1} MB at most");
     round.errors.sort_by(f64::total_cmp);
     let p95 = round
         .errors
@@ -102,6 +143,7 @@ fn report(mut round: Round, holes: u64, seconds: f64, (warm, peak): (f64, f64)) 
         "times of words are off: p95 {p95:.2} s"
     );
     ensure!(peak - warm <= GROWTH_ALLOWED_MB, "memory grows");
+    ensure!(round.silent == 0, "a round is without text");
     Ok(())
 }
 
@@ -144,11 +186,16 @@ fn feed(source: &gst_app::AppSrc, samples: &[u8], rounds: u64) -> Result<u64> {
 /// One time through the clip.
 struct Round {
     number: u64,
-    /// Seconds.
+    /// Seconds of speech, and of all.
+    spoken: f64,
     length: f64,
     words: Vec<Heard>,
     /// Of all rounds so far.
     errors: Vec<f64>,
+    /// Rounds without text.
+    silent: u64,
+    /// Words where nobody speaks.
+    invented: usize,
 }
 
 impl Round {
@@ -157,6 +204,11 @@ impl Round {
         for word in &mut self.words {
             word.start -= offset;
         }
+        let spoken = self.spoken + EDGE;
+        let all = self.words.len();
+        self.words.retain(|word| word.start < spoken);
+        self.invented += all - self.words.len();
+        self.silent += u64::from(self.words.is_empty());
         self.errors.extend(timing::start_errors(gold, &self.words));
         self.words.clear();
         self.number += 1;

@@ -28,7 +28,8 @@ Modes:
   invented   clips without speech, without a prompt and with two, offline and through the live schedule, the language
              to be detected: each text that comes, and how many words
   manifest   prints manifest.tsv of a set that has none, for benches/peers
-  marathon   one clip (--id) over and over for hours with holes in it, live but as fast as it goes: drift and memory
+  marathon   one clip (--id) over and over for hours with holes in it, live but as fast as it goes: drift and memory.
+             A day: --hours 24 --rest 7 --id stream-ls --id music --id ambience --id whale --id room --id pink
 
 Options:
   --model NAME    model, a name or a path (tiny.en; for multi and lead-in: base)
@@ -49,6 +50,8 @@ Options:
   --texts FILE    judge another recogniser's text of these recordings: its columns id and hypothesis (lost)
   --prompt TEXT   instead of none and two with names, may be given often (invented)
   --hours N       how long (marathon; 2)
+  --rest N        N times as much without speech after each time through the clip (marathon; 0): clips of the kind
+                  nonspeech that --id names, then silence
   --streams N     play each clip in so many pipelines at once (live; 1)
   --busy N        so many busy processes from second 60 to 90 of each clip (live; 0)
   --out FILE      the transcripts (evaluate/MODE-MODEL.tsv in the build directory)
@@ -84,6 +87,8 @@ pub struct Options {
     /// What to tell the model to expect.
     pub prompts: Vec<String>,
     pub hours: f64,
+    /// How much there is without speech, to one part of speech.
+    pub rest: usize,
     pub streams: usize,
     /// Processes that keep the machine busy for a while.
     pub busy: usize,
@@ -137,6 +142,7 @@ impl Options {
             texts: None,
             prompts: Vec::new(),
             hours: 2.0,
+            rest: 0,
             streams: 1,
             busy: 0,
             out: PathBuf::new(),
@@ -169,6 +175,7 @@ impl Options {
             "--texts" => self.texts = Some(value.into()),
             "--prompt" => self.prompts.push(value),
             "--hours" => self.hours = value.parse()?,
+            "--rest" => self.rest = value.parse()?,
             "--streams" => self.streams = value.parse()?,
             "--busy" => self.busy = value.parse()?,
             "--out" => self.out = value.into(),

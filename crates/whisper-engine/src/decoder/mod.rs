@@ -35,6 +35,7 @@ pub use quality::{compression_ratio, is_known_hallucination};
 pub use sampling::{DecodeRequest, Hypothesis};
 pub use session::{DecodeSession, EncodedWindow};
 pub use suppress::TokenSuppressor;
+pub(crate) use text_decoder::KeptWindows;
 pub use text_decoder::{MAX_SEQUENCES, alignment_heads};
 pub use words::{TimedText, Transcript, WordTokens, is_unspaced, split_words};
 
@@ -75,6 +76,11 @@ impl Decoder {
     /// The model's tokenizer.
     pub fn tokenizer(&self) -> &Tokenizer {
         &self.tokenizer
+    }
+
+    /// Lets memory for so many more windows be kept for reuse, until what is returned is dropped.
+    pub(crate) fn keep_windows(&self, count: usize) -> KeptWindows {
+        self.network.keep_windows(count)
     }
 
     /// A window as cross-attention reads it: keys and values in the order and number format of the

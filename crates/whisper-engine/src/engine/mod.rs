@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use parking_lot::FairMutex;
 use rayon::{ThreadPool, ThreadPoolBuildError, ThreadPoolBuilder};
 
-use crate::decoder::Decoder;
+use crate::decoder::{Decoder, KeptWindows};
 use crate::encoder::fallback::HealthMonitor;
 pub use crate::encoder::fallback::{Health as NpuHealth, StatusChange};
 use crate::encoder::{AudioFeatures, Encoder, EncoderError};
@@ -157,6 +157,11 @@ impl Engine {
     /// The model that was opened.
     pub fn model(&self) -> &Arc<Model> {
         &self.core.model
+    }
+
+    /// Keeps memory for the windows that a stream has at once, for as long as the stream lives.
+    pub(crate) fn keep_windows(&self, count: usize) -> KeptWindows {
+        self.core.decoder.lock().keep_windows(count)
     }
 
     /// Whether both are handles on the same engine.

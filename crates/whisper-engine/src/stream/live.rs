@@ -21,7 +21,7 @@ use super::prompt::PromptBuilder;
 use super::{
     Flush, LiveOptions, StreamCounters, TranscribeOptions, Transcriber, TranscriptEvent, Word,
 };
-use crate::decoder::{AlignAttRequest, AlignAttResult, Stop, TokenSuppressor};
+use crate::decoder::{AlignAttRequest, AlignAttResult, KeptWindows, Stop, TokenSuppressor};
 use crate::engine::{Engine, EngineError};
 use gate::{Change, SpeechGate};
 use interval::UpdateInterval;
@@ -68,6 +68,7 @@ pub struct LiveTranscriber {
     /// Where the last utterance ended.
     last_end: MelFrame,
     counters: StreamCounters,
+    _kept: KeptWindows,
 }
 
 /// An update that is to be made now.
@@ -98,6 +99,7 @@ impl LiveTranscriber {
             watermark: MelFrame::ZERO,
             last_end: MelFrame::ZERO,
             counters: StreamCounters::default(),
+            _kept: engine.keep_windows(1),
         }
     }
 

@@ -31,7 +31,7 @@ use super::language::LanguageTracker;
 use super::{
     Flush, StreamCounters, TranscribeOptions, Transcriber, TranscriptEvent, Word, language_event,
 };
-use crate::decoder::MAX_SEQUENCES;
+use crate::decoder::{KeptWindows, MAX_SEQUENCES};
 use crate::engine::{Engine, EngineError};
 use attempt::{Attempt, Verdict};
 use passage::Passage;
@@ -59,6 +59,7 @@ pub struct OfflineTranscriber {
     /// End of the run when upstream last stalled.
     stalled_at: Option<MelFrame>,
     counters: StreamCounters,
+    _kept: KeptWindows,
 }
 
 /// Words of a window, and their language.
@@ -80,6 +81,7 @@ impl OfflineTranscriber {
             passages: VecDeque::new(),
             stalled_at: None,
             counters: StreamCounters::default(),
+            _kept: engine.keep_windows(MAX_SEQUENCES),
         }
     }
 
