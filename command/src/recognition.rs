@@ -29,6 +29,8 @@ pub struct Settings {
     pub translate: bool,
     /// Whether words come while they are said. A file is played in real time then.
     pub live: bool,
+    /// Whether the text goes into a copy of the file, which keeps the file's times.
+    pub mux: bool,
 }
 
 impl From<&Arguments> for Settings {
@@ -38,6 +40,7 @@ impl From<&Arguments> for Settings {
             language: arguments.language.clone(),
             translate: arguments.translate,
             live: arguments.live,
+            mux: arguments.mux,
         }
     }
 }
@@ -91,7 +94,9 @@ impl Recognition {
         let recogniser = recogniser(settings)?;
         let mut chain = vec![make("audioconvert")?, make("audioresample")?];
         let start = MediumStart::default();
-        start.watch(&pipeline);
+        if !settings.mux {
+            start.watch(&pipeline);
+        }
         chain.extend([recogniser.clone(), sink(sender.clone(), start).upcast()]);
         if settings.live && input.is_some() {
             let pace = make("identity")?;
