@@ -160,12 +160,17 @@ fn first_subtitle_of_late_sound(muxer: &str) -> f64 {
         speech.display()
     ));
     let late = film.by_name("late").expect("an identity");
-    late.static_pad("src").expect("its pad").set_offset(3_000_000_000);
+    late.static_pad("src")
+        .expect("its pad")
+        .set_offset(3_000_000_000);
     play(&film);
     folder.run("film.media").expect(0);
     let text = folder.read("film.srt");
     let time = text.lines().nth(1).and_then(|line| line.split(' ').next());
-    let parts = time.expect("a time").split([':', ',']).map(|part| part.parse::<f64>());
+    let parts = time
+        .expect("a time")
+        .split([':', ','])
+        .map(|part| part.parse::<f64>());
     let parts: Vec<f64> = parts.collect::<Result<_, _>>().expect("numbers");
     parts[0] * 3600.0 + parts[1] * 60.0 + parts[2] + parts[3] / 1000.0
 }
@@ -177,6 +182,9 @@ fn late_sound_has_the_same_times_in_each_container() {
     assert!((3.0..4.5).contains(&expected), "{expected}");
     for muxer in ["mp4mux", "mpegtsmux"] {
         let found = first_subtitle_of_late_sound(muxer);
-        assert!((found - expected).abs() < 0.1, "{muxer}: {found}, not {expected}");
+        assert!(
+            (found - expected).abs() < 0.1,
+            "{muxer}: {found}, not {expected}"
+        );
     }
 }
