@@ -123,7 +123,7 @@ fn transcriberbin_makes_cea_608_of_live_speech() {
 fn transcriberbin_passes_words_on_at_once() {
     register_peers();
     let pipeline = launch(&format!(
-        "transcriberbin name=bin {} ! bin.sink_audio bin.src_audio ! fakesink async=false sync=true \
+        "transcriberbin name=bin mux-method=cea708 {} ! bin.sink_audio bin.src_audio ! fakesink async=false sync=true \
          videotestsrc is-live=true ! video/x-raw,width=320,height=240,framerate=25/1 ! bin.sink_video \
          bin.src_video ! fakesink async=false sync=true \
          queue name=words ! appsink name=out async=false sync=false",
