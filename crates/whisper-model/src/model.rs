@@ -3,13 +3,12 @@
 
 use std::collections::HashMap;
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::config::Config;
 use crate::error::ModelError;
 use crate::locate::SearchPaths;
-use crate::open;
 use crate::tensor::Tensor;
 use crate::tokenizer::Tokenizer;
 use crate::weight::Weight;
@@ -65,16 +64,6 @@ impl Model {
     /// does not exist.
     pub fn find(spec: &str) -> Result<PathBuf, ModelError> {
         SearchPaths::from_environment().find(spec)
-    }
-
-    /// Opens and checks the model in a directory or file. Takes milliseconds: headers and vocabulary
-    /// are read, weights are not.
-    ///
-    /// # Errors
-    /// The files cannot be read, are no Whisper model, contradict themselves, or are stored in a
-    /// way that is not implemented.
-    pub fn open(path: &Path) -> Result<Model, ModelError> {
-        open::open(path)
     }
 
     /// A weight by its canonical name, which is Hugging Face's:

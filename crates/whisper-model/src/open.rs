@@ -21,32 +21,40 @@ use crate::{ctranslate2, ggml, safetensors, tensors};
 /// tokenizer.json of large-v3 has 2.5 MB, with merges as pairs 4 MB.
 const MAX_JSON: u64 = 64 << 20;
 
-pub(crate) fn open(path: &Path) -> Result<Model, ModelError> {
-    let io = |source| ModelError::Io {
-        path: path.to_owned(),
-        source,
-    };
-    if !fs::metadata(path).map_err(io)?.is_dir() {
-        return open_file(path);
-    }
-    if path.join("model.safetensors").is_file()
-        || path.join("model.safetensors.index.json").is_file()
-    {
-        return open_hugging_face(path);
-    }
-    if path.join("model.bin").is_file() {
-        return open_file(&path.join("model.bin"));
-    }
-    if path.join("pytorch_model.bin").is_file() {
-        let what = "holds PyTorch weights only; get or convert to model.safetensors".to_owned();
-        return Err(ModelError::Unsupported {
+impl Model {
+    /// Opens and checks the model in a directory or file. Takes milliseconds: headers and vocabulary
+    /// are read, weights are not.
+    ///
+    /// # Errors
+    /// The files cannot be read, are no Whisper model, contradict themselves, or are stored in a
+    /// way that is not implemented.
+    pub fn open(path: &Path) -> Result<Model, ModelError> {
+        let io = |source| ModelError::Io {
             path: path.to_owned(),
-            what,
-        });
+            source,
+        };
+        if !fs::metadata(path).map_err(io)?.is_dir() {
+            return open_file(path);
+        }
+        if path.join("model.safetensors").is_file()
+            || path.join("model.safetensors.index.json").is_file()
+        {
+            return open_hugging_face(path);
+        }
+        if path.join("model.bin").is_file() {
+            return open_file(&path.join("model.bin"));
+        }
+        if path.join("pytorch_model.bin").is_file() {
+            let what = "holds PyTorch weights only; get or convert to model.safetensors".to_owned();
+            return Err(ModelError::Unsupported {
+                path: path.to_owned(),
+                what,
+            });
+        }
+        Err(ModelError::Unrecognised {
+            path: path.to_owned(),
+        })
     }
-    Err(ModelError::Unrecognised {
-        path: path.to_owned(),
-    })
 }
 
 /// Opens a file of weights; CTranslate2 and safetensors have their vocabulary beside it.
