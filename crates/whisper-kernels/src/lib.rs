@@ -129,7 +129,7 @@
 //!
 //! | module | what it has |
 //! |---|---|
-//! | [`buffer`], [`element`], [`micro_kernel`] | aligned memory; memory of f32 or bf16, told apart at run time; the innermost loop |
+//! | [`buffer`], [`memory`], [`element`], [`micro_kernel`] | aligned memory; freed memory, back to the system; memory of f32 or bf16, told apart at run time; the innermost loop |
 //! | [`arch`] | a file per instruction set, the portable twin among them |
 //! | [`vecmath`], [`layer_norm`] | 2^x, GELU, sigmoid and tanh with their error bounds; layer normalisation |
 //! | [`pack`], [`gemm`], [`epilogue`] | products of values |
@@ -149,7 +149,7 @@ mod kernel;
 pub mod layer_norm;
 pub mod linear;
 pub mod memory;
-mod micro_kernel;
+pub mod micro_kernel;
 pub mod pack;
 pub mod quantize;
 mod simd;
