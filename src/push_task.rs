@@ -68,10 +68,7 @@ impl PushTask {
                 Ok(FlowSuccess::Ok)
             }
             Item::Partial(partial) => {
-                if let Some(element) = self.element.upgrade() {
-                    unsynced_pad::push_partial(&element.imp().unsynced_pad, &partial);
-                }
-                self.post_partial(partial);
+                self.tell_partial(partial);
                 Ok(FlowSuccess::Ok)
             }
             Item::Gap { start, end } => {
@@ -151,10 +148,12 @@ impl PushTask {
         pad.push(buffer)
     }
 
-    fn post_partial(&self, partial: Partial) {
+    /// Tells of words that may come next: on the pad that waits for nothing, and on the bus.
+    fn tell_partial(&self, partial: Partial) {
         let Some(element) = self.element.upgrade() else {
             return;
         };
+        unsynced_pad::push_partial(&element.imp().unsynced_pad, &partial);
         let structure = gst::Structure::builder("whispernpu/partial")
             .field("text", partial.text)
             .field("stable-prefix", partial.stable)

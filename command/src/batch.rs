@@ -105,7 +105,7 @@ impl Batch {
             return Err(Problem::SameFile);
         }
         if let Place::File(place) = &job.place
-            && let Some(message) = plan::is_taken(place, self.force)
+            && let Some(message) = plan::refusal(place, self.force)
         {
             self.note(&job.input, &message);
             return Ok(Outcome::Kept);

@@ -93,7 +93,7 @@ fn live(arguments: &Arguments, signals: &Signals) -> Result<u8, (u8, String)> {
     }
     if let Some(message) = output
         .as_deref()
-        .and_then(|place| plan::is_taken(place, arguments.force))
+        .and_then(|place| plan::refusal(place, arguments.force))
     {
         return Err((exit::KEPT, message));
     }

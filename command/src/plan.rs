@@ -175,7 +175,7 @@ fn with_added_extension(path: &Path, extension: &str) -> PathBuf {
 }
 
 /// What to say of a file that is at the place already, and is not to be replaced.
-pub fn is_taken(place: &Path, replaces: bool) -> Option<String> {
+pub fn refusal(place: &Path, replaces: bool) -> Option<String> {
     (place.exists() && !replaces)
         .then(|| format!("{} is there already; --force replaces it", place.display()))
 }

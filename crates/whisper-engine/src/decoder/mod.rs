@@ -31,11 +31,11 @@ mod workspace;
 pub use align_att::{AlignAttRequest, AlignAttResult, Stop};
 pub use alignment::{Attention, TokenFrames, token_frames};
 pub use error::DecoderError;
+pub(crate) use kv_cache::CrossKvCache;
 pub use quality::{compression_ratio, is_known_hallucination};
 pub use sampling::{DecodeRequest, Hypothesis};
 pub use session::{DecodeSession, EncodedWindow};
 pub use suppress::TokenSuppressor;
-pub(crate) use text_decoder::KeptWindows;
 pub use text_decoder::{MAX_SEQUENCES, alignment_heads};
 pub use words::{TimedText, Transcript, WordTokens, is_unspaced, split_words};
 
@@ -43,6 +43,7 @@ use std::sync::Arc;
 
 use crate::encoder::AudioFeatures;
 use text_decoder::{SequenceTokens, TextDecoder};
+use whisper_frontend::pool::Pool;
 use whisper_kernels::Isa;
 use whisper_model::{Model, Tokenizer};
 
@@ -78,9 +79,9 @@ impl Decoder {
         &self.tokenizer
     }
 
-    /// Lets memory for so many more windows be kept for reuse, until what is returned is dropped.
-    pub(crate) fn keep_windows(&self, count: usize) -> KeptWindows {
-        self.network.keep_windows(count)
+    /// Where the memory of windows comes from.
+    pub(crate) fn window_memory(&self) -> Pool<CrossKvCache> {
+        self.network.window_memory()
     }
 
     /// A window as cross-attention reads it: keys and values in the order and number format of the

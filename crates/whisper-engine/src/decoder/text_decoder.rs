@@ -8,16 +8,13 @@ use super::error::DecoderError;
 use super::kv_cache::CrossKvCache;
 use super::session::{DecodeSession, EncodedWindow};
 use crate::encoder::AudioFeatures;
-use whisper_frontend::pool::RaisedCap;
+use whisper_frontend::pool::Pool;
 use whisper_model::Config;
 
 /// Sequences that may be decoded side by side, so that weights are read once for a token of each.
 /// With more of them the time goes into the windows' keys and values, which each token of each
 /// sequence reads anew.
 pub const MAX_SEQUENCES: usize = 4;
-
-/// A stream's share in the memory for windows that is kept for reuse.
-pub type KeptWindows = RaisedCap<CrossKvCache>;
 
 /// Tokens that come next in a sequence.
 #[derive(Clone, Copy)]
@@ -41,8 +38,8 @@ pub(super) trait TextDecoder: Send + Sync {
     /// Number of logits that follow a token.
     fn vocab(&self) -> usize;
 
-    /// Lets memory for so many more windows be kept, until what is returned is dropped.
-    fn keep_windows(&self, count: usize) -> KeptWindows;
+    /// Where the memory of windows comes from.
+    fn window_memory(&self) -> Pool<CrossKvCache>;
 
     /// Prepares a window's cross-attention keys and values.
     fn prepare(&self, features: &AudioFeatures) -> Result<EncodedWindow, DecoderError>;

@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use parking_lot::FairMutex;
 use rayon::{ThreadPool, ThreadPoolBuildError, ThreadPoolBuilder};
 
-use crate::decoder::{Decoder, KeptWindows};
+use crate::decoder::{CrossKvCache, Decoder};
 use crate::encoder::fallback::HealthMonitor;
 pub use crate::encoder::fallback::{Health as NpuHealth, StatusChange};
 use crate::encoder::{AudioFeatures, Encoder, EncoderError};
@@ -30,7 +30,7 @@ pub use device::{Device, find_npu};
 pub use error::EngineError;
 pub use turn::{DecoderTurn, EncoderTurn};
 pub use whisper_frontend::pool::PoolCounters;
-use whisper_frontend::pool::{Pool, Pooled};
+use whisper_frontend::pool::{Pool, Pooled, RaisedCap};
 use whisper_frontend::{AudioRun, EncoderFrame, MelFrame};
 use whisper_kernels::memory;
 use whisper_model::Model;
@@ -65,6 +65,9 @@ pub struct Engine {
     core: Arc<Core>,
 }
 
+/// A stream's share in the memory of windows that is kept for reuse.
+pub(crate) type KeptWindows = RaisedCap<CrossKvCache>;
+
 /// What all handles share.
 struct Core {
     model: Arc<Model>,
@@ -73,6 +76,8 @@ struct Core {
     encoder: FairMutex<Box<dyn Encoder>>,
     decoder: FairMutex<Decoder>,
     features: Pool<AudioFeatures>,
+    /// The decoder's, within reach without its lock.
+    window_memory: Pool<CrossKvCache>,
     threads: ThreadPool,
     /// For an encoder that leaves the cores to others: its waiting for the NPU holds up no thread
     /// that decodes.
@@ -135,6 +140,7 @@ impl Engine {
             monitor,
             without_npu,
             encoder: FairMutex::new(encoder),
+            window_memory: decoder.window_memory(),
             decoder: FairMutex::new(decoder),
             features: Pool::new(FEATURES_KEPT, move || AudioFeatures::new(&config)),
             threads: start_threads("whispernpu", threads)?,
@@ -161,7 +167,7 @@ impl Engine {
 
     /// Keeps memory for the windows that a stream has at once, for as long as the stream lives.
     pub(crate) fn keep_windows(&self, count: usize) -> KeptWindows {
-        self.core.decoder.lock().keep_windows(count)
+        self.core.window_memory.raise_cap(count)
     }
 
     /// Whether both are handles on the same engine.

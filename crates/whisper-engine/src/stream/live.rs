@@ -21,8 +21,8 @@ use super::prompt::PromptBuilder;
 use super::{
     Flush, LiveOptions, StreamCounters, TranscribeOptions, Transcriber, TranscriptEvent, Word,
 };
-use crate::decoder::{AlignAttRequest, AlignAttResult, KeptWindows, Stop, TokenSuppressor};
-use crate::engine::{Engine, EngineError};
+use crate::decoder::{AlignAttRequest, AlignAttResult, Stop, TokenSuppressor};
+use crate::engine::{Engine, EngineError, KeptWindows};
 use gate::{Change, SpeechGate};
 use interval::UpdateInterval;
 pub use policy::Policy;

@@ -31,8 +31,8 @@ use super::language::LanguageTracker;
 use super::{
     Flush, StreamCounters, TranscribeOptions, Transcriber, TranscriptEvent, Word, language_event,
 };
-use crate::decoder::{KeptWindows, MAX_SEQUENCES};
-use crate::engine::{Engine, EngineError};
+use crate::decoder::MAX_SEQUENCES;
+use crate::engine::{Engine, EngineError, KeptWindows};
 use attempt::{Attempt, Verdict};
 use passage::Passage;
 use passages::PassageFinder;

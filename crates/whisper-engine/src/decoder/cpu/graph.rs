@@ -17,9 +17,7 @@ use crate::decoder::error::DecoderError;
 use crate::decoder::kv_cache::{CrossKvCache, KvCache};
 use crate::decoder::residual::{BLOCK, Parts, ResidualStream, quantize};
 use crate::decoder::session::{DecodeSession, DecoderId, EncodedWindow, SessionState};
-use crate::decoder::text_decoder::{
-    KeptWindows, MAX_SEQUENCES, SequenceTokens, TextDecoder, alignment_heads,
-};
+use crate::decoder::text_decoder::{MAX_SEQUENCES, SequenceTokens, TextDecoder, alignment_heads};
 use crate::decoder::workspace::{HeadScratch, Workspace};
 use crate::encoder::AudioFeatures;
 use whisper_frontend::pool::Pool;
@@ -260,8 +258,8 @@ impl<K: GemmKernel> TextDecoder for CpuTextDecoder<K> {
         self.config.vocab
     }
 
-    fn keep_windows(&self, count: usize) -> KeptWindows {
-        self.windows.raise_cap(count)
+    fn window_memory(&self) -> Pool<CrossKvCache> {
+        self.windows.clone()
     }
 
     fn prepare(&self, features: &AudioFeatures) -> Result<EncodedWindow, DecoderError> {
